@@ -1,0 +1,149 @@
+"""Settings from the environment and `.env`: the only room that reads the environment.
+
+Every secret may also be given as `NAME_FILE`, the path of a file that holds it.
+"""
+
+import getpass
+import os
+import socket
+from decimal import Decimal
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+from dotenv import dotenv_values
+from pydantic import AliasChoices, Field, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from orchestrator.base.errors import Unusable
+
+PRODUCTION_URL = "https://kat.imgnai.com"
+_SECRETS = ("KATANA_API_KEY", "KATANA_API_SECRET")
+
+
+def _default_home() -> Path:
+    return platformdirs.user_data_path("katana-orchestrator", appauthor=False)
+
+
+def _default_actor() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or literal address means this machine only."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads `NAME_FILE` for each secret that is not given directly."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name in _SECRETS:
+            path = os.environ.get(f"{name}_FILE")
+            if path:
+                try:
+                    found[name.lower()] = Path(path).read_text(encoding="utf-8").strip()
+                except OSError as error:
+                    raise Unusable(f"{name}_FILE cannot be read: {error.strerror}") from None
+        return found
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside; see interface "Settings" for the meaning of each name."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=True, frozen=True
+    )
+
+    katana_base_url: str = PRODUCTION_URL
+    katana_api_key: SecretStr | None = None
+    katana_api_secret: SecretStr | None = None
+    home: Path = Field(default_factory=_default_home, validation_alias="ORCHESTRATOR_HOME")
+    database_url: SecretStr | None = Field(default=None, validation_alias="ORCHESTRATOR_DATABASE_URL")
+    broker_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("ORCHESTRATOR_BROKER_URL", "CELERY_BROKER_URL")
+    )
+    destination: str = Field(default="./output", validation_alias="ORCHESTRATOR_DESTINATION")
+    media: str | None = Field(default=None, validation_alias="ORCHESTRATOR_MEDIA")
+    max_in_flight: PositiveInt = Field(default=64, validation_alias="ORCHESTRATOR_MAX_IN_FLIGHT")
+    request_lost_after: float = Field(default=900, ge=0, validation_alias="ORCHESTRATOR_REQUEST_LOST_AFTER")
+    stall_after: float = Field(default=300, ge=0, validation_alias="ORCHESTRATOR_STALL_AFTER")
+    usd_per_credit: Decimal = Field(
+        default=Decimal("0.0052"), ge=0, validation_alias="ORCHESTRATOR_USD_PER_CREDIT"
+    )
+    actor: str = Field(default_factory=_default_actor, validation_alias="ORCHESTRATOR_ACTOR")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _absolute_home(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("katana_base_url", mode="after")
+    @classmethod
+    def _secure_base_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if not parts.hostname or parts.scheme not in ("http", "https"):
+            raise ValueError("must be an https:// URL")
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
+            raise ValueError("must be https:// (http:// is allowed for this machine only)")
+        if parts.username or parts.password:
+            raise ValueError("must not carry a user name or password")
+        return url.rstrip("/")
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from flags (`overrides`), the environment, secret files, `.env` and defaults, in that order.
+
+    Raises Unusable for values that cannot be used, and for a base URL from `.env` that would receive
+    credentials from elsewhere (a checked-out project must not be able to redirect a user's keys).
+    """
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
+        raise Unusable(f"{name} {first['msg'].removeprefix('Value error, ')}") from None
+    _refuse_redirected_credentials(settings)
+    return settings
+
+
+def _refuse_redirected_credentials(settings: Settings) -> None:
+    dotenv = {name.upper(): value for name, value in dotenv_values(".env").items() if value}
+    url_from_dotenv = "KATANA_BASE_URL" in dotenv and not _in_environment("KATANA_BASE_URL")
+    if not url_from_dotenv or settings.katana_base_url == PRODUCTION_URL:
+        return
+    if any(_in_environment(name) or _in_environment(f"{name}_FILE") for name in _SECRETS):
+        raise Unusable(
+            "KATANA_BASE_URL comes from .env but the credentials do not, so they are not sent there",
+            hint="set KATANA_BASE_URL in the environment, or put the credentials into the same .env",
+        )
+
+
+def _in_environment(name: str) -> bool:
+    return any(key.upper() == name for key in os.environ)
