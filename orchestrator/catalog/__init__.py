@@ -1,0 +1,1 @@
+"""The provider's models: what they cost, offer and refuse."""
