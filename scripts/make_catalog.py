@@ -24,7 +24,9 @@ RULES = {
     "audio_needs_reference_image": "Audio input requires at least one reference image.",
     "audio_or_fflf_exclusive": "Audio input cannot be combined with first-frame or last-frame inputs.",
     "lf_needs_ff": "Last-frame input requires a first-frame input.",
-    "reference_ff_only": "Reference images may be combined with first-frame input, but not with last-frame input.",
+    "reference_ff_only": (
+        "Reference images may be combined with first-frame input, but not with last-frame input."
+    ),
     "reference_is_voice_timbre": (
         "Reference audio is interpreted as voice timbre when reference images are present."
     ),
