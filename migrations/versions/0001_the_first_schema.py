@@ -261,9 +261,9 @@ def upgrade() -> None:
     op.execute(CLOCK)
     op.create_table(
         "transition",
-        sa.Column("entity", sa.Text(), primary_key=True),
-        sa.Column("from_state", sa.Text(), primary_key=True),
-        sa.Column("to_state", sa.Text(), primary_key=True),
+        sa.Column("entity", sa.String(), primary_key=True),
+        sa.Column("from_state", sa.String(), primary_key=True),
+        sa.Column("to_state", sa.String(), primary_key=True),
     )
     op.bulk_insert(
         sa.table("transition", sa.column("entity"), sa.column("from_state"), sa.column("to_state")),

@@ -35,8 +35,3 @@ def canonical(amount: Decimal) -> str:
 def optional_canonical(amount: Decimal | None) -> str | None:
     """`canonical`, with None where there is no amount."""
     return None if amount is None else canonical(amount)
-
-
-def credits_to_usd(credits: Decimal, usd_per_credit: Decimal) -> Decimal:
-    """US dollars that `credits` cost at `usd_per_credit`."""
-    return credits * usd_per_credit

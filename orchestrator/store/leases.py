@@ -1,0 +1,138 @@
+"""Who works on what: a lease is a token, an owner and an end, and an owner lives as long as its session lock.
+
+A worker process holds one advisory lock on a connection of its own. When the process dies, Postgres sees the
+closed socket and the lock is gone, so that its work can be taken up at once; `lease_until` covers the rest
+(a machine that vanished, a pooler between us and Postgres).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, Table, and_, null, or_, select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from orchestrator.base.states import JobState, SubmissionState
+from orchestrator.store.database import NOW, Database
+from orchestrator.store.tables import jobs, submissions
+
+#: First key of the advisory locks that mark living workers.
+_LOCK_SPACE = 7_215_002
+
+
+#: The numbers of the workers whose session lock is there.
+_ALIVE = (
+    text(
+        "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted "
+        "AND objsubid = 2 AND classid = :space "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    .bindparams(space=_LOCK_SPACE)
+    .columns(objid=BigInteger())
+    .subquery("alive")
+)
+
+
+class WorkerSession:
+    """This process as an owner of leases. `number` changes when the connection had to be made anew."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+        self.number = 0
+
+    def ensure(self) -> int:
+        """The number to lease under; takes the lock again if the connection was lost."""
+        if self._connection is not None:
+            try:
+                self._connection.execute(text("SELECT 1"))
+                return self.number
+            except DBAPIError:
+                self.close()
+        connection = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self.number = int(connection.execute(text("SELECT nextval('worker_number')")).scalar_one())
+        connection.execute(text("SELECT pg_advisory_lock(:space, :number)"), self._key)
+        self._connection = connection
+        return self.number
+
+    @property
+    def _key(self) -> dict[str, int]:
+        return {"space": _LOCK_SPACE, "number": self.number}
+
+    def close(self) -> None:
+        """Let go: what is still leased can be taken up by others."""
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to change one row; every finishing UPDATE carries its token."""
+
+    token: UUID
+    owner: int
+    seconds: float
+
+    @classmethod
+    def new(cls, owner: int, seconds: float) -> "Lease":
+        return cls(uuid4(), owner, seconds)
+
+    def columns(self) -> dict[str, Any]:
+        """The column values that give this lease to a row."""
+        until = text(f"orchestrator_now() + interval '{float(self.seconds)} seconds'")
+        return {"lease_token": self.token, "lease_owner": self.owner, "lease_until": until}
+
+
+#: The column values that take a lease off a row.
+NO_LEASE: dict[str, Any] = {"lease_token": null(), "lease_owner": null(), "lease_until": null()}
+
+
+def _dead(table: Table) -> ColumnElement[bool]:
+    expired = table.c.lease_until < NOW
+    return and_(table.c.lease_token.is_not(None), or_(expired, table.c.lease_owner.not_in(select(_ALIVE))))
+
+
+@dataclass(frozen=True, slots=True)
+class Rescued:
+    """What a rescue put back: nothing of it is ever sent again by itself once bytes may have left."""
+
+    not_sent: int
+    in_doubt: int
+    released: int
+
+
+def rescue(connection: Connection) -> Rescued:
+    """Put back what dead workers held, in guarded UPDATEs.
+
+    A submission that no byte left for returns its jobs to pending; one that may have left makes them in_doubt.
+    Leases for polls and copies are taken off.
+    """
+    not_sent = _end_dead(connection, SubmissionState.INTENDED, SubmissionState.NOT_SENT, JobState.PENDING)
+    in_doubt = _end_dead(connection, SubmissionState.SENT, SubmissionState.UNKNOWN, JobState.IN_DOUBT)
+    released = 0
+    for table in (submissions, jobs):
+        released += connection.execute(update(table).where(_dead(table)).values(NO_LEASE)).rowcount
+    return Rescued(not_sent, in_doubt, released)
+
+
+def _end_dead(connection: Connection, state: SubmissionState, end: SubmissionState, job_state: JobState) -> int:
+    found = connection.execute(
+        update(submissions)
+        .where(submissions.c.state == state, _dead(submissions))
+        .values(
+            NO_LEASE
+            | {"state": end, "ended_at": NOW if end is SubmissionState.NOT_SENT else null()}
+            | {"answer": {"verdict": str(end), "reason": "the worker died before an answer was recorded"}}
+        )
+        .returning(submissions.c.id)
+    ).scalars()
+    ids = list(found)
+    if ids:
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.submission_id.in_(ids), jobs.c.state == JobState.SUBMITTING)
+            .values(state=job_state)
+        )
+    return len(ids)

@@ -1,0 +1,177 @@
+"""What a poll changes: each item moves on by itself, and the submission ends when the provider's word is final."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, func, insert, null, select, update
+
+from orchestrator.base.states import JobState, SubmissionState
+from orchestrator.store.database import NOW
+from orchestrator.store.leases import NO_LEASE
+from orchestrator.store.sending import in_seconds
+from orchestrator.store.tables import assets, jobs, submissions
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of a finished item that is to be stored; `role` is original, thumbnail, preview or final_frame."""
+
+    position: int
+    role: str
+    kind: str
+    url: str
+    expires_at: datetime | None
+    declared_mime: str | None
+    tags: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    """The final word on one item: `sources` where it is finished, else `error` and the state it ends in."""
+
+    position: int
+    state: JobState
+    spent: Decimal
+    sources: tuple[Source, ...] = ()
+    error: dict[str, Any] | None = None
+
+
+def record_outcomes(connection: Connection, submission_id: UUID, outcomes: Sequence[ItemOutcome]) -> int:
+    """Move finished items on: to `copying` with their files, to `failed` or `rejected`. Repeating it changes nothing.
+
+    Guarded by the job's state alone: the word is final, whoever heard it.
+    """
+    moved = 0
+    for outcome in outcomes:
+        values: dict[str, Any] = {"state": outcome.state, "spent": outcome.spent, "error": outcome.error, "due_at": NOW}
+        if outcome.state is JobState.COPYING:
+            known = [source.expires_at for source in outcome.sources if source.role == "original" and source.expires_at]
+            values["source_expires_at"] = min(known) if known else in_seconds(72 * 3600)
+        else:
+            values["ended_at"] = NOW
+        pk = connection.execute(
+            update(jobs)
+            .where(
+                jobs.c.submission_id == submission_id,
+                jobs.c.position == outcome.position,
+                jobs.c.state == JobState.GENERATING,
+            )
+            .values(values)
+            .returning(jobs.c.pk)
+        ).scalar_one_or_none()
+        if pk is not None:
+            moved += 1
+            _insert_sources(connection, pk, outcome.sources)
+    return moved
+
+
+def _insert_sources(connection: Connection, job_pk: int, sources: Sequence[Source]) -> None:
+    if sources:
+        connection.execute(
+            insert(assets),
+            [
+                {
+                    "job_pk": job_pk,
+                    "position": source.position,
+                    "role": source.role,
+                    "kind": source.kind,
+                    "source_url": source.url,
+                    "source_expires_at": source.expires_at,
+                    "declared_mime": source.declared_mime,
+                    "tags": source.tags,
+                }
+                for source in sources
+            ],
+        )
+
+
+def record_poll(
+    connection: Connection, submission_id: UUID, token: UUID, *, provider_status: str | None, next_poll_seconds: float
+) -> bool:
+    """The provider answered; ask again later."""
+    return _put_back(
+        connection,
+        submission_id,
+        token,
+        {
+            "provider_status": provider_status,
+            "polls": submissions.c.polls + 1,
+            "poll_failures": 0,
+            "not_found_since": null(),
+            "due_at": in_seconds(next_poll_seconds),
+        },
+    )
+
+
+def record_poll_failure(
+    connection: Connection, submission_id: UUID, token: UUID, *, not_found: bool, reason: str, next_poll_seconds: float
+) -> bool:
+    """The poll did not work; ask again later. An unbroken run of 404 is timed by its first."""
+    since = func.coalesce(submissions.c.not_found_since, NOW) if not_found else null()
+    return _put_back(
+        connection,
+        submission_id,
+        token,
+        {
+            "polls": submissions.c.polls + 1,
+            "poll_failures": submissions.c.poll_failures + 1,
+            "not_found_since": since,
+            "answer": {"poll": reason},
+            "due_at": in_seconds(next_poll_seconds),
+        },
+    )
+
+
+def _put_back(connection: Connection, submission_id: UUID, token: UUID, values: dict[str, Any]) -> bool:
+    return bool(
+        connection.execute(
+            update(submissions)
+            .where(
+                submissions.c.id == submission_id,
+                submissions.c.lease_token == token,
+                submissions.c.state == SubmissionState.ACCEPTED,
+            )
+            .values(NO_LEASE | values)
+        ).rowcount
+    )
+
+
+def resolve_finished(connection: Connection, submission_id: UUID, provider_status: str | None) -> bool:
+    """End a submission none of whose jobs is generating any more; its charge is what its jobs spent."""
+    open_jobs = select(jobs.c.pk).where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.GENERATING)
+    charged = select(func.coalesce(func.sum(jobs.c.spent), 0)).where(jobs.c.submission_id == submission_id)
+    return bool(
+        connection.execute(
+            update(submissions)
+            .where(
+                submissions.c.id == submission_id,
+                submissions.c.state == SubmissionState.ACCEPTED,
+                ~open_jobs.exists(),
+            )
+            .values(
+                NO_LEASE
+                | {
+                    "state": SubmissionState.RESOLVED,
+                    "provider_status": provider_status,
+                    "charged": charged.scalar_subquery(),
+                    "polls": submissions.c.polls + 1,
+                    "due_at": null(),
+                    "ended_at": NOW,
+                }
+            )
+        ).rowcount
+    )
+
+
+def open_items(connection: Connection, submission_id: UUID) -> list[tuple[int, Decimal]]:
+    """(position, estimate) of the submission's jobs that are still generating."""
+    rows = connection.execute(
+        select(jobs.c.position, jobs.c.estimate)
+        .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.GENERATING)
+        .order_by(jobs.c.position)
+    ).all()
+    return [(row.position, row.estimate) for row in rows]

@@ -1,0 +1,184 @@
+"""The transitions of a submission and its jobs around one paid POST: one guarded function each.
+
+Every UPDATE names the state it comes from and the lease's token, and counts its rows: a worker that lost its
+lease changes nothing. The one exception is a late *accepted* answer, which is let in from any open state:
+a request id in memory is money.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, null, text, update
+
+from orchestrator.base.states import JobState, SubmissionState
+from orchestrator.store.database import NOW
+from orchestrator.store.leases import NO_LEASE
+from orchestrator.store.tables import accounts, jobs, submissions
+
+
+def mark_sent(connection: Connection, submission_id: UUID, token: UUID, body_sha256: str) -> bool:
+    """Commit this before the first byte leaves. False: the lease is gone, so nothing may be sent."""
+    marked = connection.execute(
+        update(submissions)
+        .where(_held(submission_id, token), submissions.c.state == SubmissionState.INTENDED)
+        .values(state=SubmissionState.SENT, sent_at=NOW, body_sha256=body_sha256)
+    ).rowcount
+    if marked:
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.SUBMITTING)
+            .values(attempts=jobs.c.attempts + 1)
+        )
+    return bool(marked)
+
+
+def record_accepted(
+    connection: Connection,
+    submission_id: UUID,
+    *,
+    request_id: str,
+    provider_status: str | None,
+    answer: dict[str, Any],
+    poll_in_seconds: float,
+) -> bool:
+    """The provider took it. Let in from `sent` and, late, from `unknown`; repeating it changes nothing."""
+    accepted = connection.execute(
+        update(submissions)
+        .where(
+            submissions.c.id == submission_id,
+            submissions.c.state.in_([SubmissionState.SENT, SubmissionState.UNKNOWN]),
+        )
+        .values(
+            NO_LEASE
+            | {
+                "state": SubmissionState.ACCEPTED,
+                "request_id": request_id,
+                "provider_status": provider_status,
+                "answer": answer,
+                "accepted_at": NOW,
+                "due_at": in_seconds(poll_in_seconds),
+            }
+        )
+    ).rowcount
+    if accepted:
+        connection.execute(
+            update(jobs)
+            .where(
+                jobs.c.submission_id == submission_id,
+                jobs.c.state.in_([JobState.SUBMITTING, JobState.IN_DOUBT]),
+            )
+            .values(state=JobState.GENERATING)
+        )
+    return bool(accepted)
+
+
+def record_rejected(
+    connection: Connection,
+    submission_id: UUID,
+    token: UUID,
+    *,
+    end: SubmissionState,
+    answer: dict[str, Any],
+    error: dict[str, Any],
+) -> bool:
+    """The provider refused these jobs (or they could not be sent at all): `rejected`, nothing charged."""
+    return _end(
+        connection, submission_id, token, end, answer, {"state": JobState.REJECTED, "error": error, "ended_at": NOW}
+    )
+
+
+def record_returned(
+    connection: Connection,
+    submission_id: UUID,
+    token: UUID,
+    *,
+    end: SubmissionState,
+    answer: dict[str, Any],
+    retry_in_seconds: float,
+) -> bool:
+    """Nothing was charged and the jobs may be sent again: back to `pending`, due later."""
+    back = {
+        "state": JobState.PENDING,
+        "due_at": in_seconds(retry_in_seconds),
+        "submission_id": null(),
+        "position": null(),
+    }
+    return _end(connection, submission_id, token, end, answer, back)
+
+
+def record_unknown(connection: Connection, submission_id: UUID, token: UUID, answer: dict[str, Any]) -> bool:
+    """Sent, and no answer that decides: the jobs are in doubt and the reserve stands."""
+    marked = connection.execute(
+        update(submissions)
+        .where(_held(submission_id, token), submissions.c.state == SubmissionState.SENT)
+        .values(NO_LEASE | {"state": SubmissionState.UNKNOWN, "answer": answer})
+    ).rowcount
+    if marked:
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.SUBMITTING)
+            .values(state=JobState.IN_DOUBT)
+        )
+    return bool(marked)
+
+
+def _end(
+    connection: Connection,
+    submission_id: UUID,
+    token: UUID,
+    end: SubmissionState,
+    answer: dict[str, Any],
+    job_values: dict[str, Any],
+) -> bool:
+    before = (
+        [SubmissionState.SENT] if end is SubmissionState.REFUSED else [SubmissionState.SENT, SubmissionState.INTENDED]
+    )
+    ended = connection.execute(
+        update(submissions)
+        .where(_held(submission_id, token), submissions.c.state.in_(before))
+        .values(NO_LEASE | {"state": end, "answer": answer, "ended_at": NOW})
+    ).rowcount
+    if ended:
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.SUBMITTING)
+            .values(job_values)
+        )
+    return bool(ended)
+
+
+def slow_down(connection: Connection, account_pk: int, retry_after_seconds: float | None) -> float:
+    """A 429 keeps the whole account waiting: as long as it asks, or 2, 4, 8 ... 60 s. Returns the seconds."""
+    throttles = connection.execute(
+        update(accounts)
+        .where(accounts.c.pk == account_pk)
+        .values(throttles=accounts.c.throttles + 1)
+        .returning(accounts.c.throttles)
+    ).scalar_one()
+    seconds = retry_after_seconds if retry_after_seconds is not None else min(2.0 ** min(throttles, 6), 60.0)
+    connection.execute(
+        update(accounts)
+        .where(accounts.c.pk == account_pk)
+        .values(
+            paused_until=text(
+                "greatest(coalesce(paused_until, '-infinity'), orchestrator_now() + :wait * interval '1 second')"
+            ).bindparams(wait=seconds)
+        )
+    )
+    return seconds
+
+
+def speed_up(connection: Connection, account_pk: int) -> None:
+    """An accepted POST ends the run of 429s that the back-off counts."""
+    connection.execute(
+        update(accounts).where(accounts.c.pk == account_pk, accounts.c.throttles > 0).values(throttles=0)
+    )
+
+
+def in_seconds(seconds: float) -> ColumnElement[Any]:
+    """An instant `seconds` from now, by the database's clock."""
+    return text("orchestrator_now() + :in_seconds * interval '1 second'").bindparams(in_seconds=seconds)  # type: ignore[return-value]
+
+
+def _held(submission_id: UUID, token: UUID) -> ColumnElement[bool]:
+    return (submissions.c.id == submission_id) & (submissions.c.lease_token == token)
