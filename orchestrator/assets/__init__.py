@@ -1,0 +1,1 @@
+"""Stored results and input media: fetched, verified, named and kept. Pure I/O, no database."""
