@@ -1,0 +1,98 @@
+"""What the sandbox remembers: one record per fact, as it lies in the journal.
+
+Instants are Unix seconds. They are fixed when a request is accepted, so that every status, refund and expiry is a
+function of these records and the time alone.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
+
+from orchestrator.base.money import canonical, parse_amount
+
+Amount = Annotated[Decimal, BeforeValidator(parse_amount), PlainSerializer(canonical, return_type=str)]
+MediaType = Literal["image", "video"]
+Outcome = Literal["completed", "failed", "rejected"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ItemError(_Record):
+    """Why an item was rejected or failed, in the provider's words."""
+
+    code: str
+    message: str
+
+
+class Output(_Record):
+    """What a completed item delivers: pixels of the original, and seconds and sound for a video."""
+
+    width: int
+    height: int
+    format: str
+    duration_seconds: float | None = None
+    has_audio: bool = False
+
+
+class Job(_Record):
+    """One item of a request, and how it will end. `credits` is what was charged at acceptance."""
+
+    job_id: str
+    item: dict[str, object]
+    type: MediaType | None
+    model: str
+    prompt: str
+    outcome: Outcome
+    credits: Amount
+    output: Output | None = None
+    error: ItemError | None = None
+    started_at: float
+    finished_at: float
+    expires_at: float
+
+
+class StateOpened(_Record):
+    """The first line of a journal: the key that signs asset URLs, so that they outlive a restart."""
+
+    kind: Literal["opened"] = "opened"
+    at: float
+    url_key: str
+
+
+class AccountSeen(_Record):
+    """An account's first appearance, with the credits that it starts with."""
+
+    kind: Literal["account"] = "account"
+    at: float
+    account: str
+    opening_balance: Amount
+
+
+class PostReceived(_Record):
+    """A POST of generation requests arrived, whatever became of it."""
+
+    kind: Literal["post"] = "post"
+    at: float
+    body_sha256: str
+    body_bytes: int
+
+
+class RequestAccepted(_Record):
+    """A POST was answered with a request id and its valid items were charged."""
+
+    kind: Literal["request"] = "request"
+    at: float
+    request_id: str
+    account: str
+    body_sha256: str
+    poll_after_seconds: float
+    jobs: tuple[Job, ...]
+
+
+Record = StateOpened | AccountSeen | PostReceived | RequestAccepted
+
+RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
+"""Reads a journal line back into its record."""
