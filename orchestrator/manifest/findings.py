@@ -1,0 +1,34 @@
+"""Collects what is wrong with a manifest; nothing stops at the first fault."""
+
+from dataclasses import dataclass, field
+
+from orchestrator.base.diagnostics import Code, Diagnostic
+from orchestrator.manifest.nodes import Place
+
+
+@dataclass(slots=True)
+class Findings:
+    """The errors and warnings of one file, or of one job of it (`for_job` shares the lists)."""
+
+    file: str
+    job: str | None = None
+    errors: list[Diagnostic] = field(default_factory=list)
+    warnings: list[Diagnostic] = field(default_factory=list)
+
+    def for_job(self, job: str | None) -> "Findings":
+        """The same lists, with every new finding put down to `job`."""
+        return Findings(self.file, job, self.errors, self.warnings)
+
+    def error(self, code: Code, place: Place, message: str, field: str | None = None) -> None:
+        self.errors.append(self._diagnostic(code, place, message, field))
+
+    def warn(self, code: Code, place: Place, message: str, field: str | None = None) -> None:
+        self.warnings.append(self._diagnostic(code, place, message, field))
+
+    def _diagnostic(self, code: Code, place: Place, message: str, field: str | None) -> Diagnostic:
+        return Diagnostic(code, message, self.file, place.line, place.column, self.job, field)
+
+
+def in_order(diagnostics: list[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """By place, each once."""
+    return tuple(sorted(dict.fromkeys(diagnostics), key=Diagnostic.sort_key))

@@ -1,0 +1,128 @@
+"""JSON text to nodes with places, which the standard reader does not give."""
+
+import json
+import re
+from bisect import bisect_right
+from decimal import Decimal
+
+from orchestrator.manifest.core_schema import exact
+from orchestrator.manifest.findings import Findings
+from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence
+from orchestrator.manifest.syntax import MAX_DEPTH, SyntaxFault, report_duplicate
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
+_WORD = re.compile(r"true|false|null")
+_MAX_INT_CHARACTERS = 1000  # Python refuses ints of more than 4300 digits
+_decode_string = json.JSONDecoder().raw_decode
+
+
+def read_json(text: str, findings: Findings) -> Node:
+    """The document's root. Duplicate keys go to `findings`; raises SyntaxFault for anything unreadable."""
+    return _Reader(text, findings).document()
+
+
+class _Reader:
+    def __init__(self, text: str, findings: Findings) -> None:
+        self._text = text
+        self._findings = findings
+        self._line_starts = [0, *(found.end() for found in re.finditer(r"\n", text))]
+        self._at = 0
+
+    def document(self) -> Node:
+        root = self._value(0)
+        self._skip_space()
+        if self._at < len(self._text):
+            raise self._fault("text after the end of the document")
+        return root
+
+    def _value(self, depth: int) -> Node:
+        self._skip_space()
+        if depth > MAX_DEPTH:
+            raise self._fault(f"nested more than {MAX_DEPTH} levels deep")
+        first = self._text[self._at : self._at + 1]
+        if first == "{":
+            return self._object(depth)
+        if first == "[":
+            return self._array(depth)
+        return self._string() if first == '"' else self._literal()
+
+    def _object(self, depth: int) -> Mapping:
+        node = Mapping({}, *self._place())
+        self._at += 1
+        if self._next_is("}"):
+            return node
+        while True:
+            self._skip_space()
+            if not self._text.startswith('"', self._at):
+                raise self._fault("expected a key in double quotes")
+            key = self._string()
+            self._expect(":")
+            entry = Entry(key, self._value(depth + 1))
+            if str(key.value) in node.entries:
+                report_duplicate(self._findings, key, node.entries[str(key.value)])
+            else:
+                node.entries[str(key.value)] = entry
+            if self._next_is("}"):
+                return node
+            self._expect(",")
+
+    def _array(self, depth: int) -> Sequence:
+        node = Sequence([], *self._place())
+        self._at += 1
+        if self._next_is("]"):
+            return node
+        while True:
+            node.items.append(self._value(depth + 1))
+            if self._next_is("]"):
+                return node
+            self._expect(",")
+
+    def _string(self) -> Scalar:
+        place = self._place()
+        try:
+            value, self._at = _decode_string(self._text, self._at)
+        except json.JSONDecodeError as error:
+            self._at = error.pos
+            raise self._fault(error.msg) from None
+        return Scalar(value, *place)
+
+    def _literal(self) -> Scalar:
+        place = self._place()
+        if word := _WORD.match(self._text, self._at):
+            self._at = word.end()
+            return Scalar(_WORDS[word[0]], *place)
+        number = _NUMBER.match(self._text, self._at)
+        if number is None:
+            raise self._fault("expected a value")
+        self._at = number.end()
+        return Scalar(_number(number), *place)
+
+    def _next_is(self, character: str) -> bool:
+        self._skip_space()
+        found = self._text.startswith(character, self._at)
+        self._at += found
+        return found
+
+    def _expect(self, character: str) -> None:
+        if not self._next_is(character):
+            raise self._fault(f"expected `{character}`")
+
+    def _skip_space(self) -> None:
+        space = _SPACE.match(self._text, self._at)
+        assert space is not None
+        self._at = space.end()
+
+    def _place(self) -> tuple[int, int]:
+        line = bisect_right(self._line_starts, self._at)
+        return line, self._at - self._line_starts[line - 1] + 1
+
+    def _fault(self, message: str) -> SyntaxFault:
+        return SyntaxFault(message, *self._place())
+
+
+def _number(found: re.Match[str]) -> int | Decimal:
+    whole, fraction, exponent = found.groups()
+    is_integer = fraction is None and exponent is None and len(whole) <= _MAX_INT_CHARACTERS
+    return int(whole) if is_integer else exact(found[0])

@@ -1,0 +1,82 @@
+"""The tree that YAML and JSON files are read into: every value and key keeps its place.
+
+Lines and columns are 1-based; columns count characters.
+"""
+
+import math
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingType
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+
+class Scalar(NamedTuple):
+    """Text, a number (a fraction is an exact Decimal), a boolean or null."""
+
+    value: str | int | Decimal | bool | None
+    line: int
+    column: int
+
+
+class Sequence(NamedTuple):
+    """A list."""
+
+    items: list["Node"]
+    line: int
+    column: int
+
+
+class Entry(NamedTuple):
+    """A key with its value."""
+
+    key: Scalar
+    value: "Node"
+
+
+class Mapping(NamedTuple):
+    """A mapping, by the text of its keys."""
+
+    entries: dict[str, Entry]
+    line: int
+    column: int
+
+
+Node = Scalar | Sequence | Mapping
+Place = Scalar | Sequence | Mapping
+"""Anything with a line and a column that a diagnostic can point at."""
+
+
+def plain(node: Node, replaced: MappingType[int, Any]) -> Any:
+    """The node as JSON data. `replaced` gives other data for some nodes, by their `id()`."""
+    if id(node) in replaced:
+        return replaced[id(node)]
+    if isinstance(node, Mapping):
+        return {name: plain(entry.value, replaced) for name, entry in node.entries.items()}
+    if isinstance(node, Sequence):
+        return [plain(item, replaced) for item in node.items]
+    return float(node.value) if isinstance(node.value, Decimal) else node.value
+
+
+def scalars(node: Node, path: str) -> Iterator[tuple[Scalar, str]]:
+    """Every scalar under `node`, keys included, with its path (`video_image_data.reference_image_urls[0]`)."""
+    if isinstance(node, Scalar):
+        yield node, path
+    elif isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            yield from scalars(item, f"{path}[{index}]")
+    else:
+        for name, entry in node.entries.items():
+            yield entry.key, f"{path}.{name}"
+            yield from scalars(entry.value, f"{path}.{name}")
+
+
+def fault_of(value: object) -> str | None:
+    """Why a scalar cannot be stored or sent, or None: NUL, half a character, or a number JSON cannot hold."""
+    if isinstance(value, str):
+        if "\0" in value:
+            return "contains a NUL character"
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            return "contains half of a surrogate pair"
+    if isinstance(value, Decimal) and not math.isfinite(float(value)):
+        return "is not a number that JSON can hold"
+    return None

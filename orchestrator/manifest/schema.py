@@ -1,0 +1,186 @@
+"""A manifest's top level: this project's own keys (interface, "Manifest")."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+from urllib.parse import urlsplit
+
+from orchestrator.base.diagnostics import Code
+from orchestrator.manifest import values
+from orchestrator.manifest.findings import Findings
+from orchestrator.manifest.job_keys import ManifestJob, read_defaults, read_jobs, refuse_later
+from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar
+from orchestrator.manifest.object_key import DEFAULT_KEY, label_names, read_key
+from orchestrator.manifest.suggest import did_you_mean
+
+VERSION = 1
+MAX_BUNDLE = 100
+_KEYS = (
+    "version",
+    "name",
+    "destination",
+    "key",
+    "budget",
+    "payment",
+    "bundle",
+    "labels",
+    "defaults",
+    "jobs",
+)
+_LATER_KEYS = (
+    "vars",
+    "include",
+    "price_tolerance",
+    "reuse",
+    "on_invalid",
+    "canary",
+    "stop_when",
+    "notify",
+    "schedule",
+)
+_PAYMENTS = ("credits", "x402-base", "x402-solana", "wallet-base", "wallet-solana")
+_NAME = re.compile(r"[a-z0-9-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A hard cap and the node that sets it."""
+
+    amount: Decimal
+    unit: Literal["credits", "usd"]
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a file asks for, with its jobs' fields still as written."""
+
+    name: str | None = None
+    destination: str | None = None
+    key: str = DEFAULT_KEY
+    budget: Budget | None = None
+    bundle: int = 1
+    labels: dict[str, str] | None = None
+    defaults: dict[str, Entry] | None = None
+    jobs: tuple[ManifestJob, ...] = ()
+
+
+def read_manifest(root: Node, findings: Findings) -> Manifest:
+    """The manifest of a file's root node; every fault of its own keys goes to `findings`."""
+    if isinstance(root, Scalar) and root.value is None:
+        root = Mapping({}, root.line, root.column)
+    if not isinstance(root, Mapping):
+        message = f"a manifest must be a mapping with `version`, `name` and `jobs`, it is {values.describe(root)}"
+        findings.error(Code.INVALID_VALUE, root, message)
+        return Manifest()
+    entries = {name: entry for name, entry in root.entries.items() if not name.startswith("x-")}
+    refuse_later(entries, _LATER_KEYS, findings)
+    _check_keys(root, entries, findings)
+    _check_version(entries.get("version"), findings)
+    _check_payment(entries.get("payment"), findings)
+    labels = values.labels(entries.get("labels"), findings)
+    defaults = read_defaults(entries.get("defaults"), labels, findings)
+    jobs = read_jobs(entries["jobs"].value, defaults, findings) if "jobs" in entries else ()
+    key = read_key(entries.get("key"), findings)
+    _check_key_labels(entries.get("key"), key, jobs, findings)
+    return Manifest(
+        name=_name(entries.get("name"), findings),
+        destination=_destination(entries.get("destination"), findings),
+        key=key,
+        budget=_budget(entries.get("budget"), findings),
+        bundle=_bundle(entries.get("bundle"), findings),
+        labels=labels,
+        defaults=defaults.fields,
+        jobs=jobs,
+    )
+
+
+def _check_keys(root: Mapping, entries: dict[str, Entry], findings: Findings) -> None:
+    for name, entry in entries.items():
+        if name not in _KEYS:
+            message = f"a manifest has no key `{values.shorten(name)}`{did_you_mean(name, _KEYS)}"
+            findings.error(Code.UNKNOWN_FIELD, entry.key, message, name)
+    for name in ("version", "name", "jobs"):
+        if name not in entries:
+            findings.error(Code.MISSING_FIELD, root, f"a manifest needs `{name}`", name)
+
+
+def _check_version(entry: Entry | None, findings: Findings) -> None:
+    if entry is None:
+        return
+    value = entry.value.value if isinstance(entry.value, Scalar) else None
+    if type(value) is not int or value != VERSION:
+        message = f"`version` must be {VERSION}, it is {values.describe(entry.value)}"
+        findings.error(Code.INVALID_VALUE, entry.value, message, "version")
+
+
+def _check_payment(entry: Entry | None, findings: Findings) -> None:
+    payment = values.text(entry.value, "payment", findings) if entry else None
+    if entry is None or payment is None or payment == "credits":
+        return
+    if payment in _PAYMENTS:
+        message = f"`payment: {payment}` is not available in this release; `credits` is"
+        findings.error(Code.UNSUPPORTED_FIELD, entry.key, message, "payment")
+    else:
+        message = f"`payment` must be one of {', '.join(_PAYMENTS)}{did_you_mean(payment, _PAYMENTS)}"
+        findings.error(Code.INVALID_VALUE, entry.value, message, "payment")
+
+
+def _check_key_labels(entry: Entry | None, key: str, jobs: tuple[ManifestJob, ...], findings: Findings) -> None:
+    needed = label_names(key)
+    if entry is None or not needed:
+        return
+    for job in jobs:
+        for label in needed:
+            if label not in job.labels:
+                message = f"`key` uses {{label.{label}}}, which job `{job.id}` does not have"
+                findings.for_job(job.id).error(Code.INVALID_VALUE, entry.value, message, "key")
+
+
+def _name(entry: Entry | None, findings: Findings) -> str | None:
+    name = values.text(entry.value, "name", findings) if entry else None
+    if entry is None or name is None or _NAME.fullmatch(name):
+        return name
+    message = f"`name` takes 1 to 64 of a-z, 0-9 and `-`, it is `{values.shorten(name)}`"
+    findings.error(Code.INVALID_VALUE, entry.value, message, "name")
+    return None
+
+
+def _destination(entry: Entry | None, findings: Findings) -> str | None:
+    destination = values.text(entry.value, "destination", findings) if entry else None
+    if entry is None or destination is None:
+        return None
+    scheme, separator, rest = destination.partition("://")
+    known = not separator or (scheme == "s3" and urlsplit(destination).netloc) or (scheme == "file" and rest)
+    if known:
+        return destination
+    message = f"`destination` must be s3://bucket/prefix or a folder, it is `{values.shorten(destination)}`"
+    findings.error(Code.INVALID_VALUE, entry.value, message, "destination")
+    return None
+
+
+def _budget(entry: Entry | None, findings: Findings) -> Budget | None:
+    node = values.mapping(entry.value, "budget", findings) if entry else None
+    if node is None:
+        return None
+    for name, unknown in node.entries.items():
+        if name not in ("credits", "usd"):
+            message = f"`budget` has no key `{values.shorten(name)}`; expected `credits` or `usd`"
+            findings.error(Code.UNKNOWN_FIELD, unknown.key, message, f"budget.{name}")
+    given: list[Literal["credits", "usd"]] = [unit for unit in _UNITS if unit in node.entries]
+    if len(given) != 1:
+        if len(given) == 2 or not node.entries:
+            findings.error(Code.INVALID_VALUE, node, "`budget` takes either `credits` or `usd`", "budget")
+        return None
+    amount_node = node.entries[given[0]].value
+    amount = values.amount(amount_node, f"budget.{given[0]}", findings)
+    return None if amount is None else Budget(amount, given[0], amount_node)
+
+
+_UNITS: tuple[Literal["credits"], Literal["usd"]] = ("credits", "usd")
+
+
+def _bundle(entry: Entry | None, findings: Findings) -> int:
+    size = values.whole_number(entry.value, "bundle", findings, 1, MAX_BUNDLE) if entry else None
+    return 1 if size is None else size
