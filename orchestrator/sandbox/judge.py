@@ -47,10 +47,7 @@ class Judge:
             return self._accept(item)
         except Refused as refused:
             error = ItemError(code=refused.code, message=refused.message)
-        media_type: MediaType | None = {"image": "image", "video": "video"}.get(str(item.get("type")))  # type: ignore[assignment]
-        return Verdict(
-            echo=_echo(item), type=media_type, model=_text(item, "model"), prompt=_text(item, "prompt"), error=error
-        )
+        return Verdict(_echo(item), _media_type(item), _text(item, "model"), _text(item, "prompt"), error=error)
 
     def _accept(self, item: Item) -> Verdict:
         model = self._model(item)
@@ -90,11 +87,13 @@ class Judge:
         if len(inputs) > limit:
             raise Refused("too_many_reference_images", f"{model.name} takes at most {limit} input image(s)")
         output_format = item.get("output_format")
-        if output_format is not None and output_format not in FORMATS:
+        if output_format is None:
+            output_format = "png"
+        if not isinstance(output_format, str) or output_format not in FORMATS:
             raise Refused("unsupported_output_format", "output_format must be png, jpeg or webp")
         ratio = choose_aspect_ratio(item.get("aspect_ratio"), model.aspect_ratios, next(iter(inputs), None))
         width, height = pixels(ratio, _longest_side(item))
-        return model.credits, Output(width=width, height=height, format=FORMATS[str(output_format or "png")])
+        return model.credits, Output(width=width, height=height, format=FORMATS[output_format])
 
     def _video(self, item: Item, model: VideoModel) -> tuple[Decimal, Output]:
         _refuse_fields(item, (*IMAGE_LISTS, "output_format", *_IN_HOUSE_ONLY), "a video item")
@@ -137,6 +136,15 @@ def _longest_side(item: Item) -> int:
 def _echo(item: Item) -> dict[str, object]:
     """The item as answers repeat it: without its media."""
     return {field: item[field] for field in _ECHOED if item.get(field) is not None}
+
+
+def _media_type(item: Item) -> MediaType | None:
+    match item.get("type"):
+        case "image":
+            return "image"
+        case "video":
+            return "video"
+    return None
 
 
 def _text(item: Item, field: str) -> str:

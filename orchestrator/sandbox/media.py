@@ -7,6 +7,7 @@ import base64
 import binascii
 import io
 import re
+import struct
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -14,6 +15,9 @@ import av
 from PIL import Image
 
 _DATA_URL = re.compile(r"data:(image|audio)/[\w.+-]+;base64,(.*)", re.DOTALL | re.IGNORECASE)
+_PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+# Playlists inside the data must not make the decoder open anything else.
+_NO_PROTOCOLS = {"protocol_whitelist": "none"}
 
 
 class Refused(Exception):
@@ -90,16 +94,16 @@ def _payload(value: object, kind: str, field: str) -> bytes:
 
 def _decode_picture(content: bytes, field: str) -> Picture:
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        with Image.open(io.BytesIO(content), formats=_PICTURE_FORMATS) as picture:
             picture.load()
             return Picture(*picture.size)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError):
         raise Refused("corrupt_media", f"{field}: the base64 data is not a readable image") from None
 
 
 def _decode_sound(content: bytes, field: str) -> Sound:
     try:
-        with av.open(io.BytesIO(content), "r") as container:
+        with av.open(io.BytesIO(content), "r", options=_NO_PROTOCOLS) as container:
             samples = [(frame.samples, frame.sample_rate) for frame in container.decode(audio=0)]
     except (av.error.FFmpegError, IndexError, ValueError):
         samples = []

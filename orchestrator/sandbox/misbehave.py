@@ -62,7 +62,7 @@ def part_sent(request: web.BaseRequest, body: bytes, content_type: str, *, lengt
 
 
 def corrupted(body: bytes) -> bytes:
-    """The body with noise all over its second quarter: the right length and magic bytes, but undecodable."""
+    """The body with noise all over its second quarter; its length and its first bytes are right."""
     start, end = len(body) // 4, len(body) // 2
     return body[:start] + bytes(byte ^ 0xA5 for byte in body[start:end]) + body[end:]
 

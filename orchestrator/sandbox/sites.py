@@ -1,6 +1,7 @@
 """The two aiohttp sites of a sandbox, in an event loop and a thread of their own."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -65,7 +66,7 @@ def _application(routes: list[web.RouteDef]) -> web.Application:
     return application
 
 
-async def _serve(application: web.Application, listener: Any) -> web.AppRunner:
+async def _serve(application: web.Application, listener: socket.socket) -> web.AppRunner:
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     await web.SockSite(runner, listener).start()
