@@ -198,8 +198,20 @@ ANYTHING = st.recursive(
     max_leaves=4,
 )
 FIELDS = st.sampled_from(
-    "type model prompt aspect_ratio output_format duration_seconds image_urls image_url video_image_data "
-    "reference_image_urls reference_assets is_fast".split()
+    [
+        "type",
+        "model",
+        "prompt",
+        "aspect_ratio",
+        "output_format",
+        "duration_seconds",
+        "image_urls",
+        "image_url",
+        "video_image_data",
+        "reference_image_urls",
+        "reference_assets",
+        "is_fast",
+    ]
 )
 
 
