@@ -53,9 +53,9 @@ KINDS: dict[Place, frozenset[str]] = {
 class FaultRule(BaseModel):
     """One fault: strikes the first `times` calls (None: all) at its place, after letting `skip` calls pass.
 
-    With a `probability` below 1 each call is struck by the throw of a die seeded with `seed`. `match` narrows a rule to
-    calls whose body (submit) or path (elsewhere) contains that text. `seconds` is how long `slow` takes, and how far ahead an
-    `http-date` of `retry_after` lies.
+    With a `probability` below 1 each call is struck by the throw of a die seeded with `seed`. `match` narrows a rule
+    to calls whose body (submit) or path (elsewhere) contains that text. `seconds` is how long `slow` takes, and how
+    far ahead an `http-date` of `retry_after` lies.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
