@@ -42,6 +42,7 @@ class Code(StrEnum):
     DEPENDENCY_CYCLE = "dependency-cycle"
     TEMPLATE_ERROR = "template-error"
     OVER_BUDGET = "over-budget"
+    PRICE_UNKNOWN = "price-unknown"  # warnings only: the estimate reserves the dearest known price
 
 
 @dataclass(frozen=True, slots=True)

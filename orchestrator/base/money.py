@@ -35,3 +35,8 @@ def canonical(amount: Decimal) -> str:
 def optional_canonical(amount: Decimal | None) -> str | None:
     """`canonical`, with None where there is no amount."""
     return None if amount is None else canonical(amount)
+
+
+def credits_to_usd(credit_amount: Decimal, usd_per_credit: Decimal) -> Decimal:
+    """US dollars that an amount of credits costs at `usd_per_credit`."""
+    return credit_amount * usd_per_credit

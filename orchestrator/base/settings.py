@@ -45,6 +45,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_loopback_url(url: str) -> bool:
+    """Whether a URL leads to this machine only."""
+    return is_loopback(urlsplit(url).hostname or "")
+
+
 class _SecretFiles(PydanticBaseSettingsSource):
     """Reads `NAME_FILE` for each secret that is not given directly."""
 

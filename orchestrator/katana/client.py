@@ -6,6 +6,7 @@ would leave a paid request in doubt.
 
 import asyncio
 from dataclasses import dataclass
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
@@ -116,7 +117,7 @@ class KatanaClient:
             raise ProviderUnavailable("the poll's answer is not readable", status=reply.status)
         return Polled(answer, read_problem(answer.error))
 
-    async def balance(self) -> Any:
+    async def balance(self) -> Decimal:
         """The account's credits as Decimal (guide, "Credits / API key examples"). Raises ProviderUnavailable."""
         reply = await self._get("/v1/me/balance")
         document = parse_object(reply.body or b"") or {}

@@ -99,6 +99,7 @@ class Item(_Wire):
     """The provider's word on one item of a request."""
 
     job_id: Text = None
+    type: Text = None
     status: Status = None
     output_assets: Annotated[list[OutputAsset], BeforeValidator(_list_or_empty)] = Field(default_factory=list)
     metadata: MetadataField = Field(default_factory=Metadata)
@@ -140,4 +141,15 @@ def parse_object(body: bytes) -> dict[str, Any] | None:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return document if isinstance(document, dict) else None
+    return _storable(document) if isinstance(document, dict) else None
+
+
+def _storable(value: Any) -> Any:
+    """The value without what no database text can hold: NUL characters and lone surrogates."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, list):
+        return [_storable(entry) for entry in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(entry) for key, entry in value.items()}
+    return value

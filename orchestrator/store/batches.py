@@ -1,5 +1,6 @@
 """Making a batch, finding it, and settling its state from the states of its jobs."""
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from orchestrator.base.states import (
     HoldCode,
     JobState,
 )
+from orchestrator.catalog.models import Catalog
 from orchestrator.store.claims import Scope
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import lift_holds, put_hold
@@ -51,11 +53,12 @@ class NewBatch:
     sandbox: bool
     account_pk: int
     destination: str
+    media: str
     key: str
     bundle: int
     labels: dict[str, str]
     manifest: str
-    catalog: dict[str, Any]
+    catalog: Catalog
     estimated: Decimal
     budget: Decimal | None
     usd_per_credit: Decimal
@@ -72,10 +75,10 @@ def create_batch(connection: Connection, batch: NewBatch) -> None:
     connection.execute(
         upsert(catalogs)
         .values(
-            digest=batch.catalog["digest"],
-            source=batch.catalog["source"],
-            fetched_at=batch.catalog["fetched_at"],
-            document=batch.catalog,
+            digest=batch.catalog.digest,
+            source=batch.catalog.source,
+            fetched_at=batch.catalog.fetched_at,
+            document=json.loads(batch.catalog.to_json()),
         )
         .on_conflict_do_nothing()
     )
@@ -87,11 +90,12 @@ def create_batch(connection: Connection, batch: NewBatch) -> None:
             sandbox=batch.sandbox,
             account_pk=batch.account_pk,
             destination=batch.destination,
+            media=batch.media,
             key=batch.key,
             bundle=batch.bundle,
             labels=batch.labels,
             manifest=batch.manifest,
-            catalog_digest=batch.catalog["digest"],
+            catalog_digest=batch.catalog.digest,
             estimated=batch.estimated,
             budget=batch.budget,
             usd_per_credit=batch.usd_per_credit,
@@ -119,6 +123,16 @@ def create_batch(connection: Connection, batch: NewBatch) -> None:
         for job in batch.jobs
     ]
     connection.execute(insert(jobs), rows)
+
+
+def batch_catalog(connection: Connection, batch_id: str) -> Catalog:
+    """The catalogue that priced a batch."""
+    document = connection.execute(
+        select(catalogs.c.document)
+        .join(batches, batches.c.catalog_digest == catalogs.c.digest)
+        .where(batches.c.id == batch_id)
+    ).scalar_one()
+    return Catalog.from_json(json.dumps(document))
 
 
 def find_batch(connection: Connection, reference: str) -> str:
@@ -167,6 +181,12 @@ def resume_batch(connection: Connection, batch_id: str) -> BatchState:
     return settle_batch(connection, batch_id)
 
 
+def any_running(connection: Connection, scope: Scope) -> bool:
+    """Whether a batch in scope can still move by itself."""
+    running = exists().where(batches.c.state == BatchState.RUNNING, scope.covers(batches.c.account_pk, batches.c.id))
+    return bool(connection.execute(select(running)).scalar_one())
+
+
 def unsettled_batches(connection: Connection, scope: Scope) -> list[str]:
     """Open batches in which nothing moves by itself any more, or that are held although something does."""
     found = connection.execute(
@@ -182,11 +202,12 @@ def unsettled_batches(connection: Connection, scope: Scope) -> list[str]:
 
 
 def _movable() -> Any:
-    """Whether a job of the batch can move by itself; pending ones not while a hold blocks the batch."""
+    """Whether a job of the batch can move by itself, seen the holds of its batch."""
     return exists().where(
         jobs.c.batch_id == batches.c.id,
         or_(
-            jobs.c.state.in_([JobState.SUBMITTING, JobState.GENERATING]),
+            jobs.c.state == JobState.SUBMITTING,
+            and_(jobs.c.state == JobState.GENERATING, ~_has_hold(HoldCode.PROVIDER_REFUSING)),
             and_(jobs.c.state == JobState.COPYING, ~_has_hold(HoldCode.DESTINATION_FAILING)),
             and_(jobs.c.state == JobState.PENDING, ~_has_hold(*BLOCKING_HOLDS)),
         ),

@@ -57,6 +57,7 @@ class ClaimedSubmission:
     id: UUID
     token: UUID
     batch_id: str
+    media: str
     jobs: tuple[ClaimedJob, ...]
 
 
@@ -116,7 +117,7 @@ def claim_submissions(
     The account's row lock makes the count of jobs at the provider and the check of the budget exact, however
     many workers claim at once. A job that would pass its batch's budget puts the batch on hold instead.
     """
-    if not _lock_account(connection, scope.account_pk):
+    if not lock_account(connection, scope.account_pk):
         return []
     at_provider = connection.execute(
         select(func.count()).where(jobs.c.account_pk == scope.account_pk, jobs.c.state.in_(IN_FLIGHT_JOBS))
@@ -136,7 +137,7 @@ def claim_submissions(
     return claimed
 
 
-def _lock_account(connection: Connection, account_pk: int) -> bool:
+def lock_account(connection: Connection, account_pk: int) -> bool:
     """Lock the account's row; False while a 429 keeps the whole account waiting."""
     paused = connection.execute(
         select((func.coalesce(accounts.c.paused_until, NOW) > NOW).label("paused"))
@@ -144,6 +145,11 @@ def _lock_account(connection: Connection, account_pk: int) -> bool:
         .with_for_update()
     ).scalar_one()
     return not paused
+
+
+def account_waits(account: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a 429 keeps the account of a row waiting."""
+    return exists().where(accounts.c.pk == account, accounts.c.paused_until > NOW)
 
 
 def may_send() -> ColumnElement[bool]:
@@ -222,7 +228,7 @@ def _write_intent(connection: Connection, batch_id: str, rows: Sequence[Any], le
             .values(state=JobState.SUBMITTING, submission_id=submission_id, position=position, error=None)
         )
     claimed = tuple(ClaimedJob(row.pk, row.name, row.item) for row in rows)
-    return ClaimedSubmission(submission_id, lease.token, batch_id, claimed)
+    return ClaimedSubmission(submission_id, lease.token, batch_id, rows[0].media, claimed)
 
 
 def claim_polls(
@@ -237,6 +243,7 @@ def claim_polls(
             submissions.c.due_at <= NOW,
             submissions.c.lease_token.is_(None),
             scope.covers(submissions.c.account_pk, submissions.c.batch_id),
+            ~account_waits(submissions.c.account_pk),
         )
         .order_by(submissions.c.due_at)
         .limit(limit)

@@ -1,6 +1,7 @@
 """Connections to Postgres: one engine a process, short transactions, and a way back after an outage."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,8 @@ from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from orchestrator.base.errors import Unusable
+
+log = logging.getLogger("orchestrator.store")
 
 #: The database's clock. Deadlines and leases are judged by it, never by a worker's own clock.
 NOW = text("orchestrator_now()")
@@ -65,6 +68,13 @@ class Database:
                 f"{str(error.orig).strip().splitlines()[0]}",
                 hint="check ORCHESTRATOR_DATABASE_URL",
             ) from None
+
+    def recover(self) -> None:
+        """After an outage: have the embedded server started again, if it is that. Raises nothing."""
+        try:
+            self.on_outage()
+        except Unusable as error:
+            log.warning("%s", error.message)
 
     def close(self) -> None:
         self.engine.dispose()

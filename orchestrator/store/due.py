@@ -28,7 +28,8 @@ def next_due(connection: Connection, scope: Scope) -> Due:
         .join(accounts, accounts.c.pk == jobs.c.account_pk)
         .where(jobs.c.state == JobState.PENDING, scope.covers(jobs.c.account_pk, jobs.c.batch_id), may_send())
     )
-    poll = select(func.min(submissions.c.due_at) - NOW).where(
+    poll = select(func.greatest(func.min(submissions.c.due_at), func.min(accounts.c.paused_until)) - NOW).where(
+        accounts.c.pk == submissions.c.account_pk,
         submissions.c.state == SubmissionState.ACCEPTED,
         submissions.c.lease_token.is_(None),
         scope.covers(submissions.c.account_pk, submissions.c.batch_id),

@@ -63,14 +63,23 @@ def current(database: Database) -> str | None:
         return str(found) if found else None
 
 
+def is_behind(database: Database) -> bool:
+    """Whether the database is at an older schema of ours (or at none), so that `upgrade` can help."""
+    found = current(database)
+    return found is None or (found != head() and found in _known_revisions())
+
+
+def _known_revisions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def require_current(database: Database) -> None:
     """Raises Unusable unless the database is at this release's schema."""
     database.check()
     found = current(database)
     if found == head():
         return
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in _known_revisions():
         raise Unusable(
             f"the database schema ({found}) is newer than this release ({head()})",
             hint="update this installation",

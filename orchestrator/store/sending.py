@@ -8,7 +8,7 @@ a request id in memory is money.
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, null, text, update
+from sqlalchemy import ColumnElement, Connection, case, func, null, update
 
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store.database import NOW
@@ -96,9 +96,10 @@ def record_returned(
     answer: dict[str, Any],
     retry_in_seconds: float,
 ) -> bool:
-    """Nothing was charged and the jobs may be sent again: back to `pending`, due later."""
+    """Nothing was charged and the jobs may be sent again: back to `pending`, due later; it was no attempt."""
     back = {
         "state": JobState.PENDING,
+        "attempts": jobs.c.attempts - 1,
         "due_at": in_seconds(retry_in_seconds),
         "submission_id": null(),
         "position": null(),
@@ -147,25 +148,24 @@ def _end(
     return bool(ended)
 
 
-def slow_down(connection: Connection, account_pk: int, retry_after_seconds: float | None) -> float:
-    """A 429 keeps the whole account waiting: as long as it asks, or 2, 4, 8 ... 60 s. Returns the seconds."""
+def slow_down(connection: Connection, account_pk: int, retry_after_seconds: float | None) -> None:
+    """A 429, or a provider out of reach, keeps the whole account waiting: as long as it asks, or 2, 4, 8 ... 60 s.
+
+    Answers that arrive while the account already waits belong to the same burst: they count once.
+    """
+    burst = accounts.c.paused_until > NOW
     throttles = connection.execute(
         update(accounts)
         .where(accounts.c.pk == account_pk)
-        .values(throttles=accounts.c.throttles + 1)
+        .values(throttles=case((burst, accounts.c.throttles), else_=accounts.c.throttles + 1))
         .returning(accounts.c.throttles)
     ).scalar_one()
     seconds = retry_after_seconds if retry_after_seconds is not None else min(2.0 ** min(throttles, 6), 60.0)
     connection.execute(
         update(accounts)
         .where(accounts.c.pk == account_pk)
-        .values(
-            paused_until=text(
-                "greatest(coalesce(paused_until, '-infinity'), orchestrator_now() + :wait * interval '1 second')"
-            ).bindparams(wait=seconds)
-        )
+        .values(paused_until=func.greatest(accounts.c.paused_until, in_seconds(seconds)))
     )
-    return seconds
 
 
 def speed_up(connection: Connection, account_pk: int) -> None:
@@ -177,7 +177,7 @@ def speed_up(connection: Connection, account_pk: int) -> None:
 
 def in_seconds(seconds: float) -> ColumnElement[Any]:
     """An instant `seconds` from now, by the database's clock."""
-    return text("orchestrator_now() + :in_seconds * interval '1 second'").bindparams(in_seconds=seconds)  # type: ignore[return-value]
+    return func.orchestrator_now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
 def _held(submission_id: UUID, token: UUID) -> ColumnElement[bool]:

@@ -99,6 +99,7 @@ class Batch(SQLModel, table=True):
     sandbox: bool
     account_pk: int = _reference("account.pk")
     destination: str
+    media: str
     key: str
     bundle: int
     labels: dict[str, str] = _json()

@@ -1,0 +1,117 @@
+"""What the provider's answer says of each item, as outcomes for the store. Pure."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, Literal
+
+from orchestrator.base.money import ZERO
+from orchestrator.base.states import JobError, JobState
+from orchestrator.katana.problem import Problem, read_problem
+from orchestrator.katana.wire import Answer, Item, OutputAsset
+from orchestrator.store.polling import ItemOutcome, Source
+
+_FAILED = frozenset({"failed", "error"})
+_DONE = frozenset({"completed"})
+_REJECTED = frozenset({"rejected"})
+
+
+def job_error(code: JobError, message: str, *, charged: bool | None, provider: Problem | None = None) -> dict[str, Any]:
+    """The `error` document of a job (interface "JSON")."""
+    said = provider.document() if provider else None
+    return {"code": code, "message": message, "charged": charged, "provider": said}
+
+
+def read_outcomes(
+    answer: Answer, open_items: Iterable[tuple[int, Decimal]], *, patience_over: bool
+) -> list[ItemOutcome]:
+    """The outcomes of those items of `open_items` (position, estimate) on which the answer is final.
+
+    A status word that the guide does not know is no outcome. `patience_over`: an item that is called completed
+    but names no file has been asked about for long enough.
+    """
+    positions = list(open_items)
+    outcomes = []
+    for position, estimate in positions:
+        item = answer.responses[position] if position < len(answer.responses) else None
+        charge = _charge(answer, item, alone=len(answer.responses) <= 1 and len(positions) == 1)
+        outcome = _read_item(answer, item, position, estimate, charge, patience_over=patience_over)
+        if outcome is not None:
+            outcomes.append(outcome)
+    return outcomes
+
+
+def _charge(answer: Answer, item: Item | None, *, alone: bool) -> Decimal | None:
+    """What the provider says that the item cost; a request's total speaks for an item that is alone in it."""
+    if item is not None and item.metadata.credits_spent is not None:
+        return item.metadata.credits_spent
+    return answer.metadata.credits_spent if alone else None
+
+
+def _read_item(
+    answer: Answer, item: Item | None, position: int, estimate: Decimal, charge: Decimal | None, *, patience_over: bool
+) -> ItemOutcome | None:
+    status = _item_status(answer, item)
+    problem = read_problem(item.error if item is not None else None) or read_problem(answer.error)
+    if status in _REJECTED:
+        spent = charge if charge is not None else ZERO  # guide: "Rejected validation items are not charged"
+        return _ended(position, JobState.REJECTED, JobError.REJECTED_INPUT, spent, problem, known=True)
+    if status in _FAILED:
+        spent = charge if charge is not None else estimate  # unsaid: counted at its worst case
+        return _ended(position, JobState.FAILED, JobError.PROVIDER_FAILED, spent, problem, known=charge is not None)
+    if status in _DONE and item is not None:
+        spent = charge if charge is not None else estimate
+        sources = tuple(_sources(item))
+        if any(source.role == "original" for source in sources):
+            return ItemOutcome(position, JobState.COPYING, spent, sources=sources)
+        if patience_over:
+            error = job_error(JobError.PROVIDER_FAILED, "completed without any file", charged=True)
+            return ItemOutcome(position, JobState.FAILED, spent, error=error)
+    return None
+
+
+def _item_status(answer: Answer, item: Item | None) -> str | None:
+    """The item's own word; the request's final word where the item has none."""
+    if item is not None and item.status is not None:
+        return item.status
+    return answer.status if answer.status in _FAILED | _REJECTED else None
+
+
+def _ended(
+    position: int, state: JobState, code: JobError, spent: Decimal, problem: Problem | None, *, known: bool
+) -> ItemOutcome:
+    filed = problem.filed_under(code) if problem else code
+    message = problem.message if problem else f"the provider reported it {state} without a reason"
+    charged = spent > 0 if known else None
+    return ItemOutcome(position, state, spent, error=job_error(filed, message, charged=charged, provider=problem))
+
+
+def _sources(item: Item) -> Iterable[Source]:
+    for position, asset in enumerate(item.output_assets):
+        kind = _kind(asset, item)
+        if asset.source is None:
+            continue
+        yield _source(position, "original", kind, asset.source, asset, tags=_tags(asset))
+        if asset.thumbnail_image_url:
+            yield _source(position, "thumbnail", "image", asset.thumbnail_image_url, asset)
+        if asset.thumbnail_silent_video_mp4_url:
+            yield _source(position, "preview", "video", asset.thumbnail_silent_video_mp4_url, asset)
+        elif asset.url and asset.url != asset.source:
+            yield _source(position, "preview", kind, asset.url, asset)
+        if asset.final_frame_image_url:
+            yield _source(position, "final_frame", "image", asset.final_frame_image_url, asset)
+
+
+def _source(
+    position: int, role: str, kind: str, url: str, asset: OutputAsset, tags: list[dict[str, Any]] | None = None
+) -> Source:
+    declared = asset.mime_type if role == "original" else None
+    return Source(position, role, kind, url, asset.expires_at, declared, tags or [])
+
+
+def _kind(asset: OutputAsset, item: Item) -> Literal["image", "video"]:
+    words = f"{asset.kind or ''} {asset.mime_type or ''}" if asset.kind or asset.mime_type else str(item.type)
+    return "video" if "video" in words.lower() else "image"
+
+
+def _tags(asset: OutputAsset) -> list[dict[str, Any]]:
+    return [tag for tag in asset.metadata.tags if isinstance(tag, dict)]

@@ -1,0 +1,138 @@
+"""Driving the steps in this process until the batches in scope have ended, are held or paused, or a stop is asked for.
+
+Each step has a loop that claims as much as it has free slots for, works on it concurrently, and sleeps until
+something is due, something finished, or another step may have made work for it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from orchestrator.engine import copy, poll, settle, submit
+from orchestrator.engine.runtime import Engine
+from orchestrator.store.batches import any_running
+from orchestrator.store.due import next_due
+
+W = TypeVar("W")
+
+#: Each step, and the steps for which it may make work when it has done a piece.
+_MAKES_WORK_FOR = {"submit": ("poll",), "poll": ("submit", "copy"), "copy": ()}
+#: Even without a wake-up the store is asked this often: other processes make work too.
+_MAX_SLEEP_SECONDS = 2.0
+_SETTLE_SECONDS = 0.25
+_RESCUE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Step(Generic[W]):
+    """One kind of work: how it is claimed, how one piece is done, and how many pieces at once."""
+
+    name: str
+    claim: Callable[[Engine, int], Awaitable[Sequence[W]]]
+    work: Callable[[Engine, W], Awaitable[None]]
+    slots: int
+
+
+def steps(engine: Engine) -> tuple[Step[submit.ClaimedSubmission], Step[poll.ClaimedPoll], Step[copy.ClaimedCopy]]:
+    """The three steps, with as many slots as make sense for each."""
+    return (
+        Step("submit", submit.claim, submit.send, slots=min(engine.limits.max_in_flight, 32)),
+        Step("poll", poll.claim, poll.ask, slots=32),
+        Step("copy", copy.claim, copy.store, slots=8),
+    )
+
+
+class LocalDriver:
+    """Runs the steps on the current event loop. `stop()` lets paid POSTs finish and drops the rest."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._stopping = asyncio.Event()
+        self._wakes = {name: asyncio.Event() for name in _MAKES_WORK_FOR}
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` returns once every POST that is under way has its answer recorded."""
+        self._stopping.set()
+
+    async def run(self, *, until_idle: bool = True) -> None:
+        """Work until nothing in scope is running (`until_idle`), or until `stop`."""
+        await settle.rescue_dead(self._engine)
+        loops = [asyncio.create_task(self._loop(step), name=step.name) for step in steps(self._engine)]
+        try:
+            await self._supervise(loops, until_idle=until_idle)
+        finally:
+            self._stopping.set()
+            ended = await asyncio.gather(*loops, return_exceptions=True)
+            await settle.settle(self._engine)
+        for result in ended:
+            if isinstance(result, BaseException):
+                raise result  # a fault of ours: let it be seen, after the other steps came to rest
+
+    async def _supervise(self, loops: list[asyncio.Task[None]], *, until_idle: bool) -> None:
+        """Settle often, rescue now and then, and look whether the work is over or a loop broke."""
+        rounds_per_rescue = int(_RESCUE_SECONDS / _SETTLE_SECONDS)
+        rounds = 0
+        while not self._stopping.is_set():
+            rounds += 1
+            if rounds % rounds_per_rescue == 0:
+                await settle.rescue_dead(self._engine)
+            await settle.settle(self._engine)
+            if until_idle and not await self._engine.transact(any_running, self._engine.scope):
+                return
+            done, _ = await asyncio.wait(
+                [*loops, stop := asyncio.create_task(self._stopping.wait())],
+                timeout=_SETTLE_SECONDS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            stop.cancel()
+            if done & set(loops):
+                return  # a loop ends by itself only when something broke
+
+    async def _loop(self, step: Step[W]) -> None:
+        tasks: set[asyncio.Task[None]] = set()
+        wake = self._wakes[step.name]
+        try:
+            while not self._stopping.is_set():
+                wake.clear()
+                claimed = await self._claim(step, step.slots - len(tasks))
+                tasks |= {asyncio.create_task(self._work(step, piece)) for piece in claimed}
+                if not claimed:
+                    tasks = await self._sleep(step, tasks)
+        finally:
+            await _finish(tasks, abandon=step.name != "submit")
+
+    async def _claim(self, step: Step[W], free: int) -> Sequence[W]:
+        return await step.claim(self._engine, free) if free > 0 else []
+
+    async def _work(self, step: Step[W], piece: W) -> None:
+        try:
+            await step.work(self._engine, piece)
+        finally:
+            for name in _MAKES_WORK_FOR[step.name]:
+                self._wakes[name].set()
+
+    async def _sleep(self, step: Step[W], tasks: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+        """Until a wake-up, a stop or the next due time. Returns the tasks that still run, raises what one raised."""
+        due = getattr(await self._engine.transact(next_due, self._engine.scope), step.name)
+        full = len(tasks) >= step.slots
+        seconds = _MAX_SLEEP_SECONDS if due is None or due == 0 or full else min(due, _MAX_SLEEP_SECONDS)
+        signals = [asyncio.create_task(event.wait()) for event in (self._wakes[step.name], self._stopping)]
+        await asyncio.wait([*signals, *tasks], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for signal in signals:
+            signal.cancel()
+        for task in tasks:
+            if task.done():
+                task.result()
+        return {task for task in tasks if not task.done()}
+
+
+async def _finish(tasks: set[asyncio.Task[None]], *, abandon: bool) -> None:
+    """Wait for the tasks; polls and copies can be broken off at any point, a paid POST never is."""
+    if abandon:
+        for task in tasks:
+            task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result

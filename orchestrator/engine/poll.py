@@ -1,0 +1,76 @@
+"""The poll step: ask for the state of an accepted request, for up to 72 h, and move its items on."""
+
+from decimal import Decimal
+
+from sqlalchemy import Connection
+
+from orchestrator.base import faults
+from orchestrator.base.states import HoldCode, JobError, JobState
+from orchestrator.engine.answers import job_error, read_outcomes
+from orchestrator.engine.pacing import next_poll_seconds, retry_seconds
+from orchestrator.engine.runtime import Engine, log
+from orchestrator.katana.client import Polled, ProviderUnavailable
+from orchestrator.store import polling, sending
+from orchestrator.store.claims import ClaimedPoll, claim_polls
+from orchestrator.store.holds import put_hold
+from orchestrator.store.polling import ItemOutcome
+
+#: The provider keeps results at most this long (guide, "Service URLs and Account Setup").
+PATIENCE_SECONDS = 72 * 3600.0
+LEASE_SECONDS = 180.0
+
+
+async def claim(engine: Engine, limit: int) -> list[ClaimedPoll]:
+    """Lease up to `limit` requests whose poll is due."""
+    owner = await engine.owner()
+    return await engine.transact(claim_polls, engine.scope, owner=owner, lease_seconds=LEASE_SECONDS, limit=limit)
+
+
+async def ask(engine: Engine, work: ClaimedPoll) -> None:
+    """Poll one request and record what it says."""
+    try:
+        polled = await engine.client.poll(work.request_id)
+    except ProviderUnavailable as error:
+        await engine.transact(_record_failure, engine, work, error)
+    else:
+        await engine.transact(_record_answer, engine, work, polled)
+    faults.point("poll.recorded")
+
+
+def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, polled: Polled) -> None:
+    answer = polled.answer
+    patience_over = work.age_seconds > engine.limits.request_lost_after_seconds
+    open_items = polling.open_items(connection, work.id)
+    outcomes = read_outcomes(answer, open_items, patience_over=patience_over)
+    if not outcomes and work.age_seconds > PATIENCE_SECONDS:
+        outcomes = _given_up(open_items, f"not finished within 72 h (last status: {answer.status})")
+    polling.record_outcomes(connection, work.id, outcomes)
+    if not polling.resolve_finished(connection, work.id, answer.status):
+        wait = next_poll_seconds(answer.poll_after_seconds, age_seconds=work.age_seconds)
+        polling.record_poll(connection, work.id, work.token, provider_status=answer.status, next_poll_seconds=wait)
+
+
+def _record_failure(connection: Connection, engine: Engine, work: ClaimedPoll, error: ProviderUnavailable) -> None:
+    not_found = error.status == 404
+    lost = not_found and (work.not_found_seconds or 0) >= engine.limits.request_lost_after_seconds
+    if lost or work.age_seconds > PATIENCE_SECONDS:
+        lost_items = _given_up(polling.open_items(connection, work.id), f"the provider does not give it out: {error}")
+        polling.record_outcomes(connection, work.id, lost_items)
+        polling.resolve_finished(connection, work.id, None)
+        return
+    wait = retry_seconds(work.failures, first=1.0, longest=30.0)
+    if error.status == 429:
+        sending.slow_down(connection, engine.scope.account_pk, error.retry_after_seconds)
+    elif error.status in (401, 403):
+        log.warning("batch %s: the provider refuses polls (%s)", work.batch_id, error.reason)
+        message = f"the provider refuses our polls ({error.reason}); what was paid for cannot be fetched"
+        put_hold(connection, work.batch_id, HoldCode.PROVIDER_REFUSING, message, f"orchestrator resume {work.batch_id}")
+    polling.record_poll_failure(
+        connection, work.id, work.token, not_found=not_found, reason=error.reason, next_poll_seconds=wait
+    )
+
+
+def _given_up(open_items: list[tuple[int, Decimal]], reason: str) -> list[ItemOutcome]:
+    """The request is lost and what it cost is spent."""
+    error = job_error(JobError.REQUEST_LOST, reason, charged=True)
+    return [ItemOutcome(position, JobState.FAILED, estimate, error=error) for position, estimate in open_items]

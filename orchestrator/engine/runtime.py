@@ -1,0 +1,108 @@
+"""What every step works with: the store, the provider, the places files go, and whose work it is."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from orchestrator.assets.client import AssetClient
+from orchestrator.assets.destination import Destination, open_destination
+from orchestrator.assets.media import MediaStore
+from orchestrator.assets.spool import Spool
+from orchestrator.katana.client import KatanaClient
+from orchestrator.store.claims import Scope
+from orchestrator.store.database import Database, is_outage
+from orchestrator.store.leases import WorkerSession
+
+log = logging.getLogger("orchestrator.engine")
+P = ParamSpec("P")
+T = TypeVar("T")
+_STORE_THREADS = 8
+_OUTAGE_PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds the work; see interface "Settings"."""
+
+    max_in_flight: int = 64
+    request_lost_after_seconds: float = 900
+    stall_after_seconds: float = 300
+
+
+@dataclass
+class Engine:
+    """The parts a step needs. Made once a process, after any fork, and used on one event loop."""
+
+    database: Database
+    client: KatanaClient
+    assets: AssetClient
+    spool: Spool
+    scope: Scope
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        self._session = WorkerSession(self.database)
+        self._session_lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
+        self._destinations: dict[str, Destination] = {}
+        self._media: dict[str, MediaStore] = {}
+        #: Since when (monotonic seconds) the destination of a batch fails.
+        self.failing_since: dict[str, float] = {}
+
+    def close(self) -> None:
+        """Let go of leases and threads; what is still open is taken up by the next worker."""
+        self._threads.shutdown(wait=True)
+        self._session.close()
+
+    async def transact(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(connection, ...)` in one transaction; an outage of the database is waited out.
+
+        `work` may run again after an outage, also where its commit had happened: it must be guarded so that
+        repeating it changes nothing. Every transition of the store is.
+        """
+
+        def transaction() -> T:
+            with self.database.begin() as connection:
+                return work(connection, *args, **kwargs)
+
+        return await self._outlasting(transaction)
+
+    async def owner(self) -> int:
+        """The number under which this process leases work."""
+
+        def ensure() -> int:
+            with self._session_lock:
+                return self._session.ensure()
+
+        return await self._outlasting(ensure)
+
+    async def _outlasting(self, call: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                return await loop.run_in_executor(self._threads, call)
+            except DBAPIError as error:
+                if not is_outage(error):
+                    raise
+                log.warning("the database is out of reach; trying again")
+                await asyncio.sleep(_OUTAGE_PAUSE_SECONDS)
+                await loop.run_in_executor(self._threads, self.database.recover)
+
+    def destination(self, uri: str) -> Destination:
+        """The opened destination of a batch."""
+        if uri not in self._destinations:
+            self._destinations[uri] = open_destination(uri)
+        return self._destinations[uri]
+
+    def media(self, uri: str) -> MediaStore:
+        """The opened store of a batch's input media."""
+        if uri not in self._media:
+            self._media[uri] = MediaStore(open_destination(uri))
+        return self._media[uri]

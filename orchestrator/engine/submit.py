@@ -1,0 +1,141 @@
+"""The submit step: claimed work is sent once, and what became of it is written down.
+
+1. `claim`: one transaction reserves the money and writes the submission as `intended`.
+2. `send`: build the exact bytes, commit `sent`, and only then let them leave.
+3. Record the verdict. Killed before 2, the work is pending again; killed after it, it is in doubt.
+"""
+
+import asyncio
+import hashlib
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from orchestrator.assets.errors import AssetError
+from orchestrator.base import faults
+from orchestrator.base.states import HoldCode, JobError, SubmissionState
+from orchestrator.engine.answers import job_error, read_outcomes
+from orchestrator.engine.bodies import submission_body
+from orchestrator.engine.pacing import first_poll_seconds
+from orchestrator.engine.runtime import Engine, log
+from orchestrator.katana.client import PAY_DEADLINE_SECONDS
+from orchestrator.katana.verdict import Kind, Verdict
+from orchestrator.store import polling, sending
+from orchestrator.store.claims import ClaimedSubmission, claim_submissions
+from orchestrator.store.holds import put_hold
+
+#: Longer than the longest POST, with room for what is committed around it.
+LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
+
+
+async def claim(engine: Engine, limit: int) -> list[ClaimedSubmission]:
+    """Write the intents of up to `limit` due jobs."""
+    owner = await engine.owner()
+    claimed = await engine.transact(
+        claim_submissions,
+        engine.scope,
+        owner=owner,
+        lease_seconds=LEASE_SECONDS,
+        limit=limit,
+        max_in_flight=engine.limits.max_in_flight,
+    )
+    if claimed:
+        faults.point("submit.intended")
+    return claimed
+
+
+async def send(engine: Engine, work: ClaimedSubmission) -> None:
+    """Send one claimed submission and record what became of it."""
+    try:
+        body = await asyncio.to_thread(submission_body, [job.item for job in work.jobs], engine.media(work.media).read)
+    except AssetError as error:
+        await _reject_unsendable(engine, work, error)
+        return
+    digest = hashlib.sha256(body).hexdigest()
+    if not await engine.transact(sending.mark_sent, work.id, work.token, digest):
+        log.warning("submission %s lost its lease before it was sent; nothing was sent", work.id)
+        return
+    faults.point("submit.sent")
+    verdict = await engine.client.submit(body)
+    await engine.transact(_record, engine.scope.account_pk, work, verdict)
+    faults.point("submit.recorded")
+
+
+async def _reject_unsendable(engine: Engine, work: ClaimedSubmission, error: AssetError) -> None:
+    await engine.transact(
+        sending.record_rejected,
+        work.id,
+        work.token,
+        end=SubmissionState.NOT_SENT,
+        answer={"verdict": Kind.NOT_SENT, "reason": error.message},
+        error=job_error(JobError.REJECTED_INPUT, error.message, charged=False),
+    )
+
+
+def _record(connection: Connection, account_pk: int, work: ClaimedSubmission, verdict: Verdict) -> None:
+    document = verdict.document()
+    match verdict.kind:
+        case Kind.ACCEPTED:
+            _record_accepted(connection, account_pk, work.id, verdict, document)
+        case Kind.REFUSED:
+            _record_refused(connection, account_pk, work, verdict, document)
+        case Kind.NOT_SENT:
+            sending.slow_down(connection, account_pk, None)
+            _return(connection, work, SubmissionState.NOT_SENT, document)
+        case Kind.UNKNOWN:
+            log.warning("submission %s: %s; its job is in doubt and is not sent again", work.id, verdict.reason)
+            sending.record_unknown(connection, work.id, work.token, document)
+
+
+def _record_accepted(
+    connection: Connection, account_pk: int, submission_id: UUID, verdict: Verdict, document: dict[str, Any]
+) -> None:
+    answer = verdict.answer
+    assert answer is not None
+    assert answer.request_id is not None
+    taken = sending.record_accepted(
+        connection,
+        submission_id,
+        request_id=answer.request_id,
+        provider_status=answer.status,
+        answer=document,
+        poll_in_seconds=first_poll_seconds(answer.poll_after_seconds),
+    )
+    if taken:
+        sending.speed_up(connection, account_pk)
+        outcomes = read_outcomes(answer, polling.open_items(connection, submission_id), patience_over=False)
+        polling.record_outcomes(connection, submission_id, outcomes)
+        polling.resolve_finished(connection, submission_id, answer.status)
+
+
+def _record_refused(
+    connection: Connection, account_pk: int, work: ClaimedSubmission, verdict: Verdict, document: dict[str, Any]
+) -> None:
+    code = verdict.problem.filed_under(JobError.REJECTED_INPUT) if verdict.problem else JobError.REJECTED_INPUT
+    if verdict.status == 429:
+        sending.slow_down(connection, account_pk, verdict.retry_after_seconds)
+        _return(connection, work, SubmissionState.REFUSED, document)
+    elif verdict.status == 402:
+        _hold(connection, work, HoldCode.BALANCE_LOW, f"the provider wants payment ({verdict.reason})")
+        _return(connection, work, SubmissionState.REFUSED, document)
+    elif verdict.status in (401, 403, 404) and code is not JobError.MODERATION:
+        _hold(connection, work, HoldCode.PROVIDER_REFUSING, f"the provider refuses us ({verdict.reason})")
+        _return(connection, work, SubmissionState.REFUSED, document)
+    else:
+        sending.record_rejected(
+            connection,
+            work.id,
+            work.token,
+            end=SubmissionState.REFUSED,
+            answer=document,
+            error=job_error(code, verdict.reason, charged=False, provider=verdict.problem),
+        )
+
+
+def _return(connection: Connection, work: ClaimedSubmission, end: SubmissionState, document: dict[str, Any]) -> None:
+    sending.record_returned(connection, work.id, work.token, end=end, answer=document, retry_in_seconds=0)
+
+
+def _hold(connection: Connection, work: ClaimedSubmission, code: HoldCode, message: str) -> None:
+    put_hold(connection, work.batch_id, code, message, f"orchestrator resume {work.batch_id}")

@@ -1,0 +1,56 @@
+"""`status`, `jobs` and `wait`: reading what the store knows."""
+
+import time
+from typing import Any
+
+from orchestrator.base.settings import Settings
+from orchestrator.base.states import BatchState
+from orchestrator.operations.opening import open_database
+from orchestrator.operations.running import Progress
+from orchestrator.store import batches, reads
+
+_WAIT_SECONDS = 0.5
+
+
+def status(reference: str, settings: Settings) -> dict[str, Any]:
+    """One batch's document. Raises UsageError for an unknown one."""
+    with open_database(settings) as database, database.begin() as connection:
+        return reads.batch_document(connection, batches.find_batch(connection, reference))
+
+
+def recent(settings: Settings) -> list[dict[str, Any]]:
+    """The documents of the recent batches, what needs a person first."""
+    with open_database(settings) as database, database.begin() as connection:
+        return [reads.batch_document(connection, batch_id) for batch_id in reads.recent_batches(connection)]
+
+
+def jobs(
+    reference: str, settings: Settings, *, state: str | None = None, error: str | None = None
+) -> list[dict[str, Any]]:
+    """The jobs of a batch, filtered by state and error code. Raises UsageError for an unknown batch."""
+    with open_database(settings) as database, database.begin() as connection:
+        batch_id = batches.find_batch(connection, reference)
+        return reads.job_documents(connection, batch_id, state=state, error=error)
+
+
+def wait(
+    reference: str,
+    settings: Settings,
+    *,
+    timeout_seconds: float | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The batch's document once it does not run any more, or when the time is over. Works nothing itself."""
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    with open_database(settings) as database:
+        with database.begin() as connection:
+            batch_id = batches.find_batch(connection, reference)
+        while True:
+            with database.begin() as connection:
+                document = reads.batch_document(connection, batch_id)
+            if progress is not None:
+                progress(document)
+            over = deadline is not None and time.monotonic() >= deadline
+            if document["state"] != BatchState.RUNNING or over:
+                return document
+            time.sleep(_WAIT_SECONDS)

@@ -1,0 +1,142 @@
+"""Opening what an operation needs: the database, the provider (real or sandbox) and the engine on top of them."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.assets.client import AssetClient
+from orchestrator.assets.spool import Spool
+from orchestrator.base.errors import SpendRefused, Unusable
+from orchestrator.base.settings import Settings, is_loopback_url
+from orchestrator.catalog.models import Catalog
+from orchestrator.engine.runtime import Engine, Limits
+from orchestrator.katana.client import KatanaClient
+from orchestrator.payments.credits import Payer, credits_payer, payer_of
+from orchestrator.sandbox import Sandbox, SandboxBusy
+from orchestrator.store import migrate
+from orchestrator.store.claims import Scope
+from orchestrator.store.database import Database
+from orchestrator.store.embedded import EmbeddedPostgres
+
+#: A sandbox that a command brings along is quicker than the provider, so that trying it out is no wait.
+SANDBOX_TIME_SCALE = 0.2
+#: The origin of every batch that brings its own sandbox; its port may change from run to run.
+SANDBOX_ORIGIN = "sandbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Where requests go and who pays. `origin` and `account` are what a batch is bound to."""
+
+    base_url: str
+    origin: str
+    payer: Payer
+
+    @property
+    def account(self) -> str:
+        return self.payer.account
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """The database of `settings`: the embedded one migrates itself, a shared one must be up to date.
+
+    Raises Unusable where it cannot be reached or is at another schema.
+    """
+    if settings.database_url is not None:
+        database = Database(settings.database_url.get_secret_value(), actor=settings.actor)
+        try:
+            migrate.require_current(database)
+            yield database
+        finally:
+            database.close()
+        return
+    with EmbeddedPostgres(settings.home) as server:
+        database = Database(server.url, actor=settings.actor, on_outage=server.ensure_running)
+        try:
+            if migrate.is_behind(database):
+                migrate.upgrade(database)
+            migrate.require_current(database)
+            yield database
+        finally:
+            database.close()
+
+
+def real_provider(settings: Settings) -> Provider:
+    """The provider and account of `settings`. Raises Unusable without credentials."""
+    return Provider(settings.katana_base_url, settings.katana_base_url, credits_payer(settings))
+
+
+@contextmanager
+def own_sandbox(settings: Settings, batch_id: str, catalog: Catalog) -> Iterator[Provider]:
+    """The sandbox that belongs to one batch, brought up with the state it had."""
+    folder = sandbox_folder(settings.home, batch_id)
+    try:
+        with Sandbox(folder, time_scale=SANDBOX_TIME_SCALE, catalog=catalog) as sandbox:
+            yield sandbox_provider(batch_id, sandbox.base_url)
+    except SandboxBusy:
+        raise SpendRefused(
+            f"another process already works on the sandbox batch {batch_id}",
+            hint=f"watch it: orchestrator watch {batch_id}",
+        ) from None
+
+
+def sandbox_provider(batch_id: str, base_url: str) -> Provider:
+    """A batch's own sandbox as its provider, under an account that no real one can be mistaken for."""
+    return Provider(base_url, SANDBOX_ORIGIN, Payer(f"sandbox:{batch_id}", payer_of("sandbox", "sandbox").headers))
+
+
+def sandbox_folder(home: Path, batch_id: str) -> Path:
+    """Where the sandbox of a batch keeps its state."""
+    return home / "sandbox" / batch_id
+
+
+@asynccontextmanager
+async def open_engine(
+    settings: Settings, database: Database, provider: Provider, scope: Scope
+) -> AsyncIterator[Engine]:
+    """An engine for the work in `scope`; its leases are let go of at the end."""
+    async with (
+        KatanaClient(provider.base_url, provider.payer.headers) as client,
+        AssetClient(allow_loopback=is_loopback_url(provider.base_url)) as assets,
+    ):
+        engine = Engine(
+            database=database,
+            client=client,
+            assets=assets,
+            spool=Spool(settings.home / "spool"),
+            scope=scope,
+            limits=Limits(
+                max_in_flight=settings.max_in_flight,
+                request_lost_after_seconds=settings.request_lost_after,
+                stall_after_seconds=settings.stall_after,
+            ),
+        )
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+
+def media_uri(settings: Settings, destination: str) -> str:
+    """Where the input media of a batch are kept by content hash (interface "Settings")."""
+    if settings.media is not None:
+        return settings.media
+    if destination.startswith("s3://"):
+        return f"{destination.rstrip('/')}/.inputs"
+    return str(settings.home / "media")
+
+
+def require_same_payer(provider: Provider, *, batch_id: str, origin: str, account: str) -> None:
+    """Raises Unusable where a batch belongs to another provider or account than the one at hand."""
+    if provider.origin != origin:
+        raise Unusable(
+            f"batch {batch_id} belongs to the provider {origin}, but KATANA_BASE_URL is {provider.origin}",
+            hint=f"set KATANA_BASE_URL={origin}",
+        )
+    if provider.account != account:
+        raise Unusable(
+            f"batch {batch_id} was paid by another account than the one of KATANA_API_KEY",
+            hint="set the KATANA_API_KEY and KATANA_API_SECRET it was submitted with",
+        )

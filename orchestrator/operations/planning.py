@@ -1,0 +1,16 @@
+"""`plan` and `models`: what a manifest would cost, and what there is to choose from."""
+
+from decimal import Decimal
+from pathlib import Path
+
+from orchestrator.catalog.refresh import load_catalog
+
+from orchestrator.base.settings import Settings
+from orchestrator.planner import plan as planner
+from orchestrator.planner.result import Plan
+
+
+def plan(manifest: Path, settings: Settings, *, max_credits: Decimal | None = None) -> Plan:
+    """Validate and price a manifest. Spends nothing; needs no network, credentials or database."""
+    catalog = load_catalog(settings.home)
+    return planner.plan(manifest, catalog, usd_per_credit=settings.usd_per_credit, max_credits=max_credits)

@@ -1,0 +1,161 @@
+"""`submit`: plan, check everything that can be checked for free, store, and run."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from orchestrator.assets.destination import Destination, open_destination
+from orchestrator.assets.media import MediaStore
+from orchestrator.base.errors import ManifestError, SpendRefused, UsageError
+from orchestrator.base.settings import Settings
+from orchestrator.operations.account import check_funds
+from orchestrator.operations.opening import (
+    Provider,
+    media_uri,
+    open_database,
+    own_sandbox,
+    real_provider,
+)
+from orchestrator.operations.planning import plan
+from orchestrator.operations.running import Progress, run_batches
+from orchestrator.planner.result import Plan
+from orchestrator.store import batches, claims, reads
+from orchestrator.store.database import Database
+
+#: Asked once the price is known: whether to go on.
+Confirm = Callable[[Plan], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitOptions:
+    """How to submit; see interface "Commands"."""
+
+    sandbox: bool = False
+    detach: bool = False
+    alongside: bool = False
+    max_credits: Decimal | None = None
+
+
+def submit(
+    manifest: Path,
+    settings: Settings,
+    options: SubmitOptions = SubmitOptions(),
+    *,
+    confirm: Confirm,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Submit a manifest and return the batch's document when it has ended, is held, or is left to workers.
+
+    Nothing is stored or sent unless the whole manifest is valid and fits the budget, `confirm` says yes, and
+    destination, credentials and balance were found good. Raises ManifestError, SpendRefused, Unusable, and
+    Interrupted after a clean stop.
+    """
+    if options.sandbox and options.detach:
+        raise UsageError(
+            "--sandbox brings its own provider along, so it cannot be detached",
+            hint="run `orchestrator sandbox` and set KATANA_BASE_URL to it instead",
+        )
+    planned = plan(manifest, settings, max_credits=options.max_credits)
+    require_valid(planned)
+    provider = None if options.sandbox else real_provider(settings)
+    destination = _destination(planned, settings)
+    if provider is not None and not confirm(planned):
+        raise SpendRefused("not confirmed: nothing was stored or sent", hint="say yes with --yes")
+    with ExitStack() as stack:
+        database = stack.enter_context(open_database(settings))
+        destination.probe()
+        batch_id = batches.new_batch_id(str(planned.name))
+        if provider is None:
+            provider = stack.enter_context(own_sandbox(settings, batch_id, planned.catalog))
+        check_funds(provider, planned.estimate)
+        batch_id, account_pk = _store(database, planned, settings, provider, destination, batch_id, options)
+        if _runs_here(settings, options):
+            run_batches(settings, database, provider, account_pk, (batch_id,), progress)
+        with database.begin() as connection:
+            return reads.batch_document(connection, batch_id)
+
+
+def require_valid(planned: Plan) -> None:
+    """Raises ManifestError unless the plan may be submitted."""
+    if not planned.valid:
+        count = len(planned.errors)
+        raise ManifestError(
+            f"{planned.file} has {count} error{'s' if count > 1 else ''}; nothing was stored or sent",
+            document=planned.document(),
+            only_money=planned.only_money,
+        )
+
+
+def _runs_here(settings: Settings, options: SubmitOptions) -> bool:
+    return options.sandbox or not (options.detach or settings.broker_url)
+
+
+def _destination(planned: Plan, settings: Settings) -> Destination:
+    """The manifest's destination (a folder is relative to the manifest), else the one of the settings."""
+    if planned.destination is None:
+        return open_destination(settings.destination)
+    if "://" in planned.destination:
+        return open_destination(planned.destination)
+    return open_destination(str(Path(planned.file).absolute().parent / Path(planned.destination).expanduser()))
+
+
+def _store(
+    database: Database,
+    planned: Plan,
+    settings: Settings,
+    provider: Provider,
+    destination: Destination,
+    batch_id: str,
+    options: SubmitOptions,
+) -> tuple[str, int]:
+    """Keep the input media, then write the batch with all its jobs in one transaction."""
+    media = media_uri(settings, destination.describe())
+    _keep_media(planned, media)
+    with database.begin() as connection:
+        account_pk = claims.account_pk(connection, provider.origin, provider.account)
+        claims.lock_account(connection, account_pk)
+        still_open = batches.open_batch_of(connection, str(planned.name), account_pk)
+        if still_open is not None and not options.alongside:
+            raise SpendRefused(
+                f"{still_open} of the same collection can still move; a second run would buy its jobs again",
+                hint=f"go on with it: orchestrator resume {still_open}; or run a second one: --alongside",
+            )
+        batches.create_batch(connection, _new_batch(planned, batch_id, account_pk, destination, media, options.sandbox))
+    return batch_id, account_pk
+
+
+def _keep_media(planned: Plan, media: str) -> None:
+    store = MediaStore(open_destination(media))
+    for blob in planned.media.values():
+        if blob.path is not None:
+            store.put_file(blob.sha256, blob.path)
+        elif blob.data is not None:
+            store.put_bytes(blob.sha256, blob.data)
+
+
+def _new_batch(
+    planned: Plan, batch_id: str, account_pk: int, destination: Destination, media: str, sandbox: bool
+) -> batches.NewBatch:
+    return batches.NewBatch(
+        id=batch_id,
+        name=str(planned.name),
+        sandbox=sandbox,
+        account_pk=account_pk,
+        destination=destination.describe(),
+        media=media,
+        key=planned.key,
+        bundle=planned.bundle,
+        labels=planned.labels,
+        manifest=str(Path(planned.file).absolute()),
+        catalog=planned.catalog,
+        estimated=planned.estimate,
+        budget=planned.budget,
+        usd_per_credit=planned.usd_per_credit,
+        jobs=[
+            batches.NewJob(job.ordinal, job.id, job.type, job.model, job.item, job.labels, job.estimate)
+            for job in planned.jobs
+        ],
+    )

@@ -1,0 +1,225 @@
+"""Reading for people and scripts: the JSON documents of interface "JSON", straight from the rows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, case, func, select
+
+from orchestrator.base.money import ZERO, canonical, optional_canonical
+from orchestrator.base.states import BatchState, JobError, JobState
+from orchestrator.store.tables import accounts, assets, batches, holds, jobs, submissions
+
+_RESERVED = (JobState.SUBMITTING, JobState.GENERATING)
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """An instant as interface "JSON" spells it: UTC, whole seconds, `Z`."""
+    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchHeader:
+    """What an operation has to know of a batch before it works on it."""
+
+    id: str
+    name: str
+    state: BatchState
+    sandbox: bool
+    account_pk: int
+    origin: str
+    account: str
+    destination: str
+    unsent_credits: Decimal
+
+
+def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
+    """The header of an existing batch; `unsent_credits` is the estimate of what may still be sent."""
+    unsent = select(func.coalesce(func.sum(jobs.c.estimate), 0)).where(
+        jobs.c.batch_id == batch_id, jobs.c.state.in_([JobState.PENDING, JobState.WAITING])
+    )
+    row = connection.execute(
+        select(batches, accounts.c.origin, accounts.c.account, unsent.scalar_subquery().label("unsent"))
+        .join(accounts, accounts.c.pk == batches.c.account_pk)
+        .where(batches.c.id == batch_id)
+    ).one()
+    return BatchHeader(
+        row.id, row.name, BatchState(row.state), row.sandbox, row.account_pk, row.origin, row.account,
+        row.destination, Decimal(row.unsent),
+    )  # fmt: skip
+
+
+def open_batches(connection: Connection) -> list[str]:
+    """Every batch that `resume` without an argument takes up, the oldest first."""
+    found = connection.execute(
+        select(batches.c.id)
+        .where(batches.c.state.in_([BatchState.RUNNING, BatchState.PAUSED, BatchState.HELD]))
+        .order_by(batches.c.created_at)
+    ).scalars()
+    return [str(batch_id) for batch_id in found]
+
+
+def batch_document(connection: Connection, batch_id: str) -> dict[str, Any]:
+    """The `status` document of one batch."""
+    batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
+    totals = _totals(connection, batch_id)
+    reasons = connection.execute(select(holds).where(holds.c.batch_id == batch_id).order_by(holds.c.code)).all()
+    return {
+        "batch": batch.id,
+        "name": batch.name,
+        "state": batch.state,
+        "sandbox": batch.sandbox,
+        "jobs": {"total": sum(totals.counts.values())} | {state: totals.counts.get(state, 0) for state in JobState},
+        "credits": {
+            "estimated": canonical(batch.estimated),
+            "reserved": canonical(totals.reserved),
+            "spent": canonical(totals.spent),
+            "in_doubt": canonical(totals.in_doubt),
+            "lost": canonical(totals.lost),
+            "budget": optional_canonical(batch.budget),
+        },
+        "usd": {
+            "estimated": canonical(batch.estimated * batch.usd_per_credit),
+            "spent": canonical(totals.spent * batch.usd_per_credit),
+        },
+        "usdc": None,
+        "holds": [
+            {"code": row.code, "since": rfc3339(row.since), "message": row.message, "command": row.command}
+            for row in reasons
+        ],
+        "destination": batch.destination,
+        "created_at": rfc3339(batch.created_at),
+        "finished_at": rfc3339(batch.finished_at),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Totals:
+    counts: dict[str, int]
+    reserved: Decimal
+    spent: Decimal
+    in_doubt: Decimal
+    lost: Decimal
+
+
+def _totals(connection: Connection, batch_id: str) -> _Totals:
+    payment_lost = jobs.c.error["code"].astext == JobError.PAYMENT_LOST
+    rows = connection.execute(
+        select(
+            jobs.c.state,
+            func.count().label("n"),
+            func.sum(jobs.c.estimate).label("estimate"),
+            func.coalesce(func.sum(jobs.c.spent), 0).label("spent"),
+            func.coalesce(func.sum(case((payment_lost, jobs.c.spent), else_=0)), 0).label("lost"),
+        )
+        .where(jobs.c.batch_id == batch_id)
+        .group_by(jobs.c.state)
+    ).all()
+    return _Totals(
+        counts={row.state: row.n for row in rows},
+        reserved=sum((row.estimate for row in rows if row.state in _RESERVED), ZERO),
+        spent=sum((Decimal(row.spent) for row in rows), ZERO),
+        in_doubt=sum((row.estimate for row in rows if row.state == JobState.IN_DOUBT), ZERO),
+        lost=sum((Decimal(row.lost) for row in rows), ZERO),
+    )
+
+
+def recent_batches(connection: Connection, limit: int = 20) -> list[str]:
+    """The newest batches; those that need a person come first, then those that still run."""
+    urgency = case((batches.c.state == BatchState.HELD, 0), (batches.c.finished_at.is_(None), 1), else_=2)
+    found = connection.execute(
+        select(batches.c.id).order_by(urgency, batches.c.created_at.desc(), batches.c.id).limit(limit)
+    ).scalars()
+    return [str(batch_id) for batch_id in found]
+
+
+def job_documents(
+    connection: Connection, batch_id: str, *, state: str | None = None, error: str | None = None
+) -> list[dict[str, Any]]:
+    """The `jobs` document of a batch in the manifest's order, with the originals of each job."""
+    query = (
+        select(jobs, submissions.c.request_id, submissions.c.provider_status, submissions.c.answer)
+        .outerjoin(submissions, submissions.c.id == jobs.c.submission_id)
+        .where(jobs.c.batch_id == batch_id)
+        .order_by(jobs.c.ordinal)
+    )
+    if state is not None:
+        query = query.where(jobs.c.state == state)
+    if error is not None:
+        query = query.where(jobs.c.error["code"].astext == error)
+    originals = (
+        select(assets)
+        .join(jobs, jobs.c.pk == assets.c.job_pk)
+        .where(jobs.c.batch_id == batch_id, assets.c.role == "original", assets.c.stored_at.is_not(None))
+        .order_by(assets.c.position)
+    )
+    files: dict[int, list[dict[str, Any]]] = {}
+    for file in connection.execute(originals):
+        files.setdefault(file.job_pk, []).append(_asset_document(file))
+    return [_job_document(row, files.get(row.pk, [])) for row in connection.execute(query)]
+
+
+def _job_document(row: Any, files: list[dict[str, Any]]) -> dict[str, Any]:
+    waiting = row.state in (JobState.GENERATING, JobState.IN_DOUBT)
+    return {
+        "id": row.name,
+        "type": row.type,
+        "model": row.model,
+        "state": row.state,
+        "attempts": row.attempts,
+        "request_id": row.request_id,
+        "reused_from": None,
+        "labels": row.labels,
+        "credits": {"estimated": canonical(row.estimate), "spent": optional_canonical(row.spent)},
+        "error": row.error,
+        "assets": files,
+        "provider_status": row.provider_status if waiting else None,
+        "last_answer": row.answer if waiting else None,
+        "copy_error": row.copy_error,
+    }
+
+
+def _asset_document(file: Any) -> dict[str, Any]:
+    return {
+        "index": file.position,
+        "kind": file.kind,
+        "uri": file.uri,
+        "sha256": file.sha256,
+        "bytes": file.bytes,
+        "mime_type": file.mime_type,
+        "width": file.width,
+        "height": file.height,
+        "duration_seconds": file.duration_seconds,
+        "source_expires_at": rfc3339(file.source_expires_at),
+        "tags": file.tags,
+    }
+
+
+def stored_assets(connection: Connection, batch_id: str) -> Iterator[Any]:
+    """One row for each stored original of a batch, with its job, for the index."""
+    query = (
+        select(
+            assets,
+            jobs.c.name.label("job"),
+            jobs.c.type,
+            jobs.c.model,
+            jobs.c.labels,
+            jobs.c.item["prompt"].astext.label("prompt"),
+            jobs.c.spent,
+            jobs.c.ended_at,
+            submissions.c.request_id,
+        )
+        .join(jobs, jobs.c.pk == assets.c.job_pk)
+        .outerjoin(submissions, submissions.c.id == jobs.c.submission_id)
+        .where(jobs.c.batch_id == batch_id, assets.c.role == "original", assets.c.stored_at.is_not(None))
+        .order_by(jobs.c.ordinal, assets.c.position)
+    )
+    yield from connection.execute(query)
+
+
+def batch_for_index(connection: Connection, batch_id: str) -> tuple[str, str]:
+    """(collection, destination) of a batch."""
+    row = connection.execute(select(batches.c.name, batches.c.destination).where(batches.c.id == batch_id)).one()
+    return row.name, row.destination
