@@ -1,10 +1,9 @@
 """A manifest's top level: this project's own keys (interface, "Manifest")."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
-from urllib.parse import urlsplit
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest import values
@@ -61,8 +60,8 @@ class Manifest:
     key: str = DEFAULT_KEY
     budget: Budget | None = None
     bundle: int = 1
-    labels: dict[str, str] | None = None
-    defaults: dict[str, Entry] | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    defaults: dict[str, Entry] = field(default_factory=dict)
     jobs: tuple[ManifestJob, ...] = ()
 
 
@@ -151,13 +150,19 @@ def _destination(entry: Entry | None, findings: Findings) -> str | None:
     destination = values.text(entry.value, "destination", findings) if entry else None
     if entry is None or destination is None:
         return None
-    scheme, separator, rest = destination.partition("://")
-    known = not separator or (scheme == "s3" and urlsplit(destination).netloc) or (scheme == "file" and rest)
-    if known:
+    if _is_destination(destination):
         return destination
     message = f"`destination` must be s3://bucket/prefix or a folder, it is `{values.shorten(destination)}`"
     findings.error(Code.INVALID_VALUE, entry.value, message, "destination")
     return None
+
+
+def _is_destination(text: str) -> bool:
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return True
+    bucket, _, path = rest.partition("/")
+    return bool(bucket) if scheme == "s3" else scheme == "file" and bool(path)
 
 
 def _budget(entry: Entry | None, findings: Findings) -> Budget | None:

@@ -11,6 +11,7 @@ from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence, 
 MAX_LABELS = 16
 _AMOUNT = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _MAX_AMOUNT = Decimal(10) ** 15
+_MAX_AMOUNT_CHARACTERS = 40
 _MIN_EXPONENT = -18  # finer than any unit of money here; bounds what formatting an amount can cost
 
 
@@ -68,17 +69,20 @@ def whole_number(node: Node, name: str, findings: Findings, low: int, high: int)
 
 def amount(node: Node, name: str, findings: Findings) -> Decimal | None:
     """A positive exact decimal, as a number or in quotes."""
-    value = node.value if isinstance(node, Scalar) else None
-    found: Decimal | None = None
-    if (isinstance(value, str) and _AMOUNT.fullmatch(value) and len(value) <= 40) or (
-        isinstance(value, int | Decimal) and not isinstance(value, bool)
-    ):
-        found = Decimal(value)
+    found = _decimal(node)
     if found is not None and _is_amount(found):
         return found
     message = f"`{name}` must be an amount above 0 such as 500 or 2.60, it is {describe(node)}"
     findings.error(Code.INVALID_VALUE, node, message, name)
     return None
+
+
+def _decimal(node: Node) -> Decimal | None:
+    value = node.value if isinstance(node, Scalar) else None
+    if isinstance(value, str):
+        is_number = len(value) <= _MAX_AMOUNT_CHARACTERS and _AMOUNT.fullmatch(value)
+        return Decimal(value) if is_number else None
+    return Decimal(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else None
 
 
 def _is_amount(value: Decimal) -> bool:

@@ -1,0 +1,53 @@
+"""Which fields the provider's items have (guide, "Image Generation Basics" and "Video media input rules")."""
+
+from typing import Literal
+
+JobType = Literal["image", "video"]
+
+COMMON = frozenset({"type", "model", "prompt", "aspect_ratio"})
+SINGLE_IMAGES = ("image_url", "input_image_url", "input_image", "input_image_b64")
+"""One source image: an input image of an image job, the first frame of a video job."""
+IMAGE_LISTS = ("image_urls", "input_images", "input_image_urls")
+FAST = ("is_fast", "fast_mode")
+UHD = ("is_uhd", "uhd_mode")
+PROMPT_ASSIST = ("use_assistant", "prompt_assist", "use_prompt_assist")
+IN_HOUSE_SWITCHES = (*FAST, *UHD, *PROMPT_ASSIST)
+
+FIELDS: dict[JobType, frozenset[str]] = {
+    "image": COMMON | {"output_format", *SINGLE_IMAGES, *IMAGE_LISTS, *IN_HOUSE_SWITCHES},
+    "video": COMMON
+    | {"duration_seconds", "video_image_data", "reference_image_urls", "reference_assets", *SINGLE_IMAGES},
+}
+REQUIRED: dict[JobType, tuple[str, ...]] = {
+    "image": ("model", "prompt", "aspect_ratio"),
+    "video": ("model", "prompt", "duration_seconds", "aspect_ratio"),
+}
+REQUIRED_BY_BOTH = ("model", "prompt", "aspect_ratio")
+ALL_FIELDS = FIELDS["image"] | FIELDS["video"]
+
+NOT_OURS_TO_SEND = {
+    "request_id": "the provider makes request ids (guide, Main Generation Endpoint)",
+    "output": "use `output_format` for the image format (guide, Main Generation Endpoint)",
+}
+"""Fields the guide names in order to rule them out, with its reason."""
+
+FRAMES: dict[str, Literal["first_frame", "mid_frame", "last_frame"]] = {
+    "first_frame_image_url": "first_frame",
+    "mid_frame_image_url": "mid_frame",
+    "last_frame_image_url": "last_frame",
+}
+VIDEO_IMAGE_DATA = frozenset({*FRAMES, "reference_image_urls", "audio_input_urls"})
+ASSET_FIELDS = frozenset({"kind", "url", "base64_data"})
+ASSET_SLOTS: dict[str, Literal["reference", "audio"]] = {
+    "style_reference": "reference",
+    "reference_image": "reference",
+    "image": "reference",
+    "audio": "audio",
+    "source_audio": "audio",
+    "reference_audio": "audio",
+    "audio_reference": "audio",
+}
+"""`reference_assets` kinds, by the slot they fill."""
+
+MAX_AUDIO_FILES = 4
+"""The cap over all models (guide, `audio_input_urls`)."""

@@ -1,0 +1,91 @@
+"""One job of a manifest: checked, priced and turned into the item that is sent."""
+
+from typing import Any
+
+from orchestrator.catalog.models import Catalog, ImageModel, VideoModel
+from orchestrator.manifest import values
+from orchestrator.manifest.findings import Findings
+from orchestrator.manifest.job_keys import ManifestJob
+from orchestrator.manifest.nodes import Entry, Scalar, plain
+from orchestrator.planner.draft import Draft
+from orchestrator.planner.fields import COMMON, FIELDS, JobType
+from orchestrator.planner.identity import identify
+from orchestrator.planner.inputs import Inputs, read_inputs
+from orchestrator.planner.media import MediaReader
+from orchestrator.planner.pricing import price
+from orchestrator.planner.result import PlannedJob
+from orchestrator.planner.rules_custom import check_custom_rules
+from orchestrator.planner.rules_fields import check_extra, check_names, check_required, check_texts, warn_template
+from orchestrator.planner.rules_image import check_input_images
+from orchestrator.planner.rules_model import check_aspect_ratio, check_duration, check_output_format, check_switches
+from orchestrator.planner.rules_video import check_audio, check_frames, check_references, check_required_image
+
+
+def plan_job(
+    job: ManifestJob,
+    defaults: dict[str, Entry],
+    catalog: Catalog,
+    reader: MediaReader,
+    findings: Findings,
+) -> PlannedJob | None:
+    """The job ready to send, or None with its faults in `findings`."""
+    own = findings.for_job(job.id)
+    errors_before = len(own.errors)
+    fields = defaults | job.fields
+    identity = identify(fields.get("type"), fields.get("model"), catalog, own)
+    fields = _applicable(defaults, identity.type) | job.fields
+    _check_fields(job, fields, identity.type, own)
+    inputs = read_inputs(fields, identity.type, reader, own)
+    if identity.model is None:
+        return None
+    draft = Draft(job.node, fields, identity.model, inputs, own)
+    _check_model_rules(draft)
+    estimate = price(draft, catalog)
+    if len(own.errors) > errors_before or job.id is None:
+        return None
+    item = _item(identity.model.type, fields, job.extra, inputs)
+    return PlannedJob(job.ordinal, job.id, identity.model.type, identity.model.name, item, job.labels, estimate)
+
+
+def _applicable(defaults: dict[str, Entry], job_type: JobType | None) -> dict[str, Entry]:
+    """A default applies to the jobs whose type knows the field."""
+    known = FIELDS[job_type] if job_type else COMMON
+    return {name: entry for name, entry in defaults.items() if name in known}
+
+
+def _check_fields(job: ManifestJob, fields: dict[str, Entry], job_type: JobType | None, findings: Findings) -> None:
+    check_names(job.fields, job_type, findings)
+    check_required(job.node, fields, job_type, findings)
+    check_texts(job.fields.values(), findings)
+    check_extra(job.extra, findings)
+    if "prompt" in fields:
+        values.text(fields["prompt"].value, "prompt", findings)
+    id_node = job.node.entries["id"].value if job.id else None
+    if isinstance(id_node, Scalar):
+        warn_template(id_node, "id", findings)
+
+
+def _check_model_rules(draft: Draft) -> None:
+    check_aspect_ratio(draft)
+    if isinstance(draft.model, ImageModel):
+        check_output_format(draft, draft.model)
+        check_switches(draft, draft.model)
+        check_input_images(draft, draft.model)
+    else:
+        _check_video_rules(draft, draft.model)
+
+
+def _check_video_rules(draft: Draft, model: VideoModel) -> None:
+    check_duration(draft, model)
+    check_frames(draft, model)
+    check_references(draft, model)
+    check_audio(draft, model)
+    check_required_image(draft, model)
+    check_custom_rules(draft, model)
+
+
+def _item(job_type: JobType, fields: dict[str, Entry], extra: dict[str, Entry], inputs: Inputs) -> dict[str, Any]:
+    """The request item, in the user's own field names; `type` is added where the model told it."""
+    replacements = inputs.replacements()
+    given = {name: plain(entry.value, replacements) for name, entry in (fields | extra).items()}
+    return {"type": job_type, **given}

@@ -1,0 +1,164 @@
+"""One media value of a manifest: https URL, data URL, raw base64 or local file, judged and made ready to send."""
+
+import base64
+import binascii
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from orchestrator.base.diagnostics import Code
+from orchestrator.manifest.values import shorten
+from orchestrator.planner.decode import UnreadableMediaError, image_type, sound_type
+from orchestrator.planner.result import MediaBlob
+
+MediaKind = Literal["image", "audio"]
+
+_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://|\s*(file|blob|cid|attachment):", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:(?P<mime>[a-z]+/[a-z0-9.+-]+)(?:;[a-z0-9=_.+-]+)*;base64,", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
+_BASE64_STARTS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "Qk0", "SUkq", "TU0AKg", "SUQz", "T2dnU", "ZkxhQ")
+_SURELY_BASE64 = 64  # characters of its alphabet alone: no one names a file like that
+_LIKELY_BASE64 = 16
+_MAX_PATH_PART = 255  # bytes; what file systems allow
+
+
+class MediaFault(Exception):
+    """Why a media value cannot be sent."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """A judged value: what stands in the item for it, and an audio's length where it can be known."""
+
+    value: str | dict[str, str]
+    seconds: float | None = None
+    blob: MediaBlob | None = None
+
+
+@dataclass(slots=True)
+class MediaReader:
+    """Judges media values; the same file or text is read once. `folder` is what paths are relative to."""
+
+    folder: Path
+    _known: dict[tuple[MediaKind, str], Medium | MediaFault] = field(default_factory=dict)
+
+    def read(self, text: str, kind: MediaKind) -> Medium:
+        """The medium that `text` names; raises MediaFault."""
+        if (kind, text) not in self._known:
+            try:
+                self._known[kind, text] = self._read(text, kind)
+            except MediaFault as fault:
+                self._known[kind, text] = fault
+        known = self._known[kind, text]
+        if isinstance(known, MediaFault):
+            raise MediaFault(known.code, known.message)
+        return known
+
+    def blobs(self) -> dict[str, MediaBlob]:
+        """Everything that has to be at hand when the items are sent, by its hash."""
+        media = (known for known in self._known.values() if isinstance(known, Medium))
+        return {medium.blob.sha256: medium.blob for medium in media if medium.blob}
+
+    def _read(self, text: str, kind: MediaKind) -> Medium:
+        if not text.strip():
+            raise MediaFault(Code.BAD_MEDIA_URL, f"an {kind} must be given as a URL, base64 or a file")
+        if scheme := _SCHEME.match(text):
+            return _remote(text, (scheme[1] or scheme[2]).lower(), kind)
+        if text[:5].lower() == "data:":
+            return _from_data_url(text, kind)
+        if path := self._file(text):
+            return _from_file(path, text, kind)
+        if _looks_like_base64(text):
+            return _embedded("", text, kind)
+        raise MediaFault(Code.MEDIA_FILE_MISSING, f"there is no file `{shorten(text)}` beside the manifest")
+
+    def _file(self, text: str) -> Path | None:
+        """The existing file that `text` is the path of."""
+        if any(len(part.encode()) > _MAX_PATH_PART for part in text.split("/")):
+            return None
+        try:
+            path = self.folder / Path(text).expanduser()
+            return path.resolve() if path.is_file() else None
+        except (OSError, ValueError, RuntimeError):
+            return None
+
+
+def _remote(text: str, scheme: str, kind: MediaKind) -> Medium:
+    if scheme == "http":
+        raise MediaFault(Code.INSECURE_MEDIA_URL, f"`{shorten(text)}` is not https; use https:// or a local file")
+    if scheme == "s3":
+        raise MediaFault(Code.UNSUPPORTED_FIELD, "s3:// media are not available in this release; use a local file")
+    if scheme != "https":
+        message = f"`{shorten(text)}` cannot be fetched by the provider; use https://, a data URL or a path"
+        raise MediaFault(Code.BAD_MEDIA_URL, message)
+    try:
+        parts = urlsplit(text)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole or any(character.isspace() or not character.isprintable() for character in text):
+        raise MediaFault(Code.BAD_MEDIA_URL, f"`{shorten(text)}` is not a whole https URL")
+    return Medium(text)
+
+
+def _from_data_url(text: str, kind: MediaKind) -> Medium:
+    head = _DATA_URL.match(text)
+    if head is None:
+        message = f"`{shorten(text, 40)}` must look like data:{kind}/...;base64,..."
+        raise MediaFault(Code.BAD_MEDIA_URL, message)
+    if not head["mime"].lower().startswith(f"{kind}/"):
+        raise MediaFault(Code.BAD_MEDIA_URL, f"a data URL of type {head['mime']} cannot be used as an {kind}")
+    return _embedded(head[0], text.removeprefix(head[0]), kind)
+
+
+def _embedded(prefix: str, text: str, kind: MediaKind) -> Medium:
+    """Base64 in the manifest. Text that is not the standard form of its bytes stays in the item as it is."""
+    try:
+        data = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise MediaFault(Code.CORRUPT_MEDIA, f"the base64 of this {kind} cannot be decoded") from None
+    _, seconds = _judge(data, kind, f"the base64 of this {kind}")
+    if base64.b64encode(data).decode() != text:
+        return Medium(prefix + text, seconds)
+    sha256 = hashlib.sha256(data).hexdigest()
+    blob = MediaBlob(sha256, len(data), None, data)
+    return Medium({"$media": sha256, "prefix": prefix}, seconds, blob)
+
+
+def _from_file(path: Path, text: str, kind: MediaKind) -> Medium:
+    name = f"`{shorten(text)}`"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise MediaFault(Code.CORRUPT_MEDIA, f"{name} cannot be read: {error.strerror}") from None
+    mime, seconds = _judge(data, kind, name)
+    sha256 = hashlib.sha256(data).hexdigest()
+    blob = MediaBlob(sha256, len(data), path, None)
+    return Medium({"$media": sha256, "prefix": f"data:{mime};base64,"}, seconds, blob)
+
+
+def _judge(data: bytes, kind: MediaKind, name: str) -> tuple[str, float | None]:
+    try:
+        return (image_type(data), None) if kind == "image" else sound_type(data)
+    except UnreadableMediaError as error:
+        raise MediaFault(Code.CORRUPT_MEDIA, f"{name} {error}") from None
+
+
+def _looks_like_base64(text: str) -> bool:
+    """Whether text that is no existing path was meant as base64 (a path's characters are base64's, too)."""
+    if text.startswith(_BASE64_STARTS) or any(len(part) > _MAX_PATH_PART for part in text.split("/")):
+        return True
+    if not _BASE64.fullmatch(text):
+        return False
+    length = len("".join(text.split()))
+    if length >= _SURELY_BASE64 or text.rstrip().endswith("="):
+        return True
+    return length >= _LIKELY_BASE64 and length % 4 == 0 and "/" not in text

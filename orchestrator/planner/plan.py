@@ -1,0 +1,71 @@
+"""The whole flow of planning: read → check each job → price → compare with the budget."""
+
+from decimal import Decimal
+from pathlib import Path
+
+from orchestrator.base.diagnostics import Code
+from orchestrator.base.money import ZERO, canonical
+from orchestrator.catalog.models import Catalog
+from orchestrator.manifest.findings import Findings, in_order
+from orchestrator.manifest.nodes import Scalar
+from orchestrator.manifest.schema import Budget, Manifest, read_manifest
+from orchestrator.manifest.source import read_source
+from orchestrator.planner.job import plan_job
+from orchestrator.planner.media import MediaReader
+from orchestrator.planner.pricing import budget_in_credits
+from orchestrator.planner.result import MediaBlob, Plan, PlannedJob
+from orchestrator.planner.rules_fields import check_names, check_texts
+
+__all__ = ["MediaBlob", "Plan", "PlannedJob", "plan"]
+
+
+def plan(path: Path, catalog: Catalog, *, usd_per_credit: Decimal, max_credits: Decimal | None = None) -> Plan:
+    """Checks and prices the manifest at `path`. Never raises for a fault of the file: `Plan.errors` has them all.
+
+    `max_credits` is the caller's own cap; the smaller one of it and the manifest's budget holds.
+    """
+    findings = Findings(str(path))
+    root = read_source(path, findings)
+    manifest = read_manifest(root, findings) if root is not None else Manifest()
+    check_names(manifest.defaults, None, findings)
+    check_texts(manifest.defaults.values(), findings)
+
+    reader = MediaReader(path.parent)
+    planned = (plan_job(job, manifest.defaults, catalog, reader, findings) for job in manifest.jobs)
+    jobs = tuple(job for job in planned if job is not None)
+    estimate = sum((job.estimate for job in jobs), ZERO)
+
+    cap = budget_in_credits(manifest.budget, usd_per_credit) if manifest.budget else None
+    _check_budget(estimate, manifest.budget, cap, max_credits, findings)
+    return Plan(
+        file=findings.file,
+        name=manifest.name,
+        destination=manifest.destination,
+        key=manifest.key,
+        budget=min((limit for limit in (cap, max_credits) if limit is not None), default=None),
+        bundle=manifest.bundle,
+        labels=manifest.labels,
+        jobs=jobs,
+        job_count=len(manifest.jobs),
+        estimate=estimate,
+        usd_per_credit=usd_per_credit,
+        catalog=catalog,
+        errors=in_order(findings.errors),
+        warnings=in_order(findings.warnings),
+        media=reader.blobs(),
+    )
+
+
+def _check_budget(
+    estimate: Decimal,
+    budget: Budget | None,
+    cap: Decimal | None,
+    max_credits: Decimal | None,
+    findings: Findings,
+) -> None:
+    if budget is not None and cap is not None and estimate > cap:
+        message = f"the estimate is {canonical(estimate)} credits, over the budget of {canonical(cap)}"
+        findings.error(Code.OVER_BUDGET, budget.node, message, f"budget.{budget.unit}")
+    if max_credits is not None and estimate > max_credits:
+        message = f"the estimate is {canonical(estimate)} credits, over the cap of {canonical(max_credits)}"
+        findings.error(Code.OVER_BUDGET, Scalar(None, 1, 1), message)

@@ -1,0 +1,59 @@
+"""What a job costs, in exact credits. Where the guide gives no price, the dearest known one is reserved."""
+
+from decimal import ROUND_FLOOR, Decimal
+
+from orchestrator.base.diagnostics import Code
+from orchestrator.base.money import ZERO, canonical
+from orchestrator.catalog.models import Catalog, ImageModel, VideoModel
+from orchestrator.manifest.nodes import Scalar
+from orchestrator.manifest.schema import Budget
+from orchestrator.planner.draft import Draft
+from orchestrator.planner.fields import FAST, UHD
+
+CREDIT_STEP = Decimal("0.1")
+
+
+def price(draft: Draft, catalog: Catalog) -> Decimal:
+    """The job's estimate; zero where a fault of the job leaves it without a price."""
+    if isinstance(draft.model, VideoModel):
+        return _video_price(draft, draft.model)
+    return _image_price(draft, draft.model, catalog)
+
+
+def budget_in_credits(budget: Budget, usd_per_credit: Decimal) -> Decimal | None:
+    """The budget in credits, never rounded up; None where credits cost nothing, so that dollars set no limit."""
+    if budget.unit == "credits":
+        return budget.amount
+    if usd_per_credit == 0:
+        return None
+    return (budget.amount / usd_per_credit).quantize(CREDIT_STEP, rounding=ROUND_FLOOR)
+
+
+def _video_price(draft: Draft, model: VideoModel) -> Decimal:
+    if "audio_drives_duration" in model.custom_rules and draft.inputs.of("audio"):
+        dearest = max(model.credits_by_duration.values())
+        _warn_reserve(draft, "a duration that follows the audio", dearest, "duration_seconds")
+        return dearest
+    entry = draft.fields.get("duration_seconds")
+    seconds = entry.value.value if entry and isinstance(entry.value, Scalar) else None
+    return model.credits_by_duration.get(seconds, ZERO) if isinstance(seconds, int) else ZERO
+
+
+def _image_price(draft: Draft, model: ImageModel, catalog: Catalog) -> Decimal:
+    if draft.is_on(*UHD):
+        images = (other for other in catalog.models.values() if isinstance(other, ImageModel))
+        dearest = max((other.credits for other in images if other.is_in_house), default=model.credits)
+        reserve = max(dearest, model.credits)
+        _warn_reserve(draft, "UHD", reserve, next(name for name in UHD if name in draft.fields))
+        return reserve
+    if draft.is_on(*FAST):
+        _warn_reserve(draft, "fast", model.credits, next(name for name in FAST if name in draft.fields))
+    return model.credits
+
+
+def _warn_reserve(draft: Draft, what: str, amount: Decimal, field: str) -> None:
+    entry = draft.fields.get(field)
+    message = (
+        f"the guide gives no price for {what}; the estimate reserves the dearest known, {canonical(amount)} credits"
+    )
+    draft.findings.warn(Code.PRICE_UNKNOWN, entry.value if entry else draft.node, message, field)

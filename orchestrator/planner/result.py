@@ -1,0 +1,93 @@
+"""What planning gives: the jobs to send, what they cost, and what is wrong."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from orchestrator.base.diagnostics import Code, Diagnostic
+from orchestrator.base.money import ZERO, canonical, credits_to_usd
+from orchestrator.catalog.models import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJob:
+    """One valid job. `item` is the provider's request item, with media as `{"$media": sha256, "prefix": ...}`."""
+
+    ordinal: int
+    id: str
+    type: str
+    model: str
+    item: dict[str, Any]
+    labels: dict[str, str]
+    estimate: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class MediaBlob:
+    """The bytes behind a `$media`: in a local file (`path`) or taken out of the manifest (`data`)."""
+
+    sha256: str
+    size_bytes: int
+    path: Path | None
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A manifest, checked and priced. Amounts are credits; `jobs` holds the valid ones of `job_count`."""
+
+    file: str
+    name: str | None
+    destination: str | None
+    key: str
+    budget: Decimal | None
+    bundle: int
+    labels: dict[str, str]
+    jobs: tuple[PlannedJob, ...]
+    job_count: int
+    estimate: Decimal
+    usd_per_credit: Decimal
+    catalog: Catalog
+    errors: tuple[Diagnostic, ...]
+    warnings: tuple[Diagnostic, ...]
+    media: dict[str, MediaBlob]
+
+    @property
+    def valid(self) -> bool:
+        return not self.errors
+
+    @property
+    def only_money(self) -> bool:
+        """Whether the price is all that is wrong (exit code 3 rather than 2)."""
+        return bool(self.errors) and all(error.code is Code.OVER_BUDGET for error in self.errors)
+
+    def document(self) -> dict[str, Any]:
+        """The interface's `plan` JSON."""
+        return {
+            "valid": self.valid,
+            "name": self.name,
+            "jobs": self.job_count,
+            "estimate": self._money(self.estimate),
+            "by_model": self._by_model(),
+            "catalog": self.catalog.info(),
+            "errors": [error.document() for error in self.errors],
+            "warnings": [warning.document() for warning in self.warnings],
+        }
+
+    def _money(self, amount: Decimal) -> dict[str, str]:
+        usd = credits_to_usd(amount, self.usd_per_credit)
+        return {"credits": canonical(amount), "usd": canonical(usd)}
+
+    def _by_model(self) -> list[dict[str, Any]]:
+        counts: dict[tuple[str, str], int] = defaultdict(int)
+        costs: dict[tuple[str, str], Decimal] = defaultdict(lambda: ZERO)
+        for job in self.jobs:
+            counts[job.model, job.type] += 1
+            costs[job.model, job.type] += job.estimate
+        dearest_first = sorted(counts, key=lambda key: (-costs[key], key))
+        return [
+            {"model": model, "type": type_, "jobs": counts[model, type_], **self._money(costs[model, type_])}
+            for model, type_ in dearest_first
+        ]
