@@ -1,0 +1,68 @@
+"""Where assets go: an S3 bucket or a folder, behind one protocol. All of it blocks: call it in a thread."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from orchestrator.assets.folder import FolderDestination
+from orchestrator.assets.s3 import S3Destination
+from orchestrator.base.errors import Unusable
+
+
+class Destination(Protocol):
+    """Keys are relative, with `/` between parts, as `assets.keys` makes them. Safe to use from several threads.
+
+    Every method but `describe`, `uri` and `probe` raises DestinationFailed, which is worth trying again.
+    """
+
+    def describe(self) -> str:
+        """The destination's own URI in its canonical spelling."""
+        ...
+
+    def probe(self) -> None:
+        """Write, read and delete an object; raises Unusable with the reason and what to do."""
+        ...
+
+    def put(self, key: str, path: Path, *, sha256: str, content_type: str, metadata: Mapping[str, str]) -> str:
+        """Store a file whose hash (hex) is known and return its URI.
+
+        The same content under the same key again is a success; other content is never overwritten
+        (ObjectExists). On return the object is durable and its bytes were checked against the hash.
+        """
+        ...
+
+    def put_bytes(self, key: str, data: bytes, content_type: str) -> str:
+        """Store or replace a small object at once, never half of it; returns its URI."""
+        ...
+
+    def read(self, key: str) -> bytes | None:
+        """The object's bytes, None where there is none."""
+        ...
+
+    def uri(self, key: str) -> str:
+        """Where the object is, or would be: `s3://bucket/...` or an absolute `file:///...`."""
+        ...
+
+
+def open_destination(uri: str) -> Destination:
+    """The destination for `s3://bucket/prefix`, a local path or `file:///...`; touches nothing yet.
+
+    Raises Unusable for any other URI.
+    """
+    if uri.startswith("s3://"):
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        if not bucket:
+            raise Unusable(f"the destination {uri} names no bucket", hint="write it as s3://bucket/prefix")
+        return S3Destination(bucket, prefix.strip("/"))
+    if uri.startswith("file:"):
+        parts = urlsplit(uri)
+        if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+            raise Unusable(f"the destination {uri} is not a local folder", hint="write it as file:///folder")
+        return FolderDestination(Path(unquote(parts.path)))
+    if "://" in uri:
+        scheme = uri.partition("://")[0]
+        raise Unusable(f"a destination of the kind {scheme}:// is not known", hint="use s3://bucket/prefix or a folder")
+    if not uri.strip():
+        raise Unusable("the destination is empty", hint="use s3://bucket/prefix or a folder")
+    return FolderDestination(Path(uri).expanduser().absolute())

@@ -1,0 +1,73 @@
+"""`index.json` and `index.csv`: what a collection's stored assets are. Pure; holds no source URL."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from orchestrator.base.money import optional_canonical
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet would compute such a cell
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """One stored original; `credits` is what its job spent, `tags` are the provider's own objects."""
+
+    job: str
+    index: int
+    type: str
+    model: str
+    prompt: str
+    uri: str
+    key: str
+    sha256: str
+    bytes: int
+    mime_type: str
+    width: int | None
+    height: int | None
+    duration_seconds: float | None
+    credits: Decimal | None
+    request_id: str | None
+    completed_at: datetime | None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tags: Sequence[Mapping[str, Any]] = ()
+
+
+def index_documents(collection: str, rows: Iterable[IndexRow]) -> tuple[bytes, bytes]:
+    """The bytes of `index.json` and `index.csv`, the same for the same rows in any order."""
+    entries = [_entry(row) for row in sorted(rows, key=lambda row: (row.job, row.index, row.key))]
+    document = {"collection": collection, "assets": entries}
+    return json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8", "replace"), _csv(entries)
+
+
+def _entry(row: IndexRow) -> dict[str, Any]:
+    completed_at = row.completed_at
+    return asdict(row) | {
+        "credits": optional_canonical(row.credits),
+        "completed_at": completed_at and completed_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "labels": dict(sorted(row.labels.items())),
+        "tags": [dict(tag) for tag in row.tags],
+    }
+
+
+def _csv(entries: list[dict[str, Any]]) -> bytes:
+    columns = list(IndexRow.__dataclass_fields__)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([_cell(column, entry[column]) for column in columns] for entry in entries)
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def _cell(column: str, value: Any) -> str:
+    if column == "labels":
+        value = "; ".join(f"{name}={label}" for name, label in value.items())
+    elif column == "tags":
+        value = "; ".join(str(tag.get("tag", "")) for tag in value)
+    text = "" if value is None else str(value).replace("\0", "")
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -1,0 +1,77 @@
+"""The index is stable, complete and harmless to open."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from orchestrator.assets.index import IndexRow, index_documents
+
+ROW = IndexRow(
+    job="mug",
+    index=0,
+    type="image",
+    model="gpt-image-2",
+    prompt='A "mug",\nred',
+    uri="s3://shop/spring/mug/0-1f9c2b7e.png",
+    key="spring/mug/0-1f9c2b7e.png",
+    sha256="1f9c2b7e" + "0" * 56,
+    bytes=183422,
+    mime_type="image/png",
+    width=1024,
+    height=1024,
+    duration_seconds=None,
+    credits=Decimal("14.0"),
+    request_id="0f3f0ab9-2d2c-4d99-a7cc-76cf82735246",
+    completed_at=datetime(2026, 11, 22, 1, 0, 31, tzinfo=UTC),
+    labels={"shop": "berlin", "line": "a"},
+    tags=({"tag": "ceramic_mug", "confidence": 0.94}, {"tag": "table", "confidence": 0.81}),
+)
+
+
+def table(rows: list[IndexRow]) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(index_documents("spring", rows)[1].decode(), newline="")))
+
+
+def test_json_holds_every_fact() -> None:
+    document = json.loads(index_documents("spring", [ROW])[0])
+    assert document["collection"] == "spring"
+    (asset,) = document["assets"]
+    assert asset["credits"] == "14"
+    assert asset["completed_at"] == "2026-11-22T01:00:31Z"
+    assert asset["tags"] == [{"tag": "ceramic_mug", "confidence": 0.94}, {"tag": "table", "confidence": 0.81}]
+    assert asset["labels"] == {"line": "a", "shop": "berlin"}
+    assert asset["bytes"] == 183422
+    assert asset["prompt"] == 'A "mug",\nred'
+
+
+def test_csv_holds_every_fact() -> None:
+    (row,) = table([ROW])
+    assert row["prompt"] == 'A "mug",\nred'
+    assert row["labels"] == "line=a; shop=berlin"
+    assert row["tags"] == "ceramic_mug; table"
+    assert row["duration_seconds"] == ""
+    assert row["credits"] == "14"
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    rows = [ROW, replace(ROW, index=1), replace(ROW, job="cup")]
+    assert index_documents("spring", rows) == index_documents("spring", reversed(rows))
+
+
+def test_no_cell_is_a_formula() -> None:
+    for start in "=+-@\t\r\n":
+        prompt = f'{start}HYPERLINK("https://x")'
+        assert table([replace(ROW, prompt=prompt, labels={f"{start}a": "b"}, job=prompt)])[0]["prompt"][0] == "'"
+
+
+def test_text_that_is_no_unicode_does_not_stop_the_index() -> None:
+    assert b"?" in index_documents("spring", [replace(ROW, prompt="\ud800\0")])[1]
+
+
+def test_an_empty_collection_has_an_index_too() -> None:
+    document, text = index_documents("spring", [])
+    assert json.loads(document) == {"collection": "spring", "assets": []}
+    assert text.startswith(b"job,index,type,model,prompt,")

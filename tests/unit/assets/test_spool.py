@@ -1,0 +1,47 @@
+"""The spool is bounded, and swept of what a crash left."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.assets.errors import SpoolFailed
+from orchestrator.assets.spool import Spool
+
+
+def test_usage_counts_all_files_and_the_cap_holds(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", cap_bytes=100)
+    spool.path("a1").write_bytes(b"x" * 60)
+    spool.require_room(39)
+    (tmp_path / "spool" / "a2.0f.part").write_bytes(b"x" * 30)
+    assert spool.usage_bytes() == 90
+    spool.require_room()
+    with pytest.raises(SpoolFailed, match="90 of at most 100"):
+        spool.require_room(10)
+    spool.discard("a1")
+    spool.discard("a1")
+    assert spool.usage_bytes() == 30
+
+
+def test_only_stale_parts_are_swept(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    day_ago = time.time() - 90_000
+    for name, is_old in (("old.part", True), ("new.part", False), ("kept", True)):
+        (tmp_path / name).write_bytes(b"x")
+        if is_old:
+            os.utime(tmp_path / name, (day_ago, day_ago))
+    assert spool.sweep() == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "new.part"]
+
+
+@pytest.mark.parametrize("asset_id", ["", "..", "../x", "a/b", "a.part", "a\0"])
+def test_an_id_that_is_no_file_name_is_refused(asset_id: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        Spool(tmp_path).path(asset_id)
+
+
+def test_a_spool_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpoolFailed):
+        Spool(tmp_path / "file" / "spool")
