@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.assets.destination import Destination
 from orchestrator.assets.errors import AssetError, CorruptAsset, DestinationFailed, SpoolFailed
 from orchestrator.assets.fetch import fetch
-from orchestrator.assets.keys import KeyFields, rendition_key, render_key
+from orchestrator.assets.keys import KeyFields, render_key, rendition_key
 from orchestrator.assets.verify import Kind, Verified, verify
 from orchestrator.base import faults
 from orchestrator.base.states import HoldCode, JobError

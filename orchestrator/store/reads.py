@@ -71,7 +71,7 @@ def batch_document(connection: Connection, batch_id: str) -> dict[str, Any]:
         "name": batch.name,
         "state": batch.state,
         "sandbox": batch.sandbox,
-        "jobs": {"total": sum(totals.counts.values())} | {state: totals.counts.get(state, 0) for state in JobState},
+        "jobs": {"total": sum(totals.counts.values())} | {state.value: totals.counts.get(state, 0) for state in JobState},
         "credits": {
             "estimated": canonical(batch.estimated),
             "reserved": canonical(totals.reserved),
