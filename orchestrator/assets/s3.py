@@ -37,9 +37,14 @@ _HINTS = {
 }
 _HEADER_SAFE = string.punctuation.replace("%", "")
 _DEFAULT_HINT = "check the AWS_* settings, the bucket's name and its region"
-_CONFIG = Config(
-    connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=32
-)
+_CONFIG = Config(connect_timeout=10, read_timeout=60, max_pool_connections=32)
+# Checksums beyond our own are sent only where S3 requires them: other makers' servers refuse them
+# (boto/botocore#3277).
+_DEFAULTS = {
+    "retry_mode": "standard",
+    "request_checksum_calculation": "when_required",
+    "response_checksum_validation": "when_required",
+}
 _md5 = partial(hashlib.md5, usedforsecurity=False)  # guards a transfer, nothing else
 _TRANSFER = TransferConfig(multipart_threshold=MULTIPART_BYTES, multipart_chunksize=MULTIPART_BYTES // 4)
 
@@ -48,13 +53,12 @@ _TRANSFER = TransferConfig(multipart_threshold=MULTIPART_BYTES, multipart_chunks
 def s3_client() -> Any:
     """The process's one client (boto3 clients may be shared by threads), made when first needed.
 
-    Checksums beyond our own SHA-256 are sent only where S3 requires them: other makers' servers refuse them
-    (boto/botocore#3277). AWS_REQUEST_CHECKSUM_CALCULATION and its sibling still have the last word.
+    Set as defaults, the choices above give way to AWS_RETRY_MODE, AWS_REQUEST_CHECKSUM_CALCULATION and so on.
     """
     session = Session()
     store = session.get_component("config_store")
-    for name in ("request_checksum_calculation", "response_checksum_validation"):
-        store.get_config_provider(name).set_default_provider(ConstantProvider("when_required"))
+    for name, value in _DEFAULTS.items():
+        store.get_config_provider(name).set_default_provider(ConstantProvider(value))
     return boto3.Session(botocore_session=session).client("s3", config=_CONFIG)
 
 
