@@ -1,0 +1,67 @@
+"""What all tests share: a real Postgres a test process, a fresh database a test, and no environment of the user's."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from orchestrator.store import migrate
+from orchestrator.store.database import Database
+from orchestrator.store.embedded import EmbeddedPostgres
+
+_SETTINGS = ("KATANA_", "ORCHESTRATOR_", "CELERY_BROKER_URL", "AWS_", "EVM_", "SVM_", "HTTP_PROXY", "HTTPS_PROXY")
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the user's reaches a test."""
+    for name in list(os.environ):
+        if name.upper().startswith(_SETTINGS):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def short_tmp() -> Iterator[Path]:
+    """A folder with a short path that every user may enter: sockets live in it, and Postgres runs as its own user."""
+    folder = Path(tempfile.mkdtemp(prefix="ko-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """One embedded server for this test process; its database is the migrated template of every test's own."""
+    folder = Path(tempfile.mkdtemp(prefix="ko-pg-"))
+    folder.chmod(0o755)
+    with EmbeddedPostgres(folder) as server:
+        template = Database(server.url, actor="tests")
+        migrate.upgrade(template)
+        template.close()
+        yield server
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of a fresh, migrated database."""
+    name = f"test_{next(_numbers)}"
+    admin = postgres.url.replace("+psycopg", "").replace("/orchestrator?", "/postgres?")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE orchestrator".encode())
+        yield postgres.url.replace("/orchestrator?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A fresh, migrated database."""
+    opened = Database(database_url, actor="tests")
+    yield opened
+    opened.close()
