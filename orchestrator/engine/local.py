@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from orchestrator.engine import copy, poll, settle, submit
 from orchestrator.engine.runtime import Engine
 from orchestrator.store.batches import any_running
+from orchestrator.store.claims import ClaimedCopy, ClaimedPoll, ClaimedSubmission
 from orchestrator.store.due import next_due
 
 W = TypeVar("W")
@@ -34,7 +35,7 @@ class Step(Generic[W]):
     slots: int
 
 
-def steps(engine: Engine) -> tuple[Step[submit.ClaimedSubmission], Step[poll.ClaimedPoll], Step[copy.ClaimedCopy]]:
+def steps(engine: Engine) -> tuple[Step[ClaimedSubmission], Step[ClaimedPoll], Step[ClaimedCopy]]:
     """The three steps, with as many slots as make sense for each."""
     return (
         Step("submit", submit.claim, submit.send, slots=min(engine.limits.max_in_flight, 32)),
@@ -58,7 +59,9 @@ class LocalDriver:
     async def run(self, *, until_idle: bool = True) -> None:
         """Work until nothing in scope is running (`until_idle`), or until `stop`."""
         await settle.rescue_dead(self._engine)
-        loops = [asyncio.create_task(self._loop(step), name=step.name) for step in steps(self._engine)]
+        sending, polling, copying = steps(self._engine)
+        coroutines = (self._loop(sending), self._loop(polling), self._loop(copying))
+        loops = [asyncio.create_task(coroutine) for coroutine in coroutines]
         try:
             await self._supervise(loops, until_idle=until_idle)
         finally:

@@ -2,8 +2,6 @@
 
 from decimal import Decimal
 
-from sqlalchemy import Connection
-
 from orchestrator.base import faults
 from orchestrator.base.states import HoldCode, JobError, JobState
 from orchestrator.engine.answers import job_error, read_outcomes
@@ -12,6 +10,7 @@ from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import Polled, ProviderUnavailable
 from orchestrator.store import polling, sending
 from orchestrator.store.claims import ClaimedPoll, claim_polls
+from orchestrator.store.database import Connection
 from orchestrator.store.holds import put_hold
 from orchestrator.store.polling import ItemOutcome
 

@@ -8,16 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
-
 from orchestrator.assets.client import AssetClient
 from orchestrator.assets.destination import Destination, open_destination
 from orchestrator.assets.media import MediaStore
 from orchestrator.assets.spool import Spool
 from orchestrator.katana.client import KatanaClient
 from orchestrator.store.claims import Scope
-from orchestrator.store.database import Database, is_outage
+from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.leases import WorkerSession
 
 log = logging.getLogger("orchestrator.engine")
@@ -88,9 +85,7 @@ class Engine:
         while True:
             try:
                 return await loop.run_in_executor(self._threads, call)
-            except DBAPIError as error:
-                if not is_outage(error):
-                    raise
+            except OutOfReach:
                 log.warning("the database is out of reach; trying again")
                 await asyncio.sleep(_OUTAGE_PAUSE_SECONDS)
                 await loop.run_in_executor(self._threads, self.database.recover)

@@ -2,8 +2,6 @@
 
 import asyncio
 
-from sqlalchemy import Connection
-
 from orchestrator.assets.errors import AssetError
 from orchestrator.assets.index import IndexRow, index_documents
 from orchestrator.assets.keys import index_key
@@ -11,6 +9,7 @@ from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.store import batches, reads
+from orchestrator.store.database import Connection
 from orchestrator.store.leases import rescue
 
 

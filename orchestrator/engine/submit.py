@@ -10,8 +10,6 @@ import hashlib
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
-
 from orchestrator.assets.errors import AssetError
 from orchestrator.base import faults
 from orchestrator.base.states import HoldCode, JobError, SubmissionState
@@ -23,6 +21,7 @@ from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind, Verdict
 from orchestrator.store import polling, sending
 from orchestrator.store.claims import ClaimedSubmission, claim_submissions
+from orchestrator.store.database import Connection
 from orchestrator.store.holds import put_hold
 
 #: Longer than the longest POST, with room for what is committed around it.

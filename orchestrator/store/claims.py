@@ -161,7 +161,14 @@ def may_send() -> ColumnElement[bool]:
 def _due_jobs(scope: Scope) -> Any:
     return (
         select(
-            jobs.c.pk, jobs.c.batch_id, jobs.c.account_pk, jobs.c.name, jobs.c.item, jobs.c.estimate, batches.c.bundle, batches.c.media
+            jobs.c.pk,
+            jobs.c.batch_id,
+            jobs.c.account_pk,
+            jobs.c.name,
+            jobs.c.item,
+            jobs.c.estimate,
+            batches.c.bundle,
+            batches.c.media,
         )
         .join(batches, batches.c.id == jobs.c.batch_id)
         .where(

@@ -11,10 +11,20 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from orchestrator.base.errors import Unusable
 
+__all__ = ["NOW", "Connection", "Database", "OutOfReach", "outages_told"]
+
 log = logging.getLogger("orchestrator.store")
 
 #: The database's clock. Deadlines and leases are judged by it, never by a worker's own clock.
 NOW = text("orchestrator_now()")
+
+
+#: SQLSTATE classes after which the same work may succeed later: connection, resources, shutdown, serialization.
+_OUTAGE_CLASSES = ("08", "53", "57", "40")
+
+
+class OutOfReach(Exception):
+    """The database cannot be reached just now."""
 
 
 class Database:
@@ -53,8 +63,11 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A transaction: committed on leaving, rolled back on any error."""
-        with self.engine.begin() as connection:
+        """A transaction: committed on leaving, rolled back on any error.
+
+        Raises OutOfReach where the server or the connection is gone; the commit may have happened then.
+        """
+        with outages_told(), self.engine.begin() as connection:
             yield connection
 
     def check(self) -> None:
@@ -80,10 +93,16 @@ class Database:
         self.engine.dispose()
 
 
-def is_outage(error: DBAPIError) -> bool:
-    """Whether the connection or the server is gone, so that the same work may succeed later."""
-    state = getattr(error.orig, "sqlstate", None)
-    return error.connection_invalidated or state is None or state[:2] in ("08", "53", "57", "40")
+@contextmanager
+def outages_told() -> Iterator[None]:
+    """Turns the loss of the server or the connection into OutOfReach; other errors of the database pass."""
+    try:
+        yield
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None)
+        if error.connection_invalidated or state is None or state[:2] in _OUTAGE_CLASSES:
+            raise OutOfReach(str(error.orig).strip()) from error
+        raise
 
 
 def _dump_json(value: Any) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Table, and_, null,
 from sqlalchemy.exc import DBAPIError
 
 from orchestrator.base.states import JobState, SubmissionState
-from orchestrator.store.database import NOW, Database
+from orchestrator.store.database import NOW, Database, outages_told
 from orchestrator.store.tables import jobs, submissions
 
 #: First key of the advisory locks that mark living workers.
@@ -42,7 +42,11 @@ class WorkerSession:
         self.number = 0
 
     def ensure(self) -> int:
-        """The number to lease under; takes the lock again if the connection was lost."""
+        """The number to lease under; takes the lock again if the connection was lost. Raises OutOfReach."""
+        with outages_told():
+            return self._ensure()
+
+    def _ensure(self) -> int:
         if self._connection is not None:
             try:
                 self._connection.execute(text("SELECT 1"))

@@ -71,7 +71,8 @@ def batch_document(connection: Connection, batch_id: str) -> dict[str, Any]:
         "name": batch.name,
         "state": batch.state,
         "sandbox": batch.sandbox,
-        "jobs": {"total": sum(totals.counts.values())} | {state.value: totals.counts.get(state, 0) for state in JobState},
+        "jobs": {"total": sum(totals.counts.values())}
+        | {state.value: totals.counts.get(state, 0) for state in JobState},
         "credits": {
             "estimated": canonical(batch.estimated),
             "reserved": canonical(totals.reserved),
@@ -93,6 +94,10 @@ def batch_document(connection: Connection, batch_id: str) -> dict[str, Any]:
         "created_at": rfc3339(batch.created_at),
         "finished_at": rfc3339(batch.finished_at),
     }
+
+
+def _by_state(counts: dict[str, int]) -> dict[str, int]:
+    return {state.value: counts.get(state, 0) for state in JobState}
 
 
 @dataclass(frozen=True, slots=True)
