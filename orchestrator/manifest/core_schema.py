@@ -30,6 +30,8 @@ def resolve(text: str) -> Value:
 
 def resolve_tagged(tag: str, text: str) -> Value:
     """The value under an explicit `!!tag` of the core schema; raises ValueError where it does not fit."""
+    if tag not in ("str", "null", "bool", "int", "float"):
+        raise ValueError(f"has the tag !!{tag}, which is not supported")
     value = resolve(text)
     if tag == "str":
         return text
@@ -41,7 +43,7 @@ def resolve_tagged(tag: str, text: str) -> Value:
         return value
     if tag == "float" and isinstance(value, int | Decimal) and not isinstance(value, bool):
         return Decimal(value)
-    raise ValueError(f"not a {tag}: {text!r}")
+    raise ValueError(f"is not of the type !!{tag}")
 
 
 def _number(text: str) -> int | Decimal | None:

@@ -118,7 +118,7 @@ def _id(entry: Entry | None, node: Mapping, first_lines: dict[str, int], finding
 def _labels(entry: Entry | None, inherited: dict[str, str], node: Mapping, findings: Findings) -> dict[str, str]:
     own = values.labels(entry, findings)
     merged = inherited | own
-    if len(merged) > values.MAX_LABELS >= len(own):
+    if len(merged) > values.MAX_LABELS >= max(len(own), len(inherited)):
         message = f"with the inherited ones the job has {len(merged)} labels; at most {values.MAX_LABELS}"
         findings.error(Code.INVALID_VALUE, entry.value if entry else node, message, "labels")
     return merged

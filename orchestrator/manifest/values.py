@@ -18,14 +18,16 @@ _MIN_EXPONENT = -18  # finer than any unit of money here; bounds what formatting
 def describe(node: Node) -> str:
     """What a value is, in the words of an error message."""
     if isinstance(node, Sequence):
-        return "a list"
+        return "a list" if node.items else "an empty list"
     if isinstance(node, Mapping):
         return "a mapping"
     if node.value is None:
         return "empty"
     if isinstance(node.value, bool):
         return str(node.value).lower()
-    return f"`{shorten(str(node.value))}`"
+    if isinstance(node.value, str):
+        return f"the text `{shorten(node.value)}`"
+    return f"the number {shorten(str(node.value))}"
 
 
 def shorten(text: str, length: int = 60) -> str:

@@ -162,7 +162,7 @@ def _read_scalar(event: yaml.ScalarEvent) -> Scalar:
         try:
             value = resolve_tagged(event.tag.removeprefix(_CORE_TAGS), event.value)
         except ValueError as error:
-            raise _fault(event, str(error)) from None
+            raise _fault(event, f"the value {error}") from None
     else:
         raise _fault(event, f"the tag `{event.tag}` is not supported")
     return Scalar(value, *_position(event.start_mark))

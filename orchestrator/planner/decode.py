@@ -7,7 +7,7 @@ import mutagen
 from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # none of these starts another program
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # none of these starts another program
 _MIME_OF_FORMAT = {"MPO": "image/jpeg"}  # a phone's JPEG with a second picture behind it
 _MIME_OF_SOUND = {
     "audio/mp3": "audio/mpeg",

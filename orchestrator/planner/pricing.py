@@ -1,6 +1,8 @@
 """What a job costs, in exact credits. Where the guide gives no price, the dearest known one is reserved."""
 
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
+from fractions import Fraction
+from math import floor
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.base.money import ZERO, canonical
@@ -9,8 +11,6 @@ from orchestrator.manifest.nodes import Scalar
 from orchestrator.manifest.schema import Budget
 from orchestrator.planner.draft import Draft
 from orchestrator.planner.fields import FAST, UHD
-
-CREDIT_STEP = Decimal("0.1")
 
 
 def price(draft: Draft, catalog: Catalog) -> Decimal:
@@ -21,12 +21,13 @@ def price(draft: Draft, catalog: Catalog) -> Decimal:
 
 
 def budget_in_credits(budget: Budget, usd_per_credit: Decimal) -> Decimal | None:
-    """The budget in credits, never rounded up; None where credits cost nothing, so that dollars set no limit."""
+    """The budget in credits, a dollar budget rounded down to 0.1; None where credits cost no dollars."""
     if budget.unit == "credits":
         return budget.amount
     if usd_per_credit == 0:
         return None
-    return (budget.amount / usd_per_credit).quantize(CREDIT_STEP, rounding=ROUND_FLOOR)
+    tenths = floor(Fraction(budget.amount) * 10 / Fraction(usd_per_credit))
+    return Decimal(tenths).scaleb(-1)
 
 
 def _video_price(draft: Draft, model: VideoModel) -> Decimal:
@@ -40,6 +41,8 @@ def _video_price(draft: Draft, model: VideoModel) -> Decimal:
 
 
 def _image_price(draft: Draft, model: ImageModel, catalog: Catalog) -> Decimal:
+    if not model.is_in_house:
+        return model.credits
     if draft.is_on(*UHD):
         images = (other for other in catalog.models.values() if isinstance(other, ImageModel))
         dearest = max((other.credits for other in images if other.is_in_house), default=model.credits)

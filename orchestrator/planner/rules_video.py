@@ -22,7 +22,7 @@ def check_references(draft: Draft, model: VideoModel) -> None:
         message = f"{model.name} takes no reference images"
         draft.findings.error(Code.REFERENCE_IMAGES_UNSUPPORTED, given[0].whole, message, given[0].field)
     elif len(given) > limit:
-        message = f"{model.name} takes at most {limit} reference images; {len(given)} are given"
+        message = f"{model.name} takes at most {_count(limit, 'reference image')}; {len(given)} are given"
         excess = given[limit]
         draft.findings.error(Code.TOO_MANY_REFERENCE_IMAGES, excess.whole, message, excess.field)
 
@@ -35,7 +35,7 @@ def check_audio(draft: Draft, model: VideoModel) -> None:
         message = f"{model.name} takes no audio"
         draft.findings.error(Code.AUDIO_UNSUPPORTED, given[0].whole, message, given[0].field)
     elif len(given) > limit:
-        message = f"{model.name} takes at most {limit} audio files; {len(given)} are given"
+        message = f"{model.name} takes at most {_count(limit, 'audio file')}; {len(given)} are given"
         excess = given[limit]
         draft.findings.error(Code.TOO_MANY_AUDIO_FILES, excess.whole, message, excess.field)
 
@@ -46,6 +46,10 @@ def check_required_image(draft: Draft, model: VideoModel) -> None:
     if model.requires_image and not images:
         message = f"{model.name} needs an image, such as `video_image_data.first_frame_image_url`"
         draft.findings.error(Code.IMAGE_INPUT_REQUIRED, draft.node, message, "video_image_data")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _check_frame(draft: Draft, offered: bool, given: list[MediaInput], code: Code, name: str) -> None:
