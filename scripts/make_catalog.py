@@ -24,12 +24,8 @@ RULES = {
     "audio_needs_reference_image": "Audio input requires at least one reference image.",
     "audio_or_fflf_exclusive": "Audio input cannot be combined with first-frame or last-frame inputs.",
     "lf_needs_ff": "Last-frame input requires a first-frame input.",
-    "reference_ff_only": (
-        "Reference images may be combined with first-frame input, but not with last-frame input."
-    ),
-    "reference_is_voice_timbre": (
-        "Reference audio is interpreted as voice timbre when reference images are present."
-    ),
+    "reference_ff_only": ("Reference images may be combined with first-frame input, but not with last-frame input."),
+    "reference_is_voice_timbre": ("Reference audio is interpreted as voice timbre when reference images are present."),
     "reference_no_ff_or_lf": "Reference images cannot be combined with first-frame or last-frame inputs.",
 }
 RULE_OF_SENTENCE = {sentence: rule for rule, sentence in RULES.items()}
@@ -43,16 +39,14 @@ BILLING = (
     "x402 wallet balance can refund unused reserve; direct x402 pay-as-you-go charges the quoted reserve."
 )
 AUTO = (
-    'send `aspect_ratio: "auto"` to inspect the first image input; '
-    "with no input it defaults to `1:1` when supported."
+    'send `aspect_ratio: "auto"` to inspect the first image input; with no input it defaults to `1:1` when supported.'
 )
 SENDS_IMAGES = (
     "send `image_urls` with HTTPS URLs, data URLs, or raw base64 image strings; "
     "never send local file paths or file:// URLs"
 )
 MAY_SEND_IMAGES = (
-    "text prompt is the normal workflow; "
-    "`image_url` or `image_urls` may be accepted where the backend supports it"
+    "text prompt is the normal workflow; `image_url` or `image_urls` may be accepted where the backend supports it"
 )
 
 NUMBER = r"([0-9]+(?:\.[0-9]+)?)"

@@ -29,10 +29,10 @@ def meanings(enum: type[StrEnum]) -> dict[str, str]:
 def section(title: str, enum: type[StrEnum], transitions: Mapping[StrEnum, Set[StrEnum]]) -> str:
     """One table: state, what it means, where it may go."""
     said = meanings(enum)
-    rows = [
-        f"| `{state}` | {said[state.value]} | {', '.join(f'`{to}`' for to in sorted(transitions[state])) or 'nowhere'} |"
-        for state in enum
-    ]
+    rows = []
+    for state in enum:
+        targets = ", ".join(f"`{target}`" for target in sorted(transitions[state])) or "nowhere"
+        rows.append(f"| `{state}` | {said[state.value]} | {targets} |")
     return "\n".join([f"## {title}", "", "| state | meaning | may become |", "| --- | --- | --- |", *rows, ""])
 
 
@@ -42,8 +42,9 @@ def document() -> str:
         [
             "# States",
             "",
-            "Made by `scripts/make_states_doc.py` from `orchestrator/base/states.py`; a test keeps them equal. The same",
-            "table is in the database, where a trigger refuses every other transition and writes each one as an event.",
+            "Made by `scripts/make_states_doc.py` from `orchestrator/base/states.py`; a test keeps them equal.",
+            "The same table is in the database, where a trigger refuses every other transition and writes each",
+            "one down as an event.",
             "",
             section("Job", states.JobState, states.JOB_TRANSITIONS),
             section("Submission", states.SubmissionState, states.SUBMISSION_TRANSITIONS),

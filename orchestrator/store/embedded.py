@@ -5,9 +5,10 @@ SIGKILL left behind is found and used again, one that was killed is started agai
 """
 
 import fcntl
-import hashlib
 import logging
 import os
+import secrets
+import stat
 import subprocess
 import warnings
 from collections.abc import Iterator
@@ -28,22 +29,27 @@ with warnings.catch_warnings():
 
 DATABASE = "orchestrator"
 _ROOT_DATA = Path("/var/lib/katana-orchestrator")
+_READABLE = stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH
 
 
 def data_dir(home: Path) -> Path:
-    """Where the server's files of this home are.
+    """Where the server's files of an existing home are, or will be.
 
-    Run as root, Postgres works as a user of its own (`pgserver`), who must be able to reach its files; opening
-    up a private home for that would harm, so they then lie under /var/lib.
+    Run as root, Postgres works as a user of its own (`pgserver`), for whom the folders above its files are opened
+    for reading. Where that would open a private home, they lie under /var/lib instead, and a file in the home
+    says where: a home that is made anew never finds the data of an old one.
     """
     inside = home / "postgres"
-    if os.geteuid() != 0 or all(_is_open(parent) for parent in inside.parents):
+    if os.geteuid() != 0 or inside.exists() or all(map(_is_open, inside.parents)):
         return inside
-    return _ROOT_DATA / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+    elsewhere = home / "postgres.elsewhere"
+    if not elsewhere.exists():
+        elsewhere.write_text(str(_ROOT_DATA / secrets.token_hex(8)), encoding="utf-8")
+    return Path(elsewhere.read_text(encoding="utf-8"))
 
 
 def _is_open(folder: Path) -> bool:
-    return not folder.exists() or bool(folder.stat().st_mode & 0o001)
+    return folder.stat().st_mode & _READABLE == _READABLE
 
 
 class EmbeddedPostgres:
@@ -51,14 +57,15 @@ class EmbeddedPostgres:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._data = data_dir(home)
         self._users: int | None = None
         self._server: PostgresServer | None = None
 
     def __enter__(self) -> Self:
-        self._home.mkdir(parents=True, exist_ok=True)
+        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._users = os.open(self._home / "postgres.users", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._users, fcntl.LOCK_SH)
+        with _locked(self._home / "postgres.start"):
+            self._data = data_dir(self._home)
         self.ensure_running()
         return self
 
