@@ -2,7 +2,7 @@
 
 It is plain aiohttp. Through httpx the URL would be requoted (`%2F` in a signed query becomes `/`), and
 `trust_env` would send passwords from `~/.netrc` to whoever serves an asset; so neither is used, and the
-proxies of the environment are looked up here.
+proxies of the environment are looked up by `base.proxies`.
 """
 
 import asyncio
@@ -12,7 +12,6 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from aiohttp import (
@@ -28,7 +27,7 @@ from yarl import URL
 
 from orchestrator.assets.address import RefusedConnection, check_url, open_socket, without_query
 from orchestrator.assets.errors import AddressRefused, SourceUnavailable
-from orchestrator.base.settings import is_loopback
+from orchestrator.base.proxies import proxy_for
 
 MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -77,10 +76,11 @@ class AssetClient:
 
     async def _request(self, url: str) -> ClientResponse:
         checked = check_url(url, allow_loopback=self._allow_loopback)
-        proxy = _proxy_for(checked)
+        named = proxy_for(str(checked))
         try:
-            if proxy is None:
+            if named is None:
                 return await self._direct.get(checked, allow_redirects=False)
+            proxy = URL(named)
             return await self._proxied.get(
                 checked, allow_redirects=False, proxy=proxy.with_user(None), proxy_headers=_proxy_auth(proxy)
             )
@@ -108,15 +108,6 @@ def _redirected(url: str, location: str) -> str:
     if url.startswith("https:") and not target.startswith("https:"):
         raise AddressRefused(f"{without_query(url)}: redirects from https to something else")
     return target
-
-
-def _proxy_for(url: URL) -> URL | None:
-    """The proxy that the environment names for a URL; none for this machine."""
-    host = url.host or ""
-    proxy = getproxies().get(url.scheme)
-    if proxy is None or is_loopback(host) or proxy_bypass(host):
-        return None
-    return URL(proxy if "://" in proxy else f"http://{proxy}")
 
 
 def _proxy_auth(proxy: URL) -> dict[str, str] | None:

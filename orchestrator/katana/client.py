@@ -15,6 +15,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from orchestrator.base import faults
 from orchestrator.base.money import parse_amount
+from orchestrator.base.proxies import proxy_for
 from orchestrator.katana.problem import Problem, read_problem
 from orchestrator.katana.verdict import Reply, Verdict, judge, retry_after_seconds
 from orchestrator.katana.wire import Answer, parse_answer, parse_object
@@ -62,11 +63,15 @@ class KatanaClient:
     """The provider at one base URL, spoken to with one set of billing headers."""
 
     def __init__(self, base_url: str, headers: dict[str, str]) -> None:
+        proxy = proxy_for(base_url)
         common = {"User-Agent": "katana-orchestrator", "Accept": "application/json"}
         self._pay = httpx.AsyncClient(
             base_url=base_url,
             headers=common | headers,
             timeout=_PAY_TIMEOUT,
+            proxy=proxy,
+            verify=httpx.create_ssl_context(),  # heeds SSL_CERT_FILE, unlike a client without trust_env
+            trust_env=False,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             follow_redirects=False,
         )
@@ -74,7 +79,9 @@ class KatanaClient:
             base_url=base_url,
             headers=common | headers,
             timeout=_READ_TIMEOUT,
-            transport=AiohttpTransport(limits=httpx.Limits(max_connections=64), client=None),
+            transport=AiohttpTransport(
+                limits=httpx.Limits(max_connections=64), proxy=httpx.Proxy(proxy) if proxy else None
+            ),
             follow_redirects=False,
         )
 
