@@ -3,7 +3,7 @@
 from decimal import Decimal
 from pathlib import Path
 
-from orchestrator.catalog.refresh import load_catalog
+from orchestrator.catalog.cache import load_catalog
 
 from orchestrator.base.settings import Settings
 from orchestrator.planner import plan as planner
