@@ -1,0 +1,132 @@
+"""Media values: what a text was meant as, and what is sent for it."""
+
+import base64
+import hashlib
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from orchestrator.base.diagnostics import Code
+from orchestrator.planner.media import MediaFault, MediaReader, Medium
+
+MEDIA = Path(__file__).resolve().parents[2] / "golden" / "media"
+RED = (MEDIA / "red.png").read_bytes()
+RED_BASE64 = base64.b64encode(RED).decode()
+RED_SHA256 = hashlib.sha256(RED).hexdigest()
+
+
+def fault_of(text: str, folder: Path = MEDIA) -> Code:
+    with pytest.raises(MediaFault) as caught:
+        MediaReader(folder).read(text, "image")
+    return caught.value.code
+
+
+def test_an_https_url_is_sent_as_it_is() -> None:
+    url = "HTTPS://example.com/a%20b.png?x=1"
+    assert MediaReader(MEDIA).read(url, "image") == Medium(url)
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,", "data:IMAGE/jpeg;name=a.png;base64,"])
+def test_embedded_media_are_taken_out_and_can_be_put_back_exactly(prefix: str) -> None:
+    reader = MediaReader(MEDIA)
+    medium = reader.read(prefix + RED_BASE64, "image")
+    assert medium.value == {"$media": RED_SHA256, "prefix": prefix}
+    blob = reader.blobs()[RED_SHA256]
+    assert (blob.data, blob.path, blob.size_bytes) == (RED, None, len(RED))
+
+
+def test_base64_that_is_not_in_standard_form_stays_in_the_item() -> None:
+    text = "data:image/png;base64," + RED_BASE64[:20] + "\n" + RED_BASE64[20:]
+    reader = MediaReader(MEDIA)
+    assert reader.read(text, "image").value == text
+    assert reader.blobs() == {}
+
+
+def test_a_file_is_sent_with_its_true_type_and_read_once(tmp_path: Path) -> None:
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(RED)
+    reader = MediaReader(tmp_path)
+    medium = reader.read("photo.jpg", "image")
+    assert medium.value == {"$media": RED_SHA256, "prefix": "data:image/png;base64,"}
+    assert reader.blobs()[RED_SHA256].path == file.resolve()
+    file.unlink()
+    assert reader.read("photo.jpg", "image") == medium
+
+
+def test_audio_has_a_length() -> None:
+    medium = MediaReader(MEDIA).read("voice-4s.wav", "audio")
+    assert medium.seconds == 4.0
+    assert isinstance(medium.value, dict)
+    assert medium.value["prefix"] == "data:audio/wav;base64,"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("http://example.com/a.png", Code.INSECURE_MEDIA_URL),
+        ("HTTP://example.com/a.png", Code.INSECURE_MEDIA_URL),
+        ("https://", Code.BAD_MEDIA_URL),
+        ("https:///a.png", Code.BAD_MEDIA_URL),
+        ("https://exa mple.com/a.png", Code.BAD_MEDIA_URL),
+        (" https://example.com/a.png", Code.BAD_MEDIA_URL),
+        ("https://[::1/a.png", Code.BAD_MEDIA_URL),
+        ("file:///a.png", Code.BAD_MEDIA_URL),
+        ("file:a.png", Code.BAD_MEDIA_URL),
+        ("ftp://example.com/a.png", Code.BAD_MEDIA_URL),
+        ("data:image/png,abc", Code.BAD_MEDIA_URL),
+        ("data:;base64,abc", Code.BAD_MEDIA_URL),
+        ("data:audio/mpeg;base64,abcd", Code.BAD_MEDIA_URL),
+        ("", Code.BAD_MEDIA_URL),
+        ("s3://bucket/a.png", Code.UNSUPPORTED_FIELD),
+        ("a.png", Code.MEDIA_FILE_MISSING),
+        ("./photos/mug", Code.MEDIA_FILE_MISSING),
+        ("photos/product/mug1", Code.MEDIA_FILE_MISSING),
+        ("../media", Code.MEDIA_FILE_MISSING),
+        ("C:\\photos\\mug.png", Code.MEDIA_FILE_MISSING),
+        ("a\0b.png", Code.MEDIA_FILE_MISSING),
+        ("words.png", Code.CORRUPT_MEDIA),
+        ("cut.png", Code.CORRUPT_MEDIA),
+        ("voice-4s.wav", Code.CORRUPT_MEDIA),
+        ("data:image/png;base64,", Code.CORRUPT_MEDIA),
+        ("data:image/png;base64,%%%", Code.CORRUPT_MEDIA),
+        ("data:image/png;base64," + RED_BASE64[:-2], Code.CORRUPT_MEDIA),
+        (RED_BASE64[:60], Code.CORRUPT_MEDIA),
+        (RED_BASE64.replace("A", "*"), Code.CORRUPT_MEDIA),
+        ("bm90IGFuIGltYWdl", Code.CORRUPT_MEDIA),
+        ("aGVsbG8=", Code.CORRUPT_MEDIA),
+    ],
+)
+def test_faults(text: str, code: Code) -> None:
+    assert fault_of(text) is code
+
+
+def test_a_picture_too_large_to_decode_is_refused(tmp_path: Path) -> None:
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "bomb.png")
+    assert fault_of("bomb.png", tmp_path) is Code.CORRUPT_MEDIA
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_every_common_format_is_recognised(image_format: str) -> None:
+    buffer = BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, image_format)
+    text = base64.b64encode(buffer.getvalue()).decode()
+    medium = MediaReader(MEDIA).read(text, "image")
+    assert isinstance(medium.value, dict)
+
+
+@given(st.text(max_size=80), st.sampled_from(["image", "audio"]))
+def test_any_text_is_judged(text: str, kind: str) -> None:
+    try:
+        medium = MediaReader(MEDIA).read(text, "image" if kind == "image" else "audio")
+    except MediaFault:
+        return
+    assert isinstance(medium, Medium)
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_picture_are_corrupt(data: bytes) -> None:
+    assert fault_of("data:image/png;base64," + base64.b64encode(data).decode()) is Code.CORRUPT_MEDIA
