@@ -73,7 +73,7 @@ def _item_status(answer: Answer, item: Item | None) -> str | None:
     """The item's own word; the request's final word where the item has none."""
     if item is not None and item.status is not None:
         return item.status
-    return answer.status if answer.status in _FAILED | _REJECTED else None
+    return answer.status if answer.status in _DONE | _FAILED | _REJECTED else None
 
 
 def _ended(

@@ -14,11 +14,10 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from orchestrator.base import faults
-from orchestrator.base.money import parse_amount
 from orchestrator.base.proxies import proxy_for
 from orchestrator.katana.problem import Problem, read_problem
 from orchestrator.katana.verdict import Reply, Verdict, judge, retry_after_seconds
-from orchestrator.katana.wire import Answer, parse_answer, parse_object
+from orchestrator.katana.wire import Answer, Balance, parse_answer, parse_object
 
 #: A paid POST is over after this long, whatever happens; its lease lasts longer.
 PAY_DEADLINE_SECONDS = 240.0
@@ -127,11 +126,10 @@ class KatanaClient:
     async def balance(self) -> Decimal:
         """The account's credits as Decimal (guide, "Credits / API key examples"). Raises ProviderUnavailable."""
         reply = await self._get("/v1/me/balance")
-        document = parse_object(reply.body or b"") or {}
-        try:
-            return parse_amount(document.get("credits"))
-        except ValueError:
-            raise ProviderUnavailable("the balance answer is not readable", status=reply.status) from None
+        has = Balance.model_validate(parse_object(reply.body or b"") or {}).credits
+        if has is None:
+            raise ProviderUnavailable("the balance answer is not readable", status=reply.status)
+        return has
 
     async def models(self) -> bytes:
         """The catalogue document as it came. Raises ProviderUnavailable."""

@@ -40,7 +40,7 @@ def read_problem(value: Any) -> Problem | None:
         return Problem(problems[0].code, "; ".join(p.message for p in problems)[:_MAX_WORDS]) if problems else None
     if not isinstance(value, dict):
         return None
-    for wrapper in ("error", "errors", "detail"):
+    for wrapper in ("error", "errors", "detail", "responses"):
         inner = read_problem(value.get(wrapper))
         if inner:
             return Problem(inner.code or _word(value.get("code")), inner.message)

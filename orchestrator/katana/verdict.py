@@ -4,6 +4,7 @@
 |---------------------------------------------------------------|----------|
 | no byte of the request could have reached the provider        | not_sent |
 | a readable 2xx with a `request_id`                             | accepted |
+| a readable 2xx without one that calls every item rejected      | refused  |
 | 400 401 402 403 404 413 415 422 429 with a JSON object         | refused  |
 | anything else once the request began to leave                  | unknown  |
 
@@ -68,7 +69,7 @@ def judge(*, sending_began: bool, reply: Reply | None, failure: str | None, sign
             return Verdict(Kind.NOT_SENT, failure or "no connection")
         return Verdict(Kind.UNKNOWN, failure or "no answer")
     if 200 <= reply.status < 300:
-        return _judge_success(reply)
+        return _judge_success(reply, signed=signed)
     document = parse_object(reply.body) if reply.body is not None else None
     problem = read_problem(document)
     refused = reply.status in REFUSALS and document is not None and not signed
@@ -82,12 +83,17 @@ def judge(*, sending_began: bool, reply: Reply | None, failure: str | None, sign
     )
 
 
-def _judge_success(reply: Reply) -> Verdict:
+def _judge_success(reply: Reply, *, signed: bool) -> Verdict:
     answer = parse_answer(reply.body) if reply.body is not None else None
-    if answer is None or answer.request_id is None:
-        why = "cut short" if reply.body is None else "without a readable request_id"
-        return Verdict(Kind.UNKNOWN, f"HTTP {reply.status} {why}", status=reply.status)
-    return Verdict(Kind.ACCEPTED, f"HTTP {reply.status}", status=reply.status, answer=answer)
+    if answer is not None and answer.request_id is not None:
+        return Verdict(Kind.ACCEPTED, f"HTTP {reply.status}", status=reply.status, answer=answer)
+    if answer is not None and answer.is_rejected and not signed:
+        problem = read_problem(answer.model_dump(include={"error", "responses"}))
+        return Verdict(
+            Kind.REFUSED, f"rejected: {problem.message if problem else 'no reason'}", reply.status, problem=problem
+        )
+    why = "cut short" if reply.body is None else "without a readable request_id"
+    return Verdict(Kind.UNKNOWN, f"HTTP {reply.status} {why}", status=reply.status)
 
 
 def retry_after_seconds(headers: dict[str, str]) -> float | None:

@@ -116,6 +116,18 @@ class Answer(_Wire):
     metadata: MetadataField = Field(default_factory=Metadata)
     error: Any = None
 
+    @property
+    def is_rejected(self) -> bool:
+        """Whether all of it was rejected by validation, which is not charged (guide, "Main Generation Endpoint")."""
+        words = {item.status for item in self.responses} or {self.status}
+        return words == {"rejected"}
+
+
+class Balance(_Wire):
+    """The account's credits (guide, "Credits / API key examples")."""
+
+    credits: Amount = None
+
 
 def build_body(items: list[dict[str, Any]]) -> bytes:
     """The exact bytes of a submission; the same items always give the same bytes."""
