@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from orchestrator.base.diagnostics import Code, Diagnostic
-from orchestrator.manifest.nodes import Place
+from orchestrator.manifest.nodes import Node
 
 
 @dataclass(slots=True)
@@ -19,13 +19,13 @@ class Findings:
         """The same lists, with every new finding put down to `job`."""
         return Findings(self.file, job, self.errors, self.warnings)
 
-    def error(self, code: Code, place: Place, message: str, field: str | None = None) -> None:
+    def error(self, code: Code, place: Node, message: str, field: str | None = None) -> None:
         self.errors.append(self._diagnostic(code, place, message, field))
 
-    def warn(self, code: Code, place: Place, message: str, field: str | None = None) -> None:
+    def warn(self, code: Code, place: Node, message: str, field: str | None = None) -> None:
         self.warnings.append(self._diagnostic(code, place, message, field))
 
-    def _diagnostic(self, code: Code, place: Place, message: str, field: str | None) -> Diagnostic:
+    def _diagnostic(self, code: Code, place: Node, message: str, field: str | None) -> Diagnostic:
         return Diagnostic(code, message, self.file, place.line, place.column, self.job, field)
 
 

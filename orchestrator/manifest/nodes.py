@@ -42,8 +42,6 @@ class Mapping(NamedTuple):
 
 
 Node = Scalar | Sequence | Mapping
-Place = Scalar | Sequence | Mapping
-"""Anything with a line and a column that a diagnostic can point at."""
 
 
 def plain(node: Node, replaced: MappingType[int, Any]) -> Any:

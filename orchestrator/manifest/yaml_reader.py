@@ -200,6 +200,8 @@ def _marked_fault(text: str, error: yaml.MarkedYAMLError) -> SyntaxFault:
         character = text.split("\n")[line - 1][column - 1 : column]
         is_tab = character == "\t"
         message = "a tab cannot indent; use spaces" if is_tab else f"`{character}` cannot begin a value; quote it"
+    elif "invalid Unicode character escape" in message:
+        message = "YAML has no surrogate pairs such as \\ud83d\\ude00; write the character itself"
     elif error.context:
         message = f"{message} {error.context}"
     return SyntaxFault(message, line, column)
