@@ -27,7 +27,6 @@ _COMBINATIONS: dict[CustomRule, _Combination] = {
         "audio",
         "audio goes with a first frame only, not with mid or last frames or reference images",
         excludes=("mid_frame", "last_frame", "reference"),
-        needs="first_frame",
     ),
     "audio_needs_reference_image": _Combination("audio", "audio needs at least one reference image", needs="reference"),
     "audio_or_fflf_exclusive": _Combination(
@@ -55,6 +54,8 @@ def check_custom_rules(draft: Draft, model: VideoModel) -> None:
             _check_combination(draft, rule, _COMBINATIONS[rule])
         elif rule == "audio_15s_max":
             _check_audio_length(draft)
+        if rule == "audio_ff_only":
+            _warn_audio_alone(draft)
 
 
 def _check_combination(draft: Draft, rule: CustomRule, combination: _Combination) -> None:
@@ -64,6 +65,14 @@ def _check_combination(draft: Draft, rule: CustomRule, combination: _Combination
     if given and (excluded or lacking):
         message = f"on {draft.model.name} {combination.message}"
         draft.findings.error(Code(rule), given[0].whole, message, given[0].field)
+
+
+def _warn_audio_alone(draft: Draft) -> None:
+    """The glossary excludes other inputs; whether it also demands a first frame can be read both ways."""
+    audio = draft.inputs.of("audio")
+    if audio and not draft.inputs.of("first_frame", "mid_frame", "last_frame", "reference"):
+        message = f"{draft.model.name} may want a first frame with its audio"
+        draft.findings.warn(Code.AUDIO_FF_ONLY, audio[0].whole, message, audio[0].field)
 
 
 def _check_audio_length(draft: Draft) -> None:

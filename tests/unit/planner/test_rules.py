@@ -81,8 +81,7 @@ def test_every_slot_of_every_video_model(plan_text: PlanText, model: VideoModel)
     if most:
         media = f"      reference_image_urls: {urls(most + 1)}\n"
         assert codes(plan_text(video_job(model, frame=False, media=media))) == ["too-many-reference-images"]
-    frame = "audio_ff_only" in model.custom_rules or model.requires_image
-    audio = codes(plan_text(video_job(model, frame=frame, media=f"      audio_input_urls: {urls(1)}\n")))
+    audio = codes(plan_text(video_job(model, media=f"      audio_input_urls: {urls(1)}\n")))
     assert audio == ([] if model.max_audio_files else ["audio-unsupported"])
 
 
@@ -105,7 +104,7 @@ SLOTS = {
         ("reference_no_ff_or_lf", "reference mid", False),
         ("reference_ff_only", "reference last", True),
         ("reference_ff_only", "reference first", False),
-        ("audio_ff_only", "audio", True),
+        ("audio_ff_only", "audio", False),
         ("audio_ff_only", "audio first", False),
         ("audio_ff_only", "audio first mid", True),
         ("audio_ff_only", "audio first last", True),
