@@ -8,7 +8,9 @@ from orchestrator.base.states import JobError
 
 _MAX_WORDS = 2000
 _MODERATION = re.compile(r"moderat|content.?policy|safety|nsfw|blocked by|prohibited", re.IGNORECASE)
-_FUNDS = re.compile(r"insufficient|not enough (credits|balance)|balance too low", re.IGNORECASE)
+_FUNDS = re.compile(
+    r"insufficient[ _-]?(credit|fund|balance)|not enough (credit|fund|balance)|balance too low", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ def read_problem(value: Any) -> Problem | None:
         return Problem(problems[0].code, "; ".join(p.message for p in problems)[:_MAX_WORDS]) if problems else None
     if not isinstance(value, dict):
         return None
-    for wrapper in ("error", "errors", "detail", "responses"):
-        inner = read_problem(value.get(wrapper))
+    for wrapped in (value.get("error"), value.get("errors"), value.get("detail"), _item_errors(value)):
+        inner = read_problem(wrapped)
         if inner:
             return Problem(inner.code or _word(value.get("code")), inner.message)
     message = _word(value.get("message")) or _word(value.get("msg")) or _word(value.get("reason"))
@@ -49,5 +51,11 @@ def read_problem(value: Any) -> Problem | None:
     return Problem(code, (message or code or "")[:_MAX_WORDS]) if message or code else None
 
 
+def _item_errors(document: dict[str, Any]) -> list[Any]:
+    """The errors of a request's items; what else an item says is no problem."""
+    items = document.get("responses")
+    return [item.get("error") for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
 def _word(value: Any) -> str | None:
-    return value.strip() if isinstance(value, str) and value.strip() else None
+    return value.strip()[:_MAX_WORDS] if isinstance(value, str) and value.strip() else None

@@ -4,6 +4,7 @@ Shapes from the guide, "Image / Video Response Format". Numbers that are money o
 """
 
 import json
+import math
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -11,6 +12,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from orchestrator.base.money import parse_amount
+
+#: A longer request id is none: it has to fit into an index.
+_LONGEST_ID = 500
+#: No amount of the provider's is anywhere near it; the columns for money hold less than 10^14.
+_ABSURD_AMOUNT = Decimal(10) ** 12
 
 
 def _text_or_none(value: object) -> str | None:
@@ -20,9 +26,10 @@ def _text_or_none(value: object) -> str | None:
 
 def _amount_or_none(value: object) -> Decimal | None:
     try:
-        return parse_amount(str(value) if isinstance(value, float) else value)
+        amount = parse_amount(str(value) if isinstance(value, float) else value)
     except ValueError:
         return None
+    return amount if amount < _ABSURD_AMOUNT else None
 
 
 def _seconds_or_none(value: object) -> float | None:
@@ -30,13 +37,13 @@ def _seconds_or_none(value: object) -> float | None:
     return None if amount is None else float(amount)
 
 
-def _count_or_none(value: object) -> int | None:
-    amount = _amount_or_none(value)
-    return None if amount is None else int(amount)
-
-
 def _list_or_empty(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _objects(value: object) -> list[Any]:
+    """A list of objects; what is none becomes an empty one, so that the others keep their positions."""
+    return [_dict_or_empty(entry) for entry in _list_or_empty(value)]
 
 
 def _dict_or_empty(value: object) -> dict[str, Any]:
@@ -48,15 +55,14 @@ def _instant_or_none(value: object) -> datetime | None:
         return None
     try:
         parsed = datetime.fromisoformat(value)
-    except ValueError:
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 Text = Annotated[str | None, BeforeValidator(_text_or_none)]
 Amount = Annotated[Decimal | None, BeforeValidator(_amount_or_none)]
 Seconds = Annotated[float | None, BeforeValidator(_seconds_or_none)]
-Count = Annotated[int | None, BeforeValidator(_count_or_none)]
 Instant = Annotated[datetime | None, BeforeValidator(_instant_or_none)]
 Status = Annotated[Text, AfterValidator(lambda word: word.strip().lower() if word else None)]
 
@@ -101,7 +107,7 @@ class Item(_Wire):
     job_id: Text = None
     type: Text = None
     status: Status = None
-    output_assets: Annotated[list[OutputAsset], BeforeValidator(_list_or_empty)] = Field(default_factory=list)
+    output_assets: Annotated[list[OutputAsset], BeforeValidator(_objects)] = Field(default_factory=list)
     metadata: MetadataField = Field(default_factory=Metadata)
     error: Any = None
 
@@ -109,9 +115,9 @@ class Item(_Wire):
 class Answer(_Wire):
     """The provider's word on a whole request."""
 
-    request_id: Text = None
+    request_id: Annotated[Text, AfterValidator(lambda word: word if word and len(word) <= _LONGEST_ID else None)] = None
     status: Status = None
-    responses: Annotated[list[Item], BeforeValidator(_list_or_empty)] = Field(default_factory=list)
+    responses: Annotated[list[Item], BeforeValidator(_objects)] = Field(default_factory=list)
     poll_after_seconds: Seconds = None
     metadata: MetadataField = Field(default_factory=Metadata)
     error: Any = None
@@ -151,13 +157,15 @@ def parse_object(body: bytes) -> dict[str, Any] | None:
     """The JSON object in a response body, or None where it is anything else (HTML, a list, cut short)."""
     try:
         document = json.loads(body)
+        return _storable(document) if isinstance(document, dict) else None
     except (ValueError, RecursionError):
         return None
-    return _storable(document) if isinstance(document, dict) else None
 
 
 def _storable(value: Any) -> Any:
-    """The value without what no database text can hold: NUL characters and lone surrogates."""
+    """The value without what the database cannot hold: NUL characters, lone surrogates, NaN and infinities."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, str):
         return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, list):
