@@ -101,7 +101,9 @@ def _record_accepted(
         answer=document,
         poll_in_seconds=first_poll_seconds(answer.poll_after_seconds),
     )
-    if taken:
+    if not taken:
+        log.warning("submission %s: accepted as %s, but it was settled before", submission_id, answer.request_id)
+    else:
         sending.speed_up(connection, account_pk)
         outcomes = read_outcomes(answer, polling.open_items(connection, submission_id), patience_over=False)
         polling.record_outcomes(connection, submission_id, outcomes)

@@ -8,7 +8,7 @@ a request id in memory is money.
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, case, func, null, update
+from sqlalchemy import ColumnElement, Connection, case, func, null, select, update
 
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store.database import NOW
@@ -17,19 +17,24 @@ from orchestrator.store.tables import accounts, jobs, submissions
 
 
 def mark_sent(connection: Connection, submission_id: UUID, token: UUID, body_sha256: str) -> bool:
-    """Commit this before the first byte leaves. False: the lease is gone, so nothing may be sent."""
+    """Commit this before the first byte leaves. False: the lease is gone, so nothing may be sent.
+
+    True also where an earlier call with this token had committed and its answer was lost.
+    """
     marked = connection.execute(
         update(submissions)
         .where(_held(submission_id, token), submissions.c.state == SubmissionState.INTENDED)
         .values(state=SubmissionState.SENT, sent_at=NOW, body_sha256=body_sha256)
     ).rowcount
-    if marked:
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.SUBMITTING)
-            .values(attempts=jobs.c.attempts + 1)
-        )
-    return bool(marked)
+    if not marked:
+        by_us = select(submissions.c.id).where(_held(submission_id, token), submissions.c.state == SubmissionState.SENT)
+        return connection.execute(by_us).first() is not None
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.SUBMITTING)
+        .values(attempts=jobs.c.attempts + 1)
+    )
+    return True
 
 
 def record_accepted(
