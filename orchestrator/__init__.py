@@ -1,0 +1,63 @@
+"""A durable batch orchestrator for imgnAI's Katana API: the public Python API.
+
+Each name is one verb of the command line, with the same JSON documents; see the README for an example. Names are
+loaded at their first use, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.base import errors
+    from orchestrator.base.settings import Settings, load_settings
+    from orchestrator.operations.account import balance
+    from orchestrator.operations.looking import jobs, recent, status, wait
+    from orchestrator.operations.planning import plan
+    from orchestrator.operations.resuming import resume
+    from orchestrator.operations.submitting import SubmitOptions, submit
+
+    __version__: str
+
+__all__ = [
+    "Settings",
+    "SubmitOptions",
+    "__version__",
+    "balance",
+    "errors",
+    "jobs",
+    "load_settings",
+    "plan",
+    "recent",
+    "resume",
+    "status",
+    "submit",
+    "wait",
+]
+
+_HOMES = {
+    "Settings": "orchestrator.base.settings",
+    "SubmitOptions": "orchestrator.operations.submitting",
+    "balance": "orchestrator.operations.account",
+    "jobs": "orchestrator.operations.looking",
+    "load_settings": "orchestrator.base.settings",
+    "plan": "orchestrator.operations.planning",
+    "recent": "orchestrator.operations.looking",
+    "resume": "orchestrator.operations.resuming",
+    "status": "orchestrator.operations.looking",
+    "submit": "orchestrator.operations.submitting",
+    "wait": "orchestrator.operations.looking",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("katana-orchestrator")
+    if name == "errors":
+        return import_module("orchestrator.base.errors")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,11 +1,10 @@
-"""`plan` and `models`: what a manifest would cost, and what there is to choose from."""
+"""`plan`: what a manifest would cost."""
 
 from decimal import Decimal
 from pathlib import Path
 
-from orchestrator.catalog.cache import load_catalog
-
 from orchestrator.base.settings import Settings
+from orchestrator.catalog.cache import load_catalog
 from orchestrator.planner import plan as planner
 from orchestrator.planner.result import Plan
 

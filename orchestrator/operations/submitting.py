@@ -27,6 +27,8 @@ from orchestrator.store.database import Database
 
 #: Asked once the price is known: whether to go on.
 Confirm = Callable[[Plan], bool]
+#: Told the valid plan, before anything is asked or stored.
+Announce = Callable[[Plan], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,14 @@ def submit(
     options: SubmitOptions = SubmitOptions(),
     *,
     confirm: Confirm,
+    announce: Announce | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Submit a manifest and return the batch's document when it has ended, is held, or is left to workers.
 
     Nothing is stored or sent unless the whole manifest is valid and fits the budget, `confirm` says yes, and
-    destination, credentials and balance were found good. Raises ManifestError, SpendRefused, Unusable, and
+    destination, credentials and balance were found good. A sandbox batch spends nothing, so `confirm` is not
+    asked; `announce` gets the valid plan of either kind. Raises ManifestError, SpendRefused, Unusable, and
     Interrupted after a clean stop.
     """
     if options.sandbox and options.detach:
@@ -60,6 +64,8 @@ def submit(
         )
     planned = plan(manifest, settings, max_credits=options.max_credits)
     require_valid(planned)
+    if announce is not None:
+        announce(planned)
     provider = None if options.sandbox else real_provider(settings)
     destination = _destination(planned, settings)
     if provider is not None and not confirm(planned):

@@ -1,0 +1,138 @@
+"""One batch, or several, for people."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli.console import printable, safe
+from orchestrator.cli.words import ago, credits_text, elapsed_between, place, state_counts
+
+#: How many failed jobs a summary names.
+FAILURES_SHOWN = 10
+STATE_COLOURS = {
+    "running": "cyan", "generating": "cyan", "copying": "cyan", "submitting": "cyan",
+    "completed": "green",
+    "held": "yellow", "paused": "yellow", "partial_failure": "yellow", "in_doubt": "yellow",
+    "failed": "red", "rejected": "red",
+}  # fmt: skip
+
+
+def state_text(state: str) -> Text:
+    """A state in its colour."""
+    return Text(state.replace("_", " "), style=STATE_COLOURS.get(state, ""))
+
+
+def failed_count(document: dict[str, Any]) -> int:
+    """How many jobs of a batch ended without what they should give."""
+    return int(document["jobs"]["failed"] + document["jobs"]["rejected"])
+
+
+def batch_table(documents: Sequence[dict[str, Any]]) -> list[RenderableType]:
+    """The recent batches, in the order given, and why those that are held are."""
+    table = Table("batch", "state", box=SIMPLE_HEAD)
+    table.add_column("done", justify="right")
+    table.add_column("failed", justify="right")
+    table.add_column("spent", justify="right")
+    table.add_column("started")
+    for document in documents:
+        jobs = document["jobs"]
+        spent = credits_text(document["credits"]["spent"]) + (" (sandbox)" if document["sandbox"] else "")
+        table.add_row(
+            safe(document["batch"]),
+            state_text(document["state"]),
+            f"{jobs['completed']}/{jobs['total']}",
+            str(failed_count(document) or ""),
+            spent,
+            ago(document["created_at"]),
+        )
+    return [table, *(line for document in documents for line in _holds(document, named=True))]
+
+
+def summary(document: dict[str, Any], failures: Sequence[dict[str, Any]] = ()) -> list[RenderableType]:
+    """How a batch is or ended: state, files, money, what failed and what to do next."""
+    return [
+        _headline(document),
+        _jobs(document),
+        *_files(document),
+        _cost(document),
+        *_failures(document, failures),
+        *_holds(document, named=False),
+        *_next_commands(document),
+    ]
+
+
+def _headline(document: dict[str, Any]) -> Text:
+    sandbox = (" (sandbox)", "yellow") if document["sandbox"] else ""
+    took = elapsed_between(document["created_at"], document["finished_at"])
+    return Text.assemble(
+        (printable(document["batch"]), "bold"),
+        sandbox,
+        ": ",
+        state_text(document["state"]),
+        f" in {took}" if took else "",
+    )
+
+
+def _jobs(document: dict[str, Any]) -> Text:
+    return Text(f"jobs: {state_counts(document)}, of {document['jobs']['total']}")
+
+
+def _files(document: dict[str, Any]) -> list[Text]:
+    if not document["jobs"]["completed"]:
+        return []
+    where = place(f"{document['destination'].rstrip('/')}/{document['name']}")
+    return [safe(f"files: {where} (listed in its index.json and index.csv)")]
+
+
+def _cost(document: dict[str, Any]) -> Text:
+    amounts = document["credits"]
+    spent = credits_text(amounts["spent"], document["usd"]["spent"])
+    if document["sandbox"]:
+        return Text(f"money: would have cost {spent}; this was the sandbox, nothing was spent")
+    parts = [f"money: spent {spent} of {credits_text(amounts['estimated'], document['usd']['estimated'])} estimated"]
+    parts += [
+        f"{amounts[key]} {key.replace('_', ' ')}" for key in ("reserved", "in_doubt", "lost") if amounts[key] != "0"
+    ]
+    if amounts["budget"] is not None:
+        parts.append(f"budget {amounts['budget']}")
+    return Text(", ".join(parts))
+
+
+def _failures(document: dict[str, Any], failures: Sequence[dict[str, Any]]) -> list[Text]:
+    lines = [_failure(job) for job in failures[:FAILURES_SHOWN]]
+    more = failed_count(document) - len(lines)
+    if lines and more > 0:
+        lines.append(safe(f"  and {more} more: orchestrator jobs {document['batch']} --by error", "red"))
+    return lines
+
+
+def _failure(job: dict[str, Any]) -> Text:
+    error = job["error"] or {"code": "unknown", "message": "", "charged": False}
+    charged = ", charged" if error.get("charged") else ""
+    return safe(f"  {job['id']} {job['state']} [{error['code']}{charged}]: {error['message']}", "red")
+
+
+def _holds(document: dict[str, Any], *, named: bool) -> list[Text]:
+    who = f"{document['batch']} " if named else ""
+    return [
+        Text.assemble(
+            (printable(f"{who}held [{hold['code']}]: {hold['message']}"), "yellow"),
+            printable(f"; next: {hold['command']}") if hold["command"] else "",
+        )
+        for hold in document["holds"]
+    ]
+
+
+def _next_commands(document: dict[str, Any]) -> list[Text]:
+    batch, state = document["batch"], document["state"]
+    if state == "running":
+        commands = [f"orchestrator watch {batch}", f"orchestrator resume {batch}"]
+    elif state in ("held", "paused"):
+        commands = [f"orchestrator resume {batch}", f"orchestrator jobs {batch}"]
+    else:
+        commands = [f"orchestrator jobs {batch}"]
+    return [safe("next: " + "   ".join(commands), "dim")]

@@ -1,0 +1,64 @@
+"""Arguments and options that several commands share, and how their text is read."""
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import typer
+
+from orchestrator.base.money import parse_amount
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_UNIT_SECONDS = (86_400, 3_600, 60, 1)
+
+
+def credit_amount(text: str) -> Decimal:
+    """An exact amount of credits above zero. Raises BadParameter."""
+    try:
+        amount = parse_amount(text)
+    except ValueError:
+        amount = Decimal(0)
+    if amount == 0:
+        raise typer.BadParameter(f"{text!r} is not an amount of credits above zero; write it like 500 or 12.5")
+    return amount
+
+
+def balance_amount(text: str) -> Decimal:
+    """An exact amount of credits, zero included. Raises BadParameter."""
+    try:
+        return parse_amount(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not an amount of credits; write it like 500 or 12.5") from None
+
+
+def duration_seconds(text: str) -> float:
+    """Seconds of a duration like `90s`, `10m`, `6h`, `1h30m` or a bare number of seconds. Raises BadParameter."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None or not any(found.groups()):
+        raise typer.BadParameter(f"{text!r} is not a duration; write it like 90s, 10m, 6h or 1h30m")
+    return sum(float(count or 0) * seconds for count, seconds in zip(found.groups(), _UNIT_SECONDS, strict=True))
+
+
+def share(text: str) -> Decimal:
+    """A share from 0 to 1 of a percentage like `1%` or `2.5%`. Raises BadParameter."""
+    try:
+        percent = Decimal(text.strip().removesuffix("%"))
+    except InvalidOperation:
+        percent = Decimal(-1)
+    if not text.strip().endswith("%") or not percent.is_finite() or not 0 <= percent <= 100:
+        raise typer.BadParameter(f"{text!r} is not a share; write it like 1% or 2.5%")
+    return percent / 100
+
+
+Batch = Annotated[
+    str,
+    typer.Argument(
+        metavar="BATCH", help="An id, the beginning of one, a collection's name, or `latest`.", show_default=False
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Spend without asking.")]
+MaxCredits = Annotated[
+    Decimal | None,
+    typer.Option(parser=credit_amount, metavar="N", help="Refuse when it would cost more credits than this."),
+]

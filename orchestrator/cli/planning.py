@@ -1,0 +1,73 @@
+"""`plan`: check and price a manifest."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.base.money import canonical
+from orchestrator.cli.console import print_json, safe, show, tell
+from orchestrator.cli.failures import tell_diagnostics
+from orchestrator.cli.params import AsJson, MaxCredits
+from orchestrator.cli.words import counted, credits_text
+
+if TYPE_CHECKING:
+    from orchestrator.planner.result import Plan
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The manifest: YAML or JSON.", show_default=False)]
+
+
+def plan(file: File, max_credits: MaxCredits = None, as_json: AsJson = False) -> int:
+    """Check every job of a manifest and price it. Spends nothing and needs no network."""
+    from orchestrator.base.errors import ManifestError
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import planning
+
+    planned = planning.plan(file, load_settings(), max_credits=max_credits)
+    if not planned.valid:
+        raise ManifestError(
+            f"{planned.file} has {counted(len(planned.errors), 'error')}",
+            document=planned.document(),
+            only_money=planned.only_money,
+        )
+    if as_json:
+        print_json(planned.document())
+        return 0
+    tell_diagnostics(planned.document())
+    show(cost_table(planned), *cost_notes(planned))
+    return 0
+
+
+def cost_table(planned: "Plan") -> Table:
+    """What the jobs cost, the dearest model first."""
+    document = planned.document()
+    table = Table("model", "type", show_footer=True, box=SIMPLE_HEAD)
+    table.columns[0].footer = "total"
+    table.add_column("jobs", footer=str(document["jobs"]), justify="right")
+    table.add_column("credits", footer=document["estimate"]["credits"], justify="right")
+    table.add_column("USD", footer=f"~${document['estimate']['usd']}", justify="right")
+    for row in document["by_model"]:
+        table.add_row(safe(row["model"]), row["type"], str(row["jobs"]), row["credits"], f"~${row['usd']}")
+    return table
+
+
+def cost_notes(planned: "Plan") -> list[Text]:
+    """The total, the budget, and which prices these are."""
+    document = planned.document()
+    total = credits_text(document["estimate"]["credits"], document["estimate"]["usd"])
+    budget = f", budget {canonical(planned.budget)} credits" if planned.budget is not None else ""
+    catalog = document["catalog"]
+    return [
+        Text.assemble((f"{planned.name}: {counted(document['jobs'], 'job')}, {total}{budget}", "bold")),
+        safe(f"prices: {catalog['source']} catalogue of {catalog['fetched_at'][:10]}", "dim"),
+    ]
+
+
+def tell_plan(planned: "Plan", *, with_table: bool) -> None:
+    """Before a batch is stored: its warnings, and what it costs."""
+    tell_diagnostics(planned.document())
+    if with_table:
+        tell(cost_table(planned), *cost_notes(planned))

@@ -1,0 +1,117 @@
+"""`submit` and `resume`: the commands that spend."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.base.money import canonical
+from orchestrator.cli.asking import may_spend
+from orchestrator.cli.batch_view import summary
+from orchestrator.cli.console import print_json, show, tell
+from orchestrator.cli.params import AsJson, MaxCredits, Yes
+from orchestrator.cli.planning import File, tell_plan
+from orchestrator.cli.progress import Progress
+from orchestrator.cli.words import credits_text
+
+if TYPE_CHECKING:
+    from orchestrator.base.settings import Settings
+    from orchestrator.planner.result import Plan
+
+
+def submit(
+    file: File,
+    sandbox: Annotated[
+        bool,
+        typer.Option("--sandbox", help="Run it on a stand-in provider of its own: needs no account, spends nothing."),
+    ] = False,
+    wait: Annotated[
+        bool | None,
+        typer.Option("--wait/--detach", help="Follow the batch to its end, or only store it for the workers."),
+    ] = None,
+    max_credits: MaxCredits = None,
+    yes: Yes = False,
+    alongside: Annotated[
+        bool, typer.Option("--alongside", help="Even while another batch of the collection can still move.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Check, price and run a manifest; nothing is sent unless every job is valid."""
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import looking, submitting
+
+    settings = load_settings()
+    options = submitting.SubmitOptions(
+        sandbox=sandbox, detach=wait is False, alongside=alongside, max_credits=max_credits
+    )
+
+    def announce(planned: "Plan") -> None:
+        tell_plan(planned, with_table=not (as_json and (yes or sandbox)))
+
+    def confirm(planned: "Plan") -> bool:
+        estimate = planned.document()["estimate"]
+        return may_spend(f"this spends up to {credits_text(estimate['credits'], estimate['usd'])}", yes=yes)
+
+    with Progress(quiet=as_json) as progress:
+        document = submitting.submit(file, settings, options, confirm=confirm, announce=announce, progress=progress)
+        if wait and document["state"] == "running":
+            document = looking.wait(document["batch"], settings, progress=progress)
+    return conclude(document, settings, as_json=as_json)
+
+
+def resume(
+    batch: Annotated[
+        str | None,
+        typer.Argument(metavar="[BATCH]", help="Without one: every batch that is not ended.", show_default=False),
+    ] = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> int:
+    """Take up what is unfinished, held or paused."""
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import resuming
+
+    settings = load_settings()
+
+    def confirm(batch_ids: list[str], unsent: Decimal) -> bool:
+        price = credits_text(canonical(unsent), canonical(unsent * settings.usd_per_credit))
+        return may_spend(f"going on with {', '.join(batch_ids)} spends up to {price} more", yes=yes)
+
+    with Progress(quiet=as_json) as progress:
+        documents = resuming.resume(batch, settings, confirm=confirm, progress=progress)
+    if batch is not None:
+        return conclude(documents[0], settings, as_json=as_json)
+    return _conclude_all(documents, settings, as_json=as_json)
+
+
+def conclude(document: dict[str, Any], settings: "Settings", *, as_json: bool) -> int:
+    """Show how a batch is now and return the exit code that its state means."""
+    from orchestrator.operations import running
+
+    if as_json:
+        print_json(document)
+    else:
+        show(*summary(document, failures_of(document, settings)))
+    return running.exit_code(document)
+
+
+def _conclude_all(documents: Sequence[dict[str, Any]], settings: "Settings", *, as_json: bool) -> int:
+    from orchestrator.operations import running
+
+    if as_json:
+        print_json(documents)
+    elif not documents:
+        tell("nothing to resume: every batch has ended")
+    else:
+        for document in documents:
+            show(*summary(document, failures_of(document, settings)), "")
+    return max((running.exit_code(document) for document in documents), default=0)
+
+
+def failures_of(document: dict[str, Any], settings: "Settings") -> list[dict[str, Any]]:
+    """The documents of a batch's failed and rejected jobs; asks the store only where there are any."""
+    from orchestrator.operations import looking
+
+    states = [state for state in ("failed", "rejected") if document["jobs"][state]]
+    return [job for state in states for job in looking.jobs(document["batch"], settings, state=state)]

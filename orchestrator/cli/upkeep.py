@@ -1,0 +1,76 @@
+"""`balance`, `doctor` and `db`: accounts, set-up and housekeeping."""
+
+from typing import TYPE_CHECKING
+
+import typer
+from rich.text import Text
+
+from orchestrator.base.money import canonical
+from orchestrator.cli.console import print_json, printable, safe, show
+from orchestrator.cli.params import AsJson
+from orchestrator.cli.words import credits_text
+
+if TYPE_CHECKING:
+    from orchestrator.operations.doctor import Check
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+#: Exit code where something a batch needs cannot be used.
+_UNUSABLE = 4
+
+db = typer.Typer(help="The database.")
+
+
+def balance(as_json: AsJson = False) -> None:
+    """Show the credits of the account."""
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import account
+
+    settings = load_settings()
+    amount = account.balance(settings)
+    document = {"credits": canonical(amount), "usd": canonical(amount * settings.usd_per_credit)}
+    if as_json:
+        print_json(document)
+    else:
+        show(Text(credits_text(document["credits"], document["usd"])))
+
+
+def doctor(as_json: AsJson = False) -> int:
+    """Check everything a batch will need; spends nothing."""
+    from orchestrator.operations.doctor import Verdict, doctor
+
+    found = []
+    for check in doctor():
+        found.append(check)
+        if not as_json:
+            show(*_check_lines(check))
+    failed = any(check.verdict is Verdict.FAIL for check in found)
+    if as_json:
+        print_json({"ok": not failed, "checks": [check.document() for check in found]})
+    return _UNUSABLE if failed else 0
+
+
+def _check_lines(check: "Check") -> list[Text]:
+    lines = [
+        Text.assemble((f"{check.verdict:<4} ", _COLOURS[check.verdict]), f"{check.name}: {printable(check.message)}")
+    ]
+    if check.hint:
+        lines.append(safe(f"     hint: {check.hint}", "dim"))
+    return lines
+
+
+@db.callback()
+def _db() -> None:
+    """The database of batches, jobs and money."""
+
+
+@db.command()
+def upgrade(as_json: AsJson = False) -> None:
+    """Bring the database to this release's schema."""
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import database
+
+    revision = database.upgrade(load_settings())
+    if as_json:
+        print_json({"schema": revision})
+    else:
+        show(Text(f"the database is at schema {revision}"))

@@ -1,0 +1,53 @@
+"""How money, times and places are written for people."""
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def credits_text(credits_amount: str, usd: str | None = None) -> str:
+    """`14 credits (~$0.0728)`; the amounts are canonical strings."""
+    return f"{credits_amount} credits" + (f" (~${usd})" if usd is not None else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s" if not noun.endswith("ch") else "es")
+
+
+def ago(at: str | None) -> str:
+    """How long ago an RFC 3339 instant was; empty for none."""
+    if at is None:
+        return ""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+    for unit_seconds, unit in _UNITS:
+        if seconds >= unit_seconds:
+            return f"{int(seconds // unit_seconds)} {unit} ago"
+    return "just now"
+
+
+def elapsed(seconds: float) -> str:
+    """`0:07`, `12:40`, `1:02:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def elapsed_between(start: str | None, end: str | None) -> str:
+    """The time between two RFC 3339 instants; empty where one is missing."""
+    if start is None or end is None:
+        return ""
+    return elapsed((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
+
+
+def place(uri: str) -> str:
+    """A local `file://` URI as the path it means; any other as it is."""
+    return unquote(urlsplit(uri).path) if uri.startswith("file:") else uri
+
+
+def state_counts(document: dict[str, Any]) -> str:
+    """`3 generating · 11 completed`, the states that jobs are in."""
+    counts = ((state, number) for state, number in document["jobs"].items() if state != "total" and number)
+    return " · ".join(f"{number} {state.replace('_', ' ')}" for state, number in counts)
