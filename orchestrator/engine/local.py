@@ -53,7 +53,8 @@ class LocalDriver:
         self._wakes = {name: asyncio.Event() for name in _MAKES_WORK_FOR}
 
     def stop(self) -> None:
-        """Claim nothing more; `run` returns once every POST that is under way has its answer recorded."""
+        """Claim and send nothing more; `run` returns once every POST that is under way has its answer recorded."""
+        self._engine.stopping = True
         self._stopping.set()
 
     async def run(self, *, until_idle: bool = True) -> None:

@@ -50,6 +50,8 @@ class Engine:
         self._threads = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
         self._destinations: dict[str, Destination] = {}
         self._media: dict[str, MediaStore] = {}
+        #: Set when we are asked to stop: nothing is sent from then on.
+        self.stopping = False
         #: Since when (monotonic seconds) the destination of a batch fails.
         self.failing_since: dict[str, float] = {}
 

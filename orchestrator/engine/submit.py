@@ -51,6 +51,9 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     except AssetError as error:
         await _reject_unsendable(engine, work, error)
         return
+    if engine.stopping:
+        await engine.transact(sending.take_back, work.id, work.token)
+        return
     digest = hashlib.sha256(body).hexdigest()
     if not await engine.transact(sending.mark_sent, work.id, work.token, digest):
         log.warning("submission %s lost its lease before it was sent; nothing was sent", work.id)

@@ -112,6 +112,13 @@ def record_returned(
     return _end(connection, submission_id, token, end, answer, back)
 
 
+def take_back(connection: Connection, submission_id: UUID, token: UUID) -> bool:
+    """An intent that will not be sent after all, because we are stopping: its jobs are pending again."""
+    reason = {"verdict": SubmissionState.NOT_SENT, "reason": "stopped before it was sent"}
+    back = {"state": JobState.PENDING, "submission_id": null(), "position": null()}
+    return _end(connection, submission_id, token, SubmissionState.NOT_SENT, reason, back)
+
+
 def record_unknown(connection: Connection, submission_id: UUID, token: UUID, answer: dict[str, Any]) -> bool:
     """Sent, and no answer that decides: the jobs are in doubt and the reserve stands."""
     marked = connection.execute(
