@@ -10,7 +10,7 @@ import hashlib
 from typing import Any
 from uuid import UUID
 
-from orchestrator.assets.errors import AssetError
+from orchestrator.assets.errors import AssetError, MediaMissing
 from orchestrator.base import faults
 from orchestrator.base.states import HoldCode, JobError, SubmissionState
 from orchestrator.engine.answers import job_error, read_outcomes
@@ -26,6 +26,8 @@ from orchestrator.store.holds import put_hold
 
 #: Longer than the longest POST, with room for what is committed around it.
 LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
+#: How long a job waits when the store of input media does not answer.
+MEDIA_RETRY_SECONDS = 15.0
 
 
 async def claim(engine: Engine, limit: int) -> list[ClaimedSubmission]:
@@ -48,11 +50,15 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     """Send one claimed submission and record what became of it."""
     try:
         body = await asyncio.to_thread(submission_body, [job.item for job in work.jobs], engine.media(work.media).read)
-    except AssetError as error:
+    except MediaMissing as error:
         await _reject_unsendable(engine, work, error)
         return
+    except AssetError as error:
+        log.warning("the input media of %s cannot be read now: %s", work.batch_id, error.message)
+        await _take_back(engine, work, error.message, retry_in_seconds=MEDIA_RETRY_SECONDS)
+        return
     if engine.stopping:
-        await engine.transact(sending.take_back, work.id, work.token)
+        await _take_back(engine, work, "stopped before it was sent", retry_in_seconds=0)
         return
     digest = hashlib.sha256(body).hexdigest()
     if not await engine.transact(sending.mark_sent, work.id, work.token, digest):
@@ -62,6 +68,10 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     verdict = await engine.client.submit(body)
     await engine.transact(_record, engine.scope.account_pk, work, verdict)
     faults.point("submit.recorded")
+
+
+async def _take_back(engine: Engine, work: ClaimedSubmission, reason: str, *, retry_in_seconds: float) -> None:
+    await engine.transact(sending.take_back, work.id, work.token, reason=reason, retry_in_seconds=retry_in_seconds)
 
 
 async def _reject_unsendable(engine: Engine, work: ClaimedSubmission, error: AssetError) -> None:

@@ -112,11 +112,18 @@ def record_returned(
     return _end(connection, submission_id, token, end, answer, back)
 
 
-def take_back(connection: Connection, submission_id: UUID, token: UUID) -> bool:
-    """An intent that will not be sent after all, because we are stopping: its jobs are pending again."""
-    reason = {"verdict": SubmissionState.NOT_SENT, "reason": "stopped before it was sent"}
-    back = {"state": JobState.PENDING, "submission_id": null(), "position": null()}
-    return _end(connection, submission_id, token, SubmissionState.NOT_SENT, reason, back)
+def take_back(
+    connection: Connection, submission_id: UUID, token: UUID, *, reason: str, retry_in_seconds: float = 0
+) -> bool:
+    """An intent that is not sent for now: its jobs are pending again, due later; no byte left, so it was no attempt."""
+    answer = {"verdict": SubmissionState.NOT_SENT, "reason": reason}
+    back = {
+        "state": JobState.PENDING,
+        "due_at": in_seconds(retry_in_seconds),
+        "submission_id": null(),
+        "position": null(),
+    }
+    return _end(connection, submission_id, token, SubmissionState.NOT_SENT, answer, back)
 
 
 def record_unknown(connection: Connection, submission_id: UUID, token: UUID, answer: dict[str, Any]) -> bool:
