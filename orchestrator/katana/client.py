@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 from httpx_aiohttp import AiohttpTransport
@@ -121,6 +122,8 @@ class KatanaClient:
         answer = parse_answer(reply.body or b"")
         if answer is None or (answer.status is None and not answer.responses):
             raise ProviderUnavailable("the poll's answer is not readable", status=reply.status)
+        if answer.request_id not in (None, request_id):
+            raise ProviderUnavailable("the poll's answer is about another request", status=reply.status)
         return Polled(answer, read_problem(answer.error))
 
     async def balance(self) -> Decimal:
@@ -172,4 +175,6 @@ async def _read_reply(response: httpx.Response) -> Reply:
 
 def _path_word(request_id: str) -> str:
     """A request id as one path segment: it comes from the wire and must not reach another endpoint."""
-    return "".join(c if c.isalnum() or c in "-_." else f"%{ord(c):02X}" for c in request_id)
+    if request_id in (".", ".."):
+        raise ProviderUnavailable("the request id cannot be asked about")
+    return quote(request_id, safe="")
