@@ -1,0 +1,107 @@
+"""The engine of this process: one event loop in one thread, made when first needed and so after any fork."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from celery.signals import worker_process_shutdown, worker_shutdown
+
+from orchestrator.base.settings import load_settings
+from orchestrator.engine.local import steps
+from orchestrator.engine.runtime import Engine
+from orchestrator.engine.settle import rescue_dead, settle
+from orchestrator.operations.opening import open_database, open_engine, real_provider
+from orchestrator.store import claims
+from workers.bench import Bench
+from workers.kinds import SETTLE
+
+#: Does what is due of a kind.
+WorkOff = Callable[[], Awaitable[None]]
+
+
+class Runtime:
+    """Works all batches of the settings' account. Making one returns when the engine is open.
+
+    Raises Unusable without credentials or a database that can be used.
+    """
+
+    def __init__(self) -> None:
+        self._opened: Future[dict[str, WorkOff]] = Future()
+        self._thread = threading.Thread(target=asyncio.run, args=[self._live()], name="engine", daemon=True)
+        self._thread.start()
+        self._work_off = self._opened.result()
+
+    async def _live(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._closing = asyncio.Event()
+        try:
+            async with _open_engine() as engine:
+                self._opened.set_result(_by_kind(engine))
+                await self._closing.wait()
+        except BaseException as error:
+            if self._opened.done():
+                raise
+            self._opened.set_exception(error)  # raised where the runtime is made
+
+    def work_off(self, kind: str) -> None:
+        """Do what is due of a kind; returns when nothing is. Called by the pool's threads, many at once."""
+        asyncio.run_coroutine_threadsafe(self._awaited(kind), self._loop).result()
+
+    async def _awaited(self, kind: str) -> None:
+        await self._work_off[kind]()
+
+    def close(self) -> None:
+        """Let go of the engine; what it still has leased is taken up by others at once."""
+        self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join()
+
+
+@asynccontextmanager
+async def _open_engine() -> AsyncIterator[Engine]:
+    settings = load_settings()
+    provider = real_provider(settings)
+    with open_database(settings) as database:
+        with database.begin() as connection:
+            account_pk = claims.account_pk(connection, provider.origin, provider.account)
+        async with open_engine(settings, database, provider, claims.Scope(account_pk)) as engine:
+            yield engine
+
+
+def _by_kind(engine: Engine) -> dict[str, WorkOff]:
+    work_off: dict[str, WorkOff] = {step.name: Bench(engine, step).work_off for step in steps(engine)}
+    return work_off | {SETTLE: partial(_settle, engine)}
+
+
+async def _settle(engine: Engine) -> None:
+    await rescue_dead(engine)
+    await settle(engine)
+
+
+_runtime: Runtime | None = None
+_making = threading.Lock()
+
+
+def runtime() -> Runtime:
+    """This process's runtime. One that could not be opened is tried anew by the next task."""
+    global _runtime
+    with _making:
+        if _runtime is None:
+            _runtime = Runtime()
+        return _runtime
+
+
+def close_runtime(**_: Any) -> None:
+    """Close the runtime of this process, if it has one."""
+    global _runtime
+    with _making:
+        if _runtime is not None:
+            _runtime.close()
+            _runtime = None
+
+
+worker_shutdown.connect(close_runtime)  # the main process, when its pool has stopped
+worker_process_shutdown.connect(close_runtime)  # a child of the prefork pool

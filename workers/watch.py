@@ -1,0 +1,132 @@
+"""What wakes the workers: each one watches the store and sends a hint when something is due."""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from math import inf
+from typing import Any
+
+from celery import bootsteps
+from kombu.exceptions import OperationalError
+
+from orchestrator.base.errors import Unusable
+from orchestrator.base.settings import load_settings
+from orchestrator.operations.opening import open_database, real_provider
+from orchestrator.store import batches, claims
+from orchestrator.store.claims import Scope
+from orchestrator.store.database import Connection, Database, OutOfReach
+from orchestrator.store.due import next_due
+from workers import stopping
+from workers.kinds import SETTLE
+
+log = logging.getLogger("orchestrator.workers")
+
+#: The longest time between two looks: new batches are found within it.
+_LOOK_SECONDS = 1.0
+#: At most one hint a kind in this time, also while more is due than can be done.
+_GAP_SECONDS = 0.25
+#: Dead workers are looked for this often.
+_RESCUE_SECONDS = 5.0
+
+
+class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """The watching thread of a worker. It lives in the main process and has a connection of its own, since
+    under prefork the engines are in the children.
+    """
+
+    requires = ("celery.worker.components:Pool",)
+
+    def start(self, worker: Any) -> None:
+        """Ends the worker with exit code 4 where credentials or database cannot be used."""
+        self._open = ExitStack()
+        self._stopped = threading.Event()
+        try:
+            watcher = self._watcher(worker.app)
+        except (Unusable, OutOfReach) as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(Unusable.exit_code) from None
+        self._thread = threading.Thread(target=watcher.run, args=[self._stopped], name="watch", daemon=True)
+        self._thread.start()
+
+    def _watcher(self, app: Any) -> "Watcher":
+        settings = load_settings()
+        provider = real_provider(settings)
+        database = self._open.enter_context(open_database(settings))
+        with database.begin() as connection:
+            scope = Scope(claims.account_pk(connection, provider.origin, provider.account))
+
+        def send(kind: str) -> None:
+            app.send_task(kind, expires=app.conf.HINT_EXPIRES_SECONDS, retry=False)
+
+        return Watcher(database, scope, kinds=frozenset(app.amqp.queues.consume_from), send=send)
+
+    def close(self, worker: Any) -> None:
+        """The worker stops, by whatever way: nothing more is hinted at or claimed."""
+        stopping.ask()
+        self._stopped.set()
+
+    def stop(self, worker: Any) -> None:
+        self._thread.join()
+        self._open.close()
+
+    terminate = stop
+
+
+class Watcher:
+    """Sends hints of the `kinds` that this worker reads; neither Postgres nor the broker needs to be there always."""
+
+    def __init__(self, database: Database, scope: Scope, *, kinds: frozenset[str], send: Callable[[str], None]) -> None:
+        self._database = database
+        self._scope = scope
+        self._send = send
+        self._hinted_at = dict.fromkeys(kinds, -inf)
+        self._broker_is_there = True
+
+    def run(self, stopped: threading.Event) -> None:
+        """Look and hint until `stopped`."""
+        while not stopped.is_set():
+            try:
+                seconds = self._look()
+            except OutOfReach:
+                log.warning("the database is out of reach; looking again")
+                self._database.recover()
+                seconds = _LOOK_SECONDS
+            stopped.wait(seconds)
+
+    def _look(self) -> float:
+        """Hint at what is due; returns the seconds until the next look."""
+        with self._database.begin() as connection:
+            due = _due(connection, self._scope)
+        now = time.monotonic()
+        waits = [_LOOK_SECONDS]
+        for kind, hinted_at in self._hinted_at.items():
+            wait = max(due[kind], hinted_at + _GAP_SECONDS - now)
+            if kind == SETTLE:
+                wait = min(wait, hinted_at + _RESCUE_SECONDS - now)
+            if wait <= 0:
+                self._hint(kind)
+                wait = _GAP_SECONDS
+            waits.append(wait)
+        return min(waits)
+
+    def _hint(self, kind: str) -> None:
+        self._hinted_at[kind] = time.monotonic()
+        try:
+            self._send(kind)
+        except OperationalError:
+            if self._broker_is_there:
+                log.warning("the broker is out of reach; nothing is lost, work goes on when it is back")
+            self._broker_is_there = False
+        else:
+            self._broker_is_there = True
+
+
+def _due(connection: Connection, scope: Scope) -> dict[str, float]:
+    """The seconds until there is work of each kind (0: now)."""
+    due = next_due(connection, scope)
+    unsettled = batches.unsettled_batches(connection, scope) or batches.batches_to_index(connection, scope)
+    seconds = {"submit": due.submit, "poll": due.poll, "copy": due.copy, SETTLE: 0.0 if unsettled else None}
+    return {kind: inf if wait is None else wait for kind, wait in seconds.items()}
