@@ -71,9 +71,8 @@ class _SecretFiles(PydanticBaseSettingsSource):
 class Settings(BaseSettings):
     """Everything that can be set from outside; see interface "Settings" for the meaning of each name."""
 
-    model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=True, frozen=True
-    )
+    # Not populate_by_name: it would also read $HOME as `home` and $DATABASE_URL as `database_url`.
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
 
     katana_base_url: str = PRODUCTION_URL
     katana_api_key: SecretStr | None = None
@@ -121,19 +120,29 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Settings from flags (`overrides`), the environment, secret files, `.env` and defaults, in that order.
+    """Settings from `overrides` (by field name), the environment, secret files, `.env` and defaults, in that order.
 
     Raises Unusable for values that cannot be used, and for a base URL from `.env` that would receive
     credentials from elsewhere (a checked-out project must not be able to redirect a user's keys).
     """
     try:
-        settings = Settings(**overrides)
+        settings = Settings(**{_public_name(name): value for name, value in overrides.items()})
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "settings"
         raise Unusable(f"{name} {first['msg'].removeprefix('Value error, ')}") from None
     _refuse_redirected_credentials(settings)
     return settings
+
+
+def _public_name(field_name: str) -> str:
+    """The name that a field of Settings is given by. Raises TypeError for one that does not exist."""
+    if field_name not in Settings.model_fields:
+        raise TypeError(f"there is no setting {field_name!r}")
+    alias = Settings.model_fields[field_name].validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return alias if isinstance(alias, str) else field_name
 
 
 def _refuse_redirected_credentials(settings: Settings) -> None:
