@@ -20,7 +20,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from orchestrator.base.errors import Unusable
 
 PRODUCTION_URL = "https://kat.imgnai.com"
-_SECRETS = ("KATANA_API_KEY", "KATANA_API_SECRET")
+_CREDENTIALS = ("KATANA_API_KEY", "KATANA_API_SECRET")
+_SECRETS = {
+    "KATANA_API_KEY": "katana_api_key",
+    "KATANA_API_SECRET": "katana_api_secret",
+    "ORCHESTRATOR_DATABASE_URL": "database_url",
+    "ORCHESTRATOR_BROKER_URL": "broker_url",
+}
+"""The field of each secret; every one may also be given as `NAME_FILE`."""
 
 
 def _default_home() -> Path:
@@ -58,13 +65,15 @@ class _SecretFiles(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for name in _SECRETS:
+        for name, field in _SECRETS.items():
             path = os.environ.get(f"{name}_FILE")
             if path:
                 try:
-                    found[name.lower()] = Path(path).read_text(encoding="utf-8").strip()
+                    found[_public_name(field)] = Path(path).read_text(encoding="utf-8").strip()
                 except OSError as error:
                     raise Unusable(f"{name}_FILE cannot be read: {error.strerror}") from None
+                except UnicodeDecodeError:
+                    raise Unusable(f"{name}_FILE is not text") from None
         return found
 
 
@@ -110,7 +119,7 @@ class Settings(BaseSettings):
     @classmethod
     def _secure_base_url(cls, url: str) -> str:
         parts = urlsplit(url)
-        if not parts.hostname or parts.scheme not in ("http", "https"):
+        if not parts.hostname or parts.scheme not in ("http", "https") or parts.port == 0:
             raise ValueError("must be an https:// URL")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError("must be https:// (http:// is allowed for this machine only)")
@@ -131,7 +140,8 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "settings"
         raise Unusable(f"{name} {first['msg'].removeprefix('Value error, ')}") from None
-    _refuse_redirected_credentials(settings)
+    if "katana_base_url" not in overrides:
+        _refuse_redirected_credentials(settings)
     return settings
 
 
@@ -150,7 +160,7 @@ def _refuse_redirected_credentials(settings: Settings) -> None:
     url_from_dotenv = "KATANA_BASE_URL" in dotenv and not _in_environment("KATANA_BASE_URL")
     if not url_from_dotenv or settings.katana_base_url == PRODUCTION_URL:
         return
-    if any(_in_environment(name) or _in_environment(f"{name}_FILE") for name in _SECRETS):
+    if any(_in_environment(name) or _in_environment(f"{name}_FILE") for name in _CREDENTIALS):
         raise Unusable(
             "KATANA_BASE_URL comes from .env but the credentials do not, so they are not sent there",
             hint="set KATANA_BASE_URL in the environment, or put the credentials into the same .env",

@@ -1,0 +1,182 @@
+"""Where a setting comes from, and which ones are refused. The working directory holds no `.env` but a test's own."""
+
+import getpass
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from orchestrator.base.errors import Unusable
+from orchestrator.base.settings import PRODUCTION_URL, is_loopback_url, load_settings
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def dotenv(*lines: str) -> None:
+    Path(".env").write_text("\n".join(lines), encoding="utf-8")
+
+
+def secret(value: object) -> str | None:
+    return value.get_secret_value() if value is not None else None  # type: ignore[attr-defined]
+
+
+def test_defaults() -> None:
+    settings = load_settings()
+    assert settings.katana_base_url == PRODUCTION_URL
+    assert settings.katana_api_key is None
+    assert settings.usd_per_credit == Decimal("0.0052")
+    assert (settings.max_in_flight, settings.request_lost_after, settings.stall_after) == (64, 900, 300)
+    assert settings.destination == "./output"
+    assert "@" in settings.actor
+
+
+def test_flag_before_environment_before_file_before_dotenv_before_default(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dotenv("KATANA_API_KEY=from-dotenv", "ORCHESTRATOR_DESTINATION=dotenv-out")
+    assert secret(load_settings().katana_api_key) == "from-dotenv"
+    (folder / "key").write_text("from-file\n")
+    monkeypatch.setenv("KATANA_API_KEY_FILE", str(folder / "key"))
+    assert secret(load_settings().katana_api_key) == "from-file"
+    monkeypatch.setenv("KATANA_API_KEY", "from-environment")
+    assert secret(load_settings().katana_api_key) == "from-environment"
+    assert load_settings().destination == "dotenv-out"
+    monkeypatch.setenv("ORCHESTRATOR_DESTINATION", "environment-out")
+    assert load_settings().destination == "environment-out"
+    assert load_settings(destination="flag-out").destination == "flag-out"
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("KATANA_API_KEY", "katana_api_key"),
+        ("KATANA_API_SECRET", "katana_api_secret"),
+        ("ORCHESTRATOR_DATABASE_URL", "database_url"),
+        ("ORCHESTRATOR_BROKER_URL", "broker_url"),
+    ],
+)
+def test_every_secret_may_be_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, field: str) -> None:
+    (folder / "secret").write_text("postgresql://u:p@h/db\n")
+    monkeypatch.setenv(f"{name}_FILE", str(folder / "secret"))
+    settings = load_settings()
+    assert secret(getattr(settings, field)) == "postgresql://u:p@h/db"
+    assert "u:p@h" not in repr(settings)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_a_secret_file_that_cannot_be_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    if content is not None:
+        (folder / "key").write_bytes(content)
+    monkeypatch.setenv("KATANA_API_KEY_FILE", str(folder / "key"))
+    with pytest.raises(Unusable, match="KATANA_API_KEY_FILE"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://kat.imgnai.com", "http://localhost.evil.example", "http://localhost@evil.example", "http://127.0.0.1.nip.io",
+        "ftp://127.0.0.1", "kat.imgnai.com", "https://", "https://user:password@kat.imgnai.com", "http://[::1", "",
+        "https://kat.imgnai.com:99999", "https://kat.imgnai.com:port",
+    ],
+)  # fmt: skip
+def test_refused_base_urls(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("KATANA_BASE_URL", url)
+    with pytest.raises(Unusable, match="KATANA_BASE_URL") as caught:
+        load_settings()
+    assert "password" not in str(caught.value).replace("user name or password", "")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8080", "http://localhost:1/", "http://[::1]:1", "https://kat.example", "http://127.9.9.9"]
+)
+def test_good_base_urls(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("KATANA_BASE_URL", url)
+    assert load_settings().katana_base_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ORCHESTRATOR_MAX_IN_FLIGHT", "0"), ("ORCHESTRATOR_MAX_IN_FLIGHT", "many"), ("ORCHESTRATOR_STALL_AFTER", "-1"),
+        ("ORCHESTRATOR_REQUEST_LOST_AFTER", "nan"), ("ORCHESTRATOR_USD_PER_CREDIT", "NaN"),
+        ("ORCHESTRATOR_USD_PER_CREDIT", "-1"), ("ORCHESTRATOR_USD_PER_CREDIT", "Infinity"),
+    ],
+)  # fmt: skip
+def test_refused_numbers_name_their_setting(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Unusable, match=name):
+        load_settings()
+
+
+def test_a_checked_out_project_cannot_redirect_the_users_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    dotenv("KATANA_BASE_URL=https://evil.example")
+    load_settings()
+    for name in ("KATANA_API_KEY", "KATANA_API_SECRET", "KATANA_API_KEY_FILE", "katana_api_key"):
+        with monkeypatch.context() as patch:
+            Path("file").write_text("x")
+            patch.setenv(name, "file")
+            with pytest.raises(Unusable, match=r"from \.env"):
+                load_settings()
+
+
+def test_half_of_the_credentials_from_elsewhere_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    dotenv("KATANA_BASE_URL=https://other.example", "KATANA_API_KEY=k", "KATANA_API_SECRET=s")
+    assert load_settings().katana_base_url == "https://other.example"
+    monkeypatch.setenv("KATANA_API_SECRET", "the user's own")
+    with pytest.raises(Unusable, match=r"from \.env"):
+        load_settings()
+
+
+def test_a_secret_file_named_by_dotenv_is_not_read(folder: Path) -> None:
+    (folder / "private").write_text("the user's own")
+    dotenv("KATANA_BASE_URL=https://evil.example", f"KATANA_API_KEY_FILE={folder / 'private'}")
+    assert load_settings().katana_api_key is None
+
+
+@pytest.mark.parametrize("where", ["environment", "flag", "production"])
+def test_a_base_url_from_elsewhere_may_have_them(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    monkeypatch.setenv("KATANA_API_KEY", "k")
+    dotenv(f"KATANA_BASE_URL={PRODUCTION_URL if where == 'production' else 'https://evil.example'}")
+    if where == "environment":
+        monkeypatch.setenv("KATANA_BASE_URL", "https://good.example")
+    overrides = {"katana_base_url": "https://good.example"} if where == "flag" else {}
+    assert load_settings(**overrides).katana_base_url == (
+        PRODUCTION_URL if where == "production" else "https://good.example"
+    )
+
+
+def test_home_is_absolute(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_HOME", "state")
+    assert load_settings().home == folder / "state"
+    monkeypatch.setenv("ORCHESTRATOR_HOME", "~/state")
+    assert load_settings().home == Path("~/state").expanduser()
+
+
+def test_a_machine_without_a_user_name_still_has_an_actor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert load_settings().actor
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://localhost/x", True),
+        ("http://a.localhost", True),
+        ("https://[::1]:9", True),
+        ("https://kat.example", False),
+        ("https://127.0.0.1.evil.example", False),
+        ("nonsense", False),
+    ],
+)
+def test_loopback_urls(url: str, expected: bool) -> None:
+    assert is_loopback_url(url) is expected
