@@ -188,13 +188,17 @@ def any_running(connection: Connection, scope: Scope) -> bool:
 
 
 def unsettled_batches(connection: Connection, scope: Scope) -> list[str]:
-    """Open batches in which nothing moves by itself any more, or that are held although something does."""
+    """Open batches that are not in line: nothing moves in a running one, something in a held one, or all is over."""
     found = connection.execute(
         select(batches.c.id).where(
             scope.covers(batches.c.account_pk, batches.c.id),
             or_(
                 and_(batches.c.state == BatchState.RUNNING, ~_movable()),
                 and_(batches.c.state == BatchState.HELD, _movable()),
+                and_(
+                    batches.c.state.in_([BatchState.HELD, BatchState.PAUSED]),
+                    ~_has_job(*ACTIVE_JOBS, JobState.IN_DOUBT),
+                ),
             ),
         )
     ).scalars()
@@ -214,18 +218,21 @@ def _movable() -> Any:
     )
 
 
+def _has_job(*states: JobState) -> Any:
+    return exists().where(jobs.c.batch_id == batches.c.id, jobs.c.state.in_(states))
+
+
 def _has_hold(*codes: HoldCode) -> Any:
     return exists().where(holds.c.batch_id == batches.c.id, holds.c.code.in_(codes))
 
 
 def settle_batch(connection: Connection, batch_id: str) -> BatchState:
     """Bring a batch's state into line with its jobs and holds, under its row lock; idempotent."""
-    row = connection.execute(
-        select(batches.c.state, _movable().label("movable"))
-        .where(batches.c.id == batch_id)
-        .with_for_update(key_share=True)
-    ).one()
-    state = BatchState(row.state)
+    state = BatchState(
+        connection.execute(
+            select(batches.c.state).where(batches.c.id == batch_id).with_for_update(key_share=True)
+        ).scalar_one()
+    )
     counts: dict[str, int] = {
         found.state: found.n
         for found in connection.execute(
@@ -233,9 +240,12 @@ def settle_batch(connection: Connection, batch_id: str) -> BatchState:
         )
     }
     _settle_doubt(connection, batch_id, counts.get(JobState.IN_DOUBT, 0))
-    target = _target_state(state, counts, movable=row.movable)
+    movable = connection.execute(select(_movable()).where(batches.c.id == batch_id)).scalar_one()
+    target = _target_state(state, counts, movable=movable)
     if target is not state:
         ended = target in ENDED_BATCHES
+        if ended:
+            lift_holds(connection, batch_id, tuple(HoldCode))
         stopped = ended or target is BatchState.HELD
         connection.execute(
             update(batches)

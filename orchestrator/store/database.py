@@ -2,12 +2,13 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from orchestrator.base.errors import Unusable
 
@@ -19,8 +20,9 @@ log = logging.getLogger("orchestrator.store")
 NOW = text("orchestrator_now()")
 
 
-#: SQLSTATE classes after which the same work may succeed later: connection, resources, shutdown, serialization.
-_OUTAGE_CLASSES = ("08", "53", "57", "40")
+#: SQLSTATEs after which the same work may succeed later: connection, resources, shutdown, serialization, and a
+#: primary that has just become a standby.
+_OUTAGE_STATES = ("08", "53", "57", "40", "25006")
 
 
 class OutOfReach(Exception):
@@ -36,7 +38,7 @@ class Database:
     def __init__(self, url: str, *, actor: str, on_outage: Callable[[], None] = lambda: None) -> None:
         try:
             parsed = make_url(url)
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise Unusable("ORCHESTRATOR_DATABASE_URL is not a database URL") from None
         if parsed.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
             raise Unusable(
@@ -54,7 +56,9 @@ class Database:
             connect_args={
                 "connect_timeout": 10,
                 "application_name": "orchestrator",
-                "options": f"-c orchestrator.actor={_option(actor)} -c timezone=UTC",
+                # Partial indexes are used only by plans that know the values: a generic one would scan.
+                "options": f"-c orchestrator.actor={_option(actor)} -c timezone=UTC "
+                "-c plan_cache_mode=force_custom_plan",
             },
         )
 
@@ -99,10 +103,16 @@ def outages_told() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None)
-        if error.connection_invalidated or state is None or state[:2] in _OUTAGE_CLASSES:
+        if _is_outage(error):
             raise OutOfReach(str(error.orig).strip()) from error
         raise
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:  # nothing came from the server: the connection broke, unless it is a value that cannot be sent
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return error.connection_invalidated or str(state).startswith(_OUTAGE_STATES)
 
 
 def _dump_json(value: Any) -> str:
@@ -110,5 +120,5 @@ def _dump_json(value: Any) -> str:
 
 
 def _option(value: str) -> str:
-    """A value for libpq's `options`, where a backslash guards spaces and itself."""
-    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+    """A value for libpq's `options`, where a backslash guards white space and itself."""
+    return re.sub(r"([\s\\])", r"\\\1", value.replace("\0", ""))

@@ -54,8 +54,10 @@ class WorkerSession:
             except DBAPIError:
                 self.close()
         connection = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        before = self.number
         self.number = int(connection.execute(text("SELECT nextval('worker_number')")).scalar_one())
         connection.execute(text("SELECT pg_advisory_lock(:space, :number)"), self._key)
+        _keep_what_is_being_sent(connection, before, self.number)
         self._connection = connection
         return self.number
 
@@ -69,6 +71,15 @@ class WorkerSession:
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
+
+
+def _keep_what_is_being_sent(connection: Connection, before: int, number: int) -> None:
+    """After an outage the POSTs under way are still this process's: else they would look like a dead one's."""
+    connection.execute(
+        update(submissions)
+        .where(submissions.c.lease_owner == before, submissions.c.state == SubmissionState.SENT)
+        .values(lease_owner=number)
+    )
 
 
 @dataclass(frozen=True, slots=True)

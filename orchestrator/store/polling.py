@@ -90,9 +90,15 @@ def _insert_sources(connection: Connection, job_pk: int, sources: Sequence[Sourc
 
 
 def record_poll(
-    connection: Connection, submission_id: UUID, token: UUID, *, provider_status: str | None, next_poll_seconds: float
+    connection: Connection,
+    submission_id: UUID,
+    token: UUID,
+    *,
+    provider_status: str | None,
+    nothing_there: bool,
+    next_poll_seconds: float,
 ) -> bool:
-    """The provider answered; ask again later."""
+    """The provider answered; ask again later. `nothing_there`: finished, it says, but there is nothing to fetch yet."""
     return _put_back(
         connection,
         submission_id,
@@ -101,7 +107,7 @@ def record_poll(
             "provider_status": provider_status,
             "polls": submissions.c.polls + 1,
             "poll_failures": 0,
-            "not_found_since": null(),
+            "not_found_since": func.coalesce(submissions.c.not_found_since, NOW) if nothing_there else null(),
             "due_at": in_seconds(next_poll_seconds),
         },
     )

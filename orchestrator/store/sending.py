@@ -9,11 +9,15 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, case, func, null, select, update
+from sqlalchemy.exc import IntegrityError
 
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import NO_LEASE
 from orchestrator.store.tables import accounts, jobs, submissions
+
+#: A provider that says "try again at once" each time must not be asked in a tight loop.
+_SHORTEST_PAUSE_SECONDS = 0.2
 
 
 def mark_sent(connection: Connection, submission_id: UUID, token: UUID, body_sha256: str) -> bool:
@@ -46,25 +50,26 @@ def record_accepted(
     answer: dict[str, Any],
     poll_in_seconds: float,
 ) -> bool:
-    """The provider took it. Let in from `sent` and, late, from `unknown`; repeating it changes nothing."""
-    accepted = connection.execute(
-        update(submissions)
-        .where(
-            submissions.c.id == submission_id,
-            submissions.c.state.in_([SubmissionState.SENT, SubmissionState.UNKNOWN]),
-        )
-        .values(
-            NO_LEASE
-            | {
-                "state": SubmissionState.ACCEPTED,
-                "request_id": request_id,
-                "provider_status": provider_status,
-                "answer": answer,
-                "accepted_at": NOW,
-                "due_at": in_seconds(poll_in_seconds),
-            }
-        )
-    ).rowcount
+    """The provider took it. Let in from `sent` and, late, from `unknown`; repeating it changes nothing.
+
+    False too where another submission of ours has this request id: it pays for one of the two at most.
+    """
+    values = NO_LEASE | {
+        "state": SubmissionState.ACCEPTED,
+        "request_id": request_id,
+        "provider_status": provider_status,
+        "answer": answer,
+        "accepted_at": NOW,
+        "due_at": in_seconds(poll_in_seconds),
+    }
+    open_states = submissions.c.state.in_([SubmissionState.SENT, SubmissionState.UNKNOWN])
+    try:
+        with connection.begin_nested():
+            accepted = connection.execute(
+                update(submissions).where(submissions.c.id == submission_id, open_states).values(values)
+            ).rowcount
+    except IntegrityError:
+        return False
     if accepted:
         connection.execute(
             update(jobs)
@@ -179,7 +184,8 @@ def slow_down(connection: Connection, account_pk: int, retry_after_seconds: floa
         .values(throttles=case((burst, accounts.c.throttles), else_=accounts.c.throttles + 1))
         .returning(accounts.c.throttles)
     ).scalar_one()
-    seconds = retry_after_seconds if retry_after_seconds is not None else min(2.0 ** min(throttles, 6), 60.0)
+    backed_off = min(2.0 ** min(throttles, 6), 60.0)
+    seconds = backed_off if retry_after_seconds is None else max(retry_after_seconds, _SHORTEST_PAUSE_SECONDS)
     connection.execute(
         update(accounts)
         .where(accounts.c.pk == account_pk)
