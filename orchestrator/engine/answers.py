@@ -40,6 +40,14 @@ def read_outcomes(
     return outcomes
 
 
+def is_empty_handed(answer: Answer, open_items: Iterable[tuple[int, Decimal]]) -> bool:
+    """Whether an item is called completed, but names no file."""
+    items = [answer.responses[position] for position, _ in open_items if position < len(answer.responses)]
+    return any(
+        _item_status(answer, item) in _DONE and not any(asset.source for asset in item.output_assets) for item in items
+    )
+
+
 def _charge(answer: Answer, item: Item | None, *, alone: bool) -> Decimal | None:
     """What the provider says that the item cost; a request's total speaks for an item that is alone in it."""
     if item is not None and item.metadata.credits_spent is not None:

@@ -9,7 +9,14 @@ import time
 from pathlib import Path
 
 from orchestrator.assets.destination import Destination
-from orchestrator.assets.errors import AssetError, CorruptAsset, DestinationFailed, SpoolFailed
+from orchestrator.assets.errors import (
+    AddressRefused,
+    AssetError,
+    CorruptAsset,
+    DestinationFailed,
+    SourceGone,
+    SpoolFailed,
+)
 from orchestrator.assets.fetch import fetch
 from orchestrator.assets.keys import KeyFields, render_key, rendition_key
 from orchestrator.assets.verify import Kind, Verified, verify
@@ -24,8 +31,10 @@ from orchestrator.store.copying import StoredFile
 from orchestrator.store.holds import lift_holds, put_hold
 
 LEASE_SECONDS = 2 * 3600.0
-#: A file that is still not whole after this many tries never will be.
-MAX_CORRUPT_TRIES = 6
+#: A file that is still not whole, or leads where we never connect to, after this many tries always will be.
+MAX_USELESS_TRIES = 6
+#: A source that only stumbles (no network, 5xx) is asked for this long after its expiry: clocks and zones may be off.
+EXPIRY_GRACE_SECONDS = 3600.0
 
 
 async def claim(engine: Engine, limit: int) -> list[ClaimedCopy]:
@@ -138,12 +147,14 @@ def _stored(key: str, uri: str, sha256: str, path: Path, verified: Verified) -> 
 
 async def _record_failure(engine: Engine, work: ClaimedCopy, error: AssetError) -> None:
     """Try again later, unless the source is gone for good or never was a whole file."""
+    is_useless = isinstance(error, CorruptAsset | AddressRefused)
+    engine.useless_tries[work.pk] += is_useless
     if isinstance(error, DestinationFailed | SpoolFailed):
         await _note_failing_destination(engine, work, error)
-    elif isinstance(error, CorruptAsset) and work.failures + 1 >= MAX_CORRUPT_TRIES:
+    elif is_useless and engine.useless_tries[work.pk] >= MAX_USELESS_TRIES:
         await _give_up(engine, work, JobError.ASSET_CORRUPT, error)
         return
-    elif work.seconds_to_expiry <= 0:
+    elif work.seconds_to_expiry <= (0 if isinstance(error, SourceGone) else -EXPIRY_GRACE_SECONDS):
         await _give_up(engine, work, JobError.ASSET_EXPIRED, error)
         return
     wait = retry_seconds(work.failures)

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from orchestrator.base import faults
 from orchestrator.base.states import HoldCode, JobError, JobState
-from orchestrator.engine.answers import job_error, read_outcomes
+from orchestrator.engine.answers import is_empty_handed, job_error, read_outcomes
 from orchestrator.engine.pacing import next_poll_seconds, retry_seconds
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import Polled, ProviderUnavailable
@@ -38,7 +38,7 @@ async def ask(engine: Engine, work: ClaimedPoll) -> None:
 
 def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, polled: Polled) -> None:
     answer = polled.answer
-    patience_over = work.age_seconds > engine.limits.request_lost_after_seconds
+    patience_over = (work.not_found_seconds or 0) >= engine.limits.request_lost_after_seconds
     open_items = polling.open_items(connection, work.id)
     outcomes = read_outcomes(answer, open_items, patience_over=patience_over)
     if not outcomes and work.age_seconds > PATIENCE_SECONDS:
@@ -46,7 +46,14 @@ def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, po
     polling.record_outcomes(connection, work.id, outcomes)
     if not polling.resolve_finished(connection, work.id, answer.status):
         wait = next_poll_seconds(answer.poll_after_seconds, age_seconds=work.age_seconds)
-        polling.record_poll(connection, work.id, work.token, provider_status=answer.status, next_poll_seconds=wait)
+        polling.record_poll(
+            connection,
+            work.id,
+            work.token,
+            provider_status=answer.status,
+            nothing_there=is_empty_handed(answer, open_items),
+            next_poll_seconds=wait,
+        )
 
 
 def _record_failure(connection: Connection, engine: Engine, work: ClaimedPoll, error: ProviderUnavailable) -> None:

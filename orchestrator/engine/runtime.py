@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ class Engine:
         self.stopping = False
         #: Since when (monotonic seconds) the destination of a batch fails.
         self.failing_since: dict[str, float] = {}
+        #: How often a job (by its row) had a file that was not whole, or led where we never connect to.
+        self.useless_tries: Counter[int] = Counter()
 
     def close(self) -> None:
         """Let go of leases and threads; what is still open is taken up by the next worker."""

@@ -8,7 +8,6 @@
 import asyncio
 import hashlib
 from typing import Any
-from uuid import UUID
 
 from orchestrator.assets.errors import AssetError, MediaMissing
 from orchestrator.base import faults
@@ -89,7 +88,7 @@ def _record(connection: Connection, account_pk: int, work: ClaimedSubmission, ve
     document = verdict.document()
     match verdict.kind:
         case Kind.ACCEPTED:
-            _record_accepted(connection, account_pk, work.id, verdict, document)
+            _record_accepted(connection, account_pk, work, verdict, document)
         case Kind.REFUSED:
             _record_refused(connection, account_pk, work, verdict, document)
         case Kind.NOT_SENT:
@@ -101,26 +100,28 @@ def _record(connection: Connection, account_pk: int, work: ClaimedSubmission, ve
 
 
 def _record_accepted(
-    connection: Connection, account_pk: int, submission_id: UUID, verdict: Verdict, document: dict[str, Any]
+    connection: Connection, account_pk: int, work: ClaimedSubmission, verdict: Verdict, document: dict[str, Any]
 ) -> None:
     answer = verdict.answer
     assert answer is not None
     assert answer.request_id is not None
+    sending.speed_up(connection, account_pk)
     taken = sending.record_accepted(
         connection,
-        submission_id,
+        work.id,
         request_id=answer.request_id,
         provider_status=answer.status,
         answer=document,
         poll_in_seconds=first_poll_seconds(answer.poll_after_seconds),
     )
     if not taken:
-        log.warning("submission %s: accepted as %s, but it was settled before", submission_id, answer.request_id)
-    else:
-        sending.speed_up(connection, account_pk)
-        outcomes = read_outcomes(answer, polling.open_items(connection, submission_id), patience_over=False)
-        polling.record_outcomes(connection, submission_id, outcomes)
-        polling.resolve_finished(connection, submission_id, answer.status)
+        log.warning("submission %s: request %s is another's, or it was settled before", work.id, answer.request_id)
+        reason = {"reason": f"the provider named the request {answer.request_id}, which is another submission's"}
+        sending.record_unknown(connection, work.id, work.token, document | reason)
+        return
+    outcomes = read_outcomes(answer, polling.open_items(connection, work.id), patience_over=False)
+    polling.record_outcomes(connection, work.id, outcomes)
+    polling.resolve_finished(connection, work.id, answer.status)
 
 
 def _record_refused(
@@ -130,7 +131,7 @@ def _record_refused(
     if verdict.status == 429:
         sending.slow_down(connection, account_pk, verdict.retry_after_seconds)
         _return(connection, work, SubmissionState.REFUSED, document)
-    elif verdict.status == 402:
+    elif verdict.status == 402 or (verdict.status == 403 and code is JobError.INSUFFICIENT_CREDITS):
         _hold(connection, work, HoldCode.BALANCE_LOW, f"the provider wants payment ({verdict.reason})")
         _return(connection, work, SubmissionState.REFUSED, document)
     elif verdict.status in (401, 403, 404) and code is not JobError.MODERATION:
