@@ -94,8 +94,9 @@ def wait(
         float | None, typer.Option(parser=duration_seconds, metavar="6h", help="Give up after 90s, 10m, 6h ...")
     ] = None,
     tolerate: Annotated[
-        Decimal, typer.Option(parser=share, metavar="1%", help="Exit 0 with up to this share of the jobs failed.")
-    ] = Decimal(0),
+        Decimal | None,
+        typer.Option(parser=share, metavar="1%", help="Exit 0 with up to this share of the jobs failed."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Wait for a batch in a script, and exit with its state."""
@@ -108,7 +109,7 @@ def wait(
     if document["state"] == "running":
         tell(f"{document['batch']} still runs; the time to wait is over")
         return 1
-    return 0 if is_tolerable(document, tolerate) else code
+    return 0 if tolerate is not None and is_tolerable(document, tolerate) else code
 
 
 def is_tolerable(document: dict[str, Any], tolerated: Decimal) -> bool:

@@ -10,15 +10,16 @@ from orchestrator.base.money import parse_amount
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _UNIT_SECONDS = (86_400, 3_600, 60, 1)
+_LEAST_CREDITS, _MOST_CREDITS = Decimal("0.000001"), Decimal(10**12)
 
 
 def credit_amount(text: str) -> Decimal:
-    """An exact amount of credits above zero. Raises BadParameter."""
+    """An exact amount of credits above zero with at most six decimals, as the store keeps it. Raises BadParameter."""
     try:
         amount = parse_amount(text)
     except ValueError:
         amount = Decimal(0)
-    if amount == 0:
+    if not _LEAST_CREDITS <= amount <= _MOST_CREDITS or amount % _LEAST_CREDITS:
         raise typer.BadParameter(f"{text!r} is not an amount of credits above zero; write it like 500 or 12.5")
     return amount
 

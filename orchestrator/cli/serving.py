@@ -15,6 +15,7 @@ from orchestrator.cli.params import balance_amount
 _STEPS = ("submit", "poll", "copy")
 #: Ended batches are found and indexed by every worker, whatever else it does.
 _ALWAYS = "settle"
+_OPENING_BALANCE = Decimal(100_000)
 
 
 def sandbox(
@@ -28,16 +29,18 @@ def sandbox(
         float, typer.Option(metavar="X", min=0, help="How long things take: 1 as at the provider, 0 at once.")
     ] = 1.0,
     balance: Annotated[
-        Decimal, typer.Option(parser=balance_amount, metavar="N", help="Credits of each new account.")
-    ] = Decimal(100_000),
+        Decimal | None,
+        typer.Option(parser=balance_amount, metavar="N", help="Credits of each new account. [default: 100000]"),
+    ] = None,
 ) -> None:
     """Run the stand-in provider in the foreground, for KATANA_BASE_URL."""
     from orchestrator.base.settings import load_settings
     from orchestrator.sandbox import Sandbox, SandboxBusy, serve_forever
 
     folder = state if state is not None else load_settings().home / "sandbox" / "server"
+    opening_balance = balance if balance is not None else _OPENING_BALANCE
     try:
-        serve_forever(Sandbox(folder, port=port, time_scale=time_scale, balance=balance))
+        serve_forever(Sandbox(folder, port=port, time_scale=time_scale, balance=opening_balance))
     except SandboxBusy as error:
         raise Unusable(str(error), hint="give this one a folder of its own: --state DIR") from None
 

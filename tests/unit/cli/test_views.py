@@ -1,0 +1,95 @@
+"""What people see of batches and jobs."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from rich.text import Text
+
+from orchestrator.base.errors import UsageError
+from orchestrator.base.states import JobState
+from orchestrator.cli.batch_view import summary
+from orchestrator.cli.jobs_view import by_error, jobs_csv
+from orchestrator.cli.looking import is_tolerable
+from orchestrator.cli.serving import celery_command
+from orchestrator.cli.words import counted, elapsed, elapsed_between, place
+
+
+def batch(
+    state: str, *, sandbox: bool = False, holds: tuple[dict[str, Any], ...] = (), **counts: int
+) -> dict[str, Any]:
+    jobs = dict.fromkeys(JobState, 0) | counts
+    return {
+        "batch": "b-1", "name": "b", "state": state, "sandbox": sandbox, "jobs": {"total": sum(jobs.values()), **jobs},
+        "credits": {"estimated": "28", "reserved": "0", "spent": "14", "in_doubt": "14", "lost": "0", "budget": "30"},
+        "usd": {"estimated": "0.1456", "spent": "0.0728"}, "usdc": None, "holds": list(holds),
+        "destination": "file:///a%20folder",
+        "created_at": "2026-11-22T01:00:00Z", "finished_at": "2026-11-22T01:02:05Z",
+    }  # fmt: skip
+
+
+def job(name: str, error: dict[str, Any] | None = None, spent: str | None = None) -> dict[str, Any]:
+    return {
+        "id": name, "type": "image", "model": "gpt-image-2", "state": "failed" if error else "completed", "attempts": 1,
+        "request_id": None, "labels": {"a": "b"}, "credits": {"estimated": "14", "spent": spent}, "error": error,
+        "assets": [],
+    }  # fmt: skip
+
+
+def shown(document: dict[str, Any], failures: list[dict[str, Any]]) -> str:
+    return "\n".join(line.plain for line in summary(document, failures) if isinstance(line, Text))
+
+
+def test_a_summary_says_how_where_what_for_and_what_next() -> None:
+    hold = {"code": "in-doubt", "since": "", "message": "1 paid request", "command": "orchestrator jobs b-1"}
+    failures = [job("mug", {"code": "moderation", "message": "no", "charged": True})] * 12
+    text = shown(batch("held", holds=(hold,), completed=1, failed=12, in_doubt=1), failures)
+    assert "b-1: held in 2:05" in text
+    assert "files: /a folder/b " in text
+    assert "spent 14 credits (~$0.0728) of 28 credits (~$0.1456) estimated, 14 in doubt, budget 30" in text
+    assert text.count("mug failed [moderation, charged]: no") == 10
+    assert "and 2 more: orchestrator jobs b-1 --by error" in text
+    assert "held [in-doubt]: 1 paid request; next: orchestrator jobs b-1" in text
+    assert "orchestrator resume b-1" in text
+
+
+def test_a_sandbox_batch_never_looks_like_money() -> None:
+    text = shown(batch("completed", sandbox=True, completed=2), [])
+    assert "(sandbox)" in text
+    assert "would have cost 14 credits (~$0.0728)" in text
+    assert "money: spent" not in text
+
+
+def test_errors_are_grouped_by_code() -> None:
+    moderated, lost = ({"code": code, "message": code} for code in ("moderation", "request-lost"))
+    rows = by_error([job("a", moderated, "0"), job("b", lost, "14"), job("c", lost, "0.1"), job("d")])
+    assert [(row["code"], row["jobs"], row["credits"]["spent"], row["example"]) for row in rows] == [
+        ("request-lost", 2, "14.1", "b"),
+        ("moderation", 1, "0", "a"),
+    ]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_no_cell_is_a_formula(start: str) -> None:
+    line = jobs_csv([job(f"{start}1+1")]).split("\r\n", 1)[1]
+    assert line.lstrip('"').startswith(f"'{start}")
+
+
+def test_a_share_of_failed_jobs_can_be_tolerated() -> None:
+    document = batch("partial_failure", completed=99, failed=1)
+    assert is_tolerable(document, Decimal("0.01"))
+    assert not is_tolerable(document, Decimal("0.009"))
+    assert not is_tolerable(batch("held", in_doubt=1), Decimal(1))
+
+
+def test_words() -> None:
+    assert [counted(1, "job"), counted(0, "job"), counted(2, "batch")] == ["1 job", "0 jobs", "2 batches"]
+    assert [elapsed(7), elapsed(3723)] == ["0:07", "1:02:03"]
+    assert elapsed_between("2026-11-22T01:00:00Z", None) == ""
+    assert [place("file:///a%20b"), place("s3://a/b")] == ["/a b", "s3://a/b"]
+
+
+def test_a_worker_for_some_steps_still_settles() -> None:
+    assert celery_command("submit, poll", 4)[-4:] == ["--queues", "submit,poll,settle", "--concurrency", "4"]
+    with pytest.raises(UsageError, match="no step 'pol'"):
+        celery_command("pol", None)
