@@ -7,7 +7,7 @@ import sys
 
 from orchestrator.base.errors import Unusable
 from orchestrator.base.settings import load_settings
-from workers.kinds import KINDS
+from workers.kinds import HINT_EXPIRES_SECONDS, KINDS
 
 
 def _broker_url() -> str:
@@ -67,10 +67,4 @@ worker_hijack_root_logger = True
 # Beat is a safety net: the workers watch what is due themselves. Its base class keeps its schedule in memory, where
 # the default one writes a file into the current folder; with fixed intervals there is nothing to remember.
 beat_scheduler = "celery.beat:Scheduler"
-BEAT_SECONDS = 10.0
-#: A hint is harmless however old it is; this only clears a queue that nobody has read from. Far longer than the
-#: clocks of two machines differ.
-HINT_EXPIRES_SECONDS = 900
-beat_schedule = {
-    kind: {"task": kind, "schedule": BEAT_SECONDS, "options": {"expires": HINT_EXPIRES_SECONDS}} for kind in KINDS
-}
+beat_schedule = {kind: {"task": kind, "schedule": 10.0, "options": {"expires": HINT_EXPIRES_SECONDS}} for kind in KINDS}

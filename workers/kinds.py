@@ -1,5 +1,8 @@
 """The kinds of work. Each is a task and a queue of the same name, so that `-Q submit,poll` makes a worker for two."""
 
-STEPS = ("submit", "poll", "copy")
 SETTLE = "settle"
-KINDS = (*STEPS, SETTLE)
+KINDS = ("submit", "poll", "copy", SETTLE)
+
+#: When a hint may be dropped unread. It is harmless however old it is; this only clears a queue that nobody has read
+#: from for long, and is far longer than the clocks of two machines differ.
+HINT_EXPIRES_SECONDS = 900

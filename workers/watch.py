@@ -1,7 +1,6 @@
 """What wakes the workers: each one watches the store and sends a hint when something is due."""
 
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from orchestrator.store.claims import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.due import next_due
 from workers import stopping
-from workers.kinds import SETTLE
+from workers.kinds import HINT_EXPIRES_SECONDS, KINDS, SETTLE
 
 log = logging.getLogger("orchestrator.workers")
 
@@ -46,7 +45,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         try:
             watcher = self._watcher(worker.app)
         except (Unusable, OutOfReach) as error:
-            print(f"error: {error}", file=sys.stderr)
+            log.critical("this worker cannot work: %s", error)
             raise SystemExit(Unusable.exit_code) from None
         self._thread = threading.Thread(target=watcher.run, args=[self._stopped], name="watch", daemon=True)
         self._thread.start()
@@ -58,10 +57,12 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         with database.begin() as connection:
             scope = Scope(claims.account_pk(connection, provider.origin, provider.account))
 
-        def send(kind: str) -> None:
-            app.send_task(kind, expires=app.conf.HINT_EXPIRES_SECONDS, retry=False)
+        read = frozenset(KINDS) & frozenset(app.amqp.queues.consume_from)
 
-        return Watcher(database, scope, kinds=frozenset(app.amqp.queues.consume_from), send=send)
+        def send(kind: str) -> None:
+            app.send_task(kind, expires=HINT_EXPIRES_SECONDS, retry=False)
+
+        return Watcher(database, scope, kinds=read, send=send)
 
     def close(self, worker: Any) -> None:
         """The worker stops, by whatever way: nothing more is hinted at or claimed."""

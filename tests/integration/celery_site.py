@@ -15,12 +15,14 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from celery import Celery
 
 from orchestrator.base.settings import Settings, load_settings
 from orchestrator.operations.submitting import submit
 from orchestrator.sandbox import Sandbox
 from orchestrator.store import reads
 from orchestrator.store.database import Database
+from workers.kinds import KINDS
 
 PRICE = Decimal(3)  # of one image of model gen
 
@@ -66,7 +68,9 @@ class Site:
 
     def hint_at_everything(self) -> None:
         """Send a hint of each kind, as anyone may at any time."""
-        with Celery(broker=self.broker_url) as sender:
+        assert self.settings.broker_url is not None
+        with Celery(broker=self.settings.broker_url.get_secret_value()) as sender:
+            sender.conf.broker_transport_options = {"global_keyprefix": "katana-orchestrator:"}
             for kind in KINDS:
                 sender.send_task(kind, queue=kind)
 
@@ -77,8 +81,9 @@ class Site:
         """What the provider took."""
         return sum((entry.credits for entry in self.sandbox.charges()), Decimal(0))
 
-    def stored_files(self) -> list[Path]:
-        return [path for path in (self.folder / "out").rglob("*.png") if path.is_file()]
+    def originals(self) -> list[Path]:
+        """The stored originals, named by their place and their hash."""
+        return list((self.folder / "out").glob("things/*/0-????????.png"))
 
     def logs(self) -> str:
         return "\n".join(f"--- {path.name}\n{path.read_text()[-4000:]}" for path in self.folder.glob("*.log"))
@@ -120,7 +125,7 @@ def make_site(
     own = {
         "KATANA_BASE_URL": sandbox.base_url,
         "KATANA_API_KEY": "key",
-        "KATANA_API_SECRET": "secret",
+        "KATANA_API_SECRET": "katana-secret",
         "ORCHESTRATOR_HOME": str(folder / "home"),
         "ORCHESTRATOR_DATABASE_URL": database_url,
         "ORCHESTRATOR_BROKER_URL": broker_url,

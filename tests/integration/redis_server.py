@@ -13,6 +13,8 @@ import pytest
 import redis
 
 _START_SECONDS = 10.0
+#: Part of the broker's URL; must appear nowhere else.
+PASSWORD = "not-to-be-shown"
 
 
 def require_redis() -> None:
@@ -23,14 +25,19 @@ def require_redis() -> None:
         pytest.skip("redis-server is not installed")
 
 
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
 class RedisServer:
     """A redis-server on a free port of loopback that keeps nothing on disk. Use as a context manager."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            self._port = int(taken.getsockname()[1])
-        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self._port = free_port()
+        self.url = f"redis://:{PASSWORD}@127.0.0.1:{self._port}/0"
 
     def __enter__(self) -> Self:
         self.start()
@@ -44,7 +51,7 @@ class RedisServer:
     def start(self) -> None:
         """Returns when it answers."""
         options = ["--bind", "127.0.0.1", "--port", str(self._port), "--dir", str(self._folder)]
-        options += ["--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"]
+        options += ["--save", "", "--appendonly", "no", "--requirepass", PASSWORD]
         self._process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
         until = time.monotonic() + _START_SECONDS
         while not self._answers():
@@ -63,7 +70,7 @@ class RedisServer:
             client.flushall()
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self._port, socket_timeout=5)
+        return redis.Redis(port=self._port, password=PASSWORD, socket_timeout=5)
 
     def _answers(self) -> bool:
         try:

@@ -1,20 +1,24 @@
-"""Celery as the driver: real workers, a real Redis that is flushed, killed or doubled, and the provider's own ledger."""
+"""Celery as the driver: real workers, a Redis that is flushed, killed or read twice, and the provider's own ledger."""
 
 import signal
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 import pytest
 
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
 from orchestrator.store.database import Database
+from workers.kinds import KINDS
 
 from .celery_site import PRICE, Site, make_site
-from .redis_server import RedisServer, require_redis
+from .redis_server import PASSWORD, RedisServer, free_port, require_redis
 
 pytestmark = pytest.mark.redis
 JOBS = 20
+ALONE = ["--without-mingle", "--without-gossip"]
+PREFORK = ["--pool", "processes", "--concurrency", "2"]
 
 
 @pytest.fixture
@@ -35,30 +39,39 @@ def site(
 def assert_all_stored_and_paid_once(site: Site, batch_id: str) -> None:
     document = site.wait_ended(batch_id)
     assert (document["state"], document["jobs"]["completed"]) == ("completed", JOBS)
-    assert len(site.stored_files()) == JOBS
+    assert len(site.originals()) == JOBS
     assert site.charged() == Decimal(document["credits"]["spent"]) == JOBS * PRICE
     assert site.stats()["posts"] == JOBS
     assert site.stats()["max_in_flight"] <= site.settings.max_in_flight
 
 
-def test_a_batch_is_worked_by_a_worker_without_beat(site: Site) -> None:
+def test_a_batch_is_worked_without_beat_and_flower_shows_it(site: Site) -> None:
     batch_id = site.submit(JOBS)
-    with site.worker():
+    port, auth = free_port(), ("someone", "their-password")
+    flower = ["flower", f"--port={port}", "--address=127.0.0.1", f"--basic-auth={':'.join(auth)}"]
+    with site.celery(*flower, name="flower"), site.worker():
         assert_all_stored_and_paid_once(site, batch_id)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            assert client.get("/api/workers").status_code == 401
+            client.auth = auth
+            workers = client.get("/api/workers", params={"refresh": 1})
+            tasks = client.get("/api/tasks").json()
+    assert {queue["name"] for queue in workers.json()["worker@test"]["active_queues"]} == set(KINDS)
+    assert {task["name"] for task in tasks.values()} <= set(KINDS)
+    assert tasks
+    assert all((task["args"], task["kwargs"]) == ("()", "{}") for task in tasks.values())
+    shown = workers.text + site.logs()
+    assert not any(secret in shown for secret in (PASSWORD, "katana-secret", *auth[1:]))
 
 
-def test_losing_everything_in_redis_loses_nothing(site: Site, redis_server: RedisServer) -> None:
+def test_work_goes_on_when_redis_loses_everything_and_when_it_is_restarted(
+    site: Site, redis_server: RedisServer
+) -> None:
     batch_id = site.submit(JOBS)
-    with site.worker():
+    with site.worker(*ALONE):
         site.wait_stored(batch_id, 3)
         redis_server.flush()
-        assert_all_stored_and_paid_once(site, batch_id)
-
-
-def test_work_goes_on_when_redis_is_restarted(site: Site, redis_server: RedisServer) -> None:
-    batch_id = site.submit(JOBS)
-    with site.worker():
-        site.wait_stored(batch_id, 3)
+        site.wait_stored(batch_id, 8)
         redis_server.kill()
         redis_server.start()
         assert_all_stored_and_paid_once(site, batch_id)
@@ -76,29 +89,37 @@ def test_a_killed_worker_is_replaced_and_nothing_is_paid_twice(site: Site) -> No
     assert jobs["completed"] + jobs["in_doubt"] == JOBS
     assert len(charges) <= site.stats()["posts"] <= JOBS
     assert Decimal(document["credits"]["spent"]) == jobs["completed"] * PRICE
-    assert len(site.stored_files()) == jobs["completed"]
+    assert len(site.originals()) == jobs["completed"]
 
 
 def test_two_workers_and_doubled_hints_pay_once(site: Site) -> None:
     batch_id = site.submit(JOBS)
-    with site.worker(name="one"), site.worker("--pool", "processes", "--concurrency", "2", name="two"):
-        with site.celery("beat", name="beat"):
+    one, two = site.worker(name="one"), site.worker(*PREFORK, name="two")
+    with one, two, site.celery("beat", name="beat"):
+        for stored in (0, 3, 8):
+            site.wait_stored(batch_id, stored)
             for _ in range(5):
                 site.hint_at_everything()
-            site.wait_stored(batch_id, 3)
-            for _ in range(5):
-                site.hint_at_everything()
-            assert_all_stored_and_paid_once(site, batch_id)
+        assert_all_stored_and_paid_once(site, batch_id)
 
 
-@pytest.mark.parametrize("pool", ["threads", "processes"])
-def test_sigterm_waits_for_the_answers_to_paid_posts(site: Site, pool: str) -> None:
+@pytest.mark.parametrize("pool", [[], PREFORK], ids=["threads", "prefork"])
+def test_sigterm_waits_for_the_answers_to_paid_posts(site: Site, pool: list[str]) -> None:
     site.sandbox.play(Faults(rules=[FaultRule(at="submit", kind="slow", times=None, seconds=1.0)]))
     batch_id = site.submit(JOBS)
-    with site.worker("--pool", pool) as worker:
+    with site.worker(*pool) as worker:
         site.wait(batch_id, lambda document: document["jobs"]["submitting"] > 0 and site.stats()["posts"] > 0)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(timeout=15) == 0, site.logs()
     jobs = site.document(batch_id)["jobs"]
     assert jobs["submitting"] == jobs["in_doubt"] == 0
-    assert jobs["generating"] + jobs["copying"] + jobs["completed"] == site.stats()["posts"] > 0
+    assert JOBS - jobs["pending"] == site.stats()["posts"] > 0
+
+
+@pytest.mark.parametrize("missing", ["ORCHESTRATOR_BROKER_URL", "KATANA_API_SECRET"])
+def test_a_worker_that_cannot_work_says_why(site: Site, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(missing)
+    with site.worker() as worker:
+        assert worker.wait(timeout=20) == 4
+    assert f"{missing} is not set" in site.logs() or f"{missing} not set" in site.logs()
+    assert "Traceback" not in site.logs()
