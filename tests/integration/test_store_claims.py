@@ -1,0 +1,347 @@
+"""Claims by many at once: nothing twice, nothing past a cap, and only through the indexes made for them."""
+
+import random
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import event, func, select, text, update
+
+from orchestrator.base.states import HoldCode, JobState, SubmissionState
+from orchestrator.store import claims, sending
+from orchestrator.store.claims import ClaimedSubmission, Scope
+from orchestrator.store.database import Database
+from orchestrator.store.due import next_due
+from orchestrator.store.holds import put_hold
+from orchestrator.store.tables import accounts, batches, holds, jobs, submissions
+
+from .store_rows import PRICE, account, claim, force_jobs, job_states, make_batch, put_submission, row
+
+BATCH = "things-20261122-0001"
+THREADS = 8
+PAUSE_LEFT = func.extract("epoch", accounts.c.paused_until - func.now())
+
+
+def all_at_once(work: Callable[[int], None]) -> None:
+    """Run `work` in 8 threads that start together."""
+    gate = threading.Barrier(THREADS)
+
+    def run(number: int) -> None:
+        gate.wait()
+        work(number)
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(run, range(THREADS)))
+
+
+def accept(database: Database, submission: ClaimedSubmission) -> None:
+    with database.begin() as connection:
+        assert sending.mark_sent(connection, submission.id, submission.token, "0" * 64)
+        assert sending.record_accepted(
+            connection,
+            submission.id,
+            request_id=f"r-{submission.id}",
+            provider_status="queued",
+            answer={},
+            poll_in_seconds=0,
+        )
+
+
+def refuse(database: Database, submission: ClaimedSubmission) -> None:
+    with database.begin() as connection:
+        assert sending.record_rejected(
+            connection,
+            submission.id,
+            submission.token,
+            end=SubmissionState.NOT_SENT,
+            answer={},
+            error={"code": "unknown"},
+        )
+
+
+def in_flight(database: Database) -> int:
+    with database.begin() as connection:
+        states = [JobState.SUBMITTING, JobState.GENERATING]
+        return int(connection.execute(select(func.count()).where(jobs.c.state.in_(states))).scalar_one())
+
+
+def test_eight_threads_share_500_jobs_without_giving_one_twice(database: Database) -> None:
+    scope = make_batch(database, jobs=500)
+    claimed: Counter[str] = Counter()
+
+    def work(number: int) -> None:
+        dice = random.Random(number)
+        while batch := claim(database, scope, owner=number + 1, limit=dice.randint(1, 20), max_in_flight=10_000):
+            claimed.update(job.name for submission in batch for job in submission.jobs)
+
+    all_at_once(work)
+    assert claimed == Counter(f"job-{n}" for n in range(500))
+    assert set(job_states(database, BATCH)) == {"submitting"}
+
+
+def test_eight_threads_never_pass_the_places_at_the_provider(database: Database) -> None:
+    scope = make_batch(database, jobs=150)
+    most = [0]
+
+    def work(number: int) -> None:
+        while "pending" in job_states(database, BATCH):
+            for submission in claim(database, scope, owner=number + 1, limit=4, max_in_flight=7):
+                most.append(in_flight(database))
+                refuse(database, submission)
+
+    all_at_once(work)
+    assert 1 < max(most) <= 7
+    assert job_states(database, BATCH) == ["rejected"] * 150
+
+
+def test_eight_threads_never_pass_the_budget(database: Database) -> None:
+    scope = make_batch(database, jobs=200, budget=100)  # 33 jobs of 3 credits
+
+    def work(number: int) -> None:
+        while claim(database, scope, owner=number + 1, limit=5, max_in_flight=10_000):
+            pass
+
+    all_at_once(work)
+    assert Counter(job_states(database, BATCH)) == {"submitting": 33, "pending": 167}
+    with database.begin() as connection:
+        assert claims.committed_money(connection, BATCH) == 99
+    assert row(database, holds).code == HoldCode.BUDGET_REACHED
+
+
+def test_the_places_are_counted_over_all_batches_of_the_account(database: Database) -> None:
+    first = make_batch(database, jobs=5)
+    second = make_batch(database, "other-1", jobs=5)
+    make_batch(database, "elsewhere-1", jobs=5, account_pk=account(database, "credits:other"))
+    assert len(claim(database, first, limit=3, max_in_flight=4)) == 3
+    assert len(claim(database, second, limit=3, max_in_flight=4)) == 1
+    assert len(claim(database, Scope(first.account_pk), limit=3, max_in_flight=4)) == 0
+    assert len(claim(database, Scope(account(database, "credits:other")), limit=9, max_in_flight=4)) == 4
+
+
+@pytest.mark.parametrize(
+    ("state", "charged", "counts"),
+    [
+        ("intended", None, 3),
+        ("sent", None, 3),
+        ("accepted", None, 3),
+        ("unknown", None, 3),
+        ("resolved", "2.5", Decimal("2.5")),
+        ("resolved", "0", 0),
+        ("refused", None, 0),
+        ("not_sent", None, 0),
+    ],
+)
+def test_what_counts_against_the_budget(database: Database, state: str, charged: str | None, counts: Decimal) -> None:
+    scope = make_batch(database)
+    make_batch(database, "other-1")
+    with database.begin() as connection:
+        put_submission(connection, BATCH, scope.account_pk, state, charged=charged)
+        put_submission(connection, "other-1", scope.account_pk, "accepted")
+        assert claims.committed_money(connection, BATCH) == counts
+
+
+def test_a_budget_that_just_fits_is_used_up(database: Database) -> None:
+    scope = make_batch(database, jobs=3, budget=9)
+    assert len(claim(database, scope)) == 3
+    with database.begin() as connection:
+        assert connection.execute(select(func.count()).select_from(holds)).scalar_one() == 0
+
+
+def test_a_claim_reserves_and_bundles(database: Database) -> None:
+    scope = make_batch(database, jobs=5, bundle=2)
+    found = claim(database, scope)
+    assert [[job.name for job in submission.jobs] for submission in found] == [
+        ["job-0", "job-1"],
+        ["job-2", "job-3"],
+        ["job-4"],
+    ]
+    assert len({submission.token for submission in found}) == 3
+    with database.begin() as connection:
+        rows = connection.execute(select(submissions).order_by(submissions.c.reserved)).all()
+    assert [row.reserved for row in rows] == [PRICE, PRICE * 2, PRICE * 2]
+    assert {row.state for row in rows} == {"intended"}
+
+
+@pytest.mark.parametrize("code", list(HoldCode))
+def test_only_blocking_holds_stop_new_submissions(database: Database, code: HoldCode) -> None:
+    scope = make_batch(database)
+    with database.begin() as connection:
+        put_hold(connection, BATCH, code, "why", "what to do")
+    blocks = code in (HoldCode.BUDGET_REACHED, HoldCode.BALANCE_LOW, HoldCode.PROVIDER_REFUSING)
+    assert bool(claim(database, scope)) is not blocks
+
+
+@pytest.mark.parametrize("state", ["paused", "held"])
+def test_a_batch_that_does_not_run_sends_nothing(database: Database, state: str) -> None:
+    scope = make_batch(database)
+    with database.begin() as connection:
+        connection.execute(update(batches).values(state=state))
+    assert claim(database, scope) == []
+
+
+def test_a_paused_account_neither_submits_nor_polls(database: Database) -> None:
+    scope = make_batch(database)
+    accept(database, claim(database, scope, limit=1)[0])
+    with database.begin() as connection:
+        sending.slow_down(connection, scope.account_pk, 0.3)
+        due = next_due(connection, scope)
+    assert due.submit is not None
+    assert 0.1 < due.submit <= 0.3
+    assert due.poll is not None
+    assert 0.1 < due.poll <= 0.3
+    assert claim(database, scope) == []
+    assert polls(database, scope) == []
+    with database.begin() as connection:
+        connection.execute(update(accounts).values(paused_until=text("now() - interval '1 second'")))
+    assert len(claim(database, scope)) == 2
+    assert len(polls(database, scope)) == 1
+
+
+def test_throttles_back_off_once_a_burst(database: Database) -> None:
+    pk = account(database)
+    waits = []
+    for _ in range(8):
+        with database.begin() as connection:
+            for _ in range(3):
+                sending.slow_down(connection, pk, None)
+            waits.append(
+                connection.execute(select(func.extract("epoch", accounts.c.paused_until - func.now()))).scalar_one()
+            )
+            connection.execute(update(accounts).values(paused_until=text("now() - interval '1 second'")))
+    assert [round(float(wait)) for wait in waits] == [2, 4, 8, 16, 32, 60, 60, 60]
+    with database.begin() as connection:
+        sending.speed_up(connection, pk)
+    assert row(database, accounts).throttles == 0
+
+
+def test_a_longer_pause_is_never_shortened_and_none_is_no_pause_at_all(database: Database) -> None:
+    pk = account(database)
+    with database.begin() as connection:
+        sending.slow_down(connection, pk, 0)
+        at_once = connection.execute(select(accounts.c.paused_until > func.now())).scalar_one()
+        sending.slow_down(connection, pk, 100)
+        sending.slow_down(connection, pk, 1)
+        left = connection.execute(select(PAUSE_LEFT)).scalar_one()
+    assert at_once
+    assert left > 90
+
+
+def polls(database: Database, scope: Scope, *, limit: int = 100, owner: int = 1) -> list[claims.ClaimedPoll]:
+    with database.begin() as connection:
+        return claims.claim_polls(connection, scope, owner=owner, lease_seconds=60, limit=limit)
+
+
+def copies(database: Database, scope: Scope, *, limit: int = 100, owner: int = 1) -> list[claims.ClaimedCopy]:
+    with database.begin() as connection:
+        return claims.claim_copies(connection, scope, owner=owner, lease_seconds=60, limit=limit)
+
+
+def test_eight_threads_share_polls_and_copies_without_giving_one_twice(database: Database) -> None:
+    scope = make_batch(database, jobs=200)
+    with database.begin() as connection:
+        for _ in range(200):
+            made = put_submission(connection, BATCH, scope.account_pk, SubmissionState.ACCEPTED)
+        force_jobs(connection, BATCH, [JobState.COPYING] * 200, made)
+        connection.execute(update(jobs).values(source_expires_at=text("now() + interval '1 hour'")))
+    polled: Counter[object] = Counter()
+    copied: Counter[object] = Counter()
+
+    def work(number: int) -> None:
+        while found := polls(database, scope, limit=9, owner=number + 1):
+            polled.update(one.id for one in found)
+        while jobs_found := copies(database, scope, limit=9, owner=number + 1):
+            copied.update(one.pk for one in jobs_found)
+
+    all_at_once(work)
+    assert (len(polled), set(polled.values())) == (200, {1})
+    assert (len(copied), set(copied.values())) == (200, {1})
+
+
+def test_copies_come_by_nearest_expiry(database: Database) -> None:
+    scope = make_batch(database, jobs=3)
+    with database.begin() as connection:
+        paid = put_submission(connection, BATCH, scope.account_pk, SubmissionState.RESOLVED)
+        force_jobs(connection, BATCH, [JobState.COPYING] * 3, paid)
+        for ordinal, hours in enumerate((3, 1, 2)):
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.ordinal == ordinal)
+                .values(source_expires_at=text(f"now() + interval '{hours} hours'"))
+            )
+    assert [work.job for work in copies(database, scope, limit=2)] == ["job-1", "job-2"]
+    assert [work.job for work in copies(database, scope)] == ["job-0"]
+
+
+MANY_JOBS = """
+INSERT INTO job (batch_id, account_pk, ordinal, name, type, model, item, labels, estimate, state, attempts,
+                 copy_failures, due_at, source_expires_at, submission_id)
+SELECT batch_id, account_pk, n, 'job-' || n, type, model, item, labels, estimate,
+       CASE n % 2000 WHEN 0 THEN 'pending' WHEN 1 THEN 'copying' ELSE 'completed' END, 0, 0, now(), now(),
+       submission_id
+FROM job, generate_series(1, 20000) AS n
+"""
+MANY_SUBMISSIONS = """
+INSERT INTO submission (id, batch_id, account_pk, state, reserved, polls, poll_failures, created_at, due_at,
+                        accepted_at, request_id)
+SELECT gen_random_uuid(), batch_id, account_pk, CASE n % 2000 WHEN 0 THEN 'accepted' ELSE 'resolved' END, 3, 0, 0,
+       now(), now(), now(), 'r-' || n
+FROM submission, generate_series(1, 20000) AS n
+"""
+
+
+def test_claims_use_the_indexes_made_for_them(database: Database) -> None:
+    """On 20,000 rows of which few are due."""
+    scope = make_batch(database, jobs=1)
+    with database.begin() as connection:
+        paid = put_submission(connection, BATCH, scope.account_pk, SubmissionState.RESOLVED)
+        force_jobs(connection, BATCH, [JobState.COMPLETED], paid)
+        connection.execute(text(MANY_JOBS))
+        connection.execute(text(MANY_SUBMISSIONS))
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+    with statements_of(database) as statements:
+        assert claim(database, scope, limit=2)
+        assert polls(database, scope, limit=2)
+        assert copies(database, scope, limit=2)
+        with database.begin() as connection:
+            next_due(connection, scope)
+    plans = [plan for statement in statements if (plan := plan_of(database, *statement))]
+    found = "\n\n".join(plans)
+    for index in ("ix_job_submit_due", "ix_job_in_flight", "ix_submission_poll_due", "ix_job_copy_due"):
+        assert index in found, found
+    assert not re.search(r"Seq Scan on (job|submission)\b", found), found
+
+
+@contextmanager
+def statements_of(database: Database) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that run meanwhile, with their values."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        seen.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)
+
+
+def plan_of(database: Database, statement: str, parameters: Any) -> str | None:
+    if not statement.startswith(("SELECT", "UPDATE")):
+        return None
+    with database.begin() as connection:
+        rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+        return "\n".join([statement, *(row[0] for row in rows)])
+
+
+def test_plans_always_know_the_values(database: Database) -> None:
+    """A generic plan, which Postgres may choose for a statement run often, could not use a partial index."""
+    with database.begin() as connection:
+        assert connection.execute(text("SHOW plan_cache_mode")).scalar_one() == "force_custom_plan"
