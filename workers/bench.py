@@ -74,8 +74,10 @@ class Bench:
         failures += [error for piece in done if not piece.cancelled() and (error := piece.exception())]
 
     async def _finish(self, pieces: set[asyncio.Task[None]], failures: list[BaseException]) -> None:
+        may_break_off = self._step.name != "submit"
         while pieces:
-            if stopping.asked() and self._step.name != "submit":
+            if stopping.asked() and may_break_off:
+                may_break_off = False
                 for piece in pieces:
                     piece.cancel()
             await self._rest(pieces, failures)
