@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from orchestrator.sandbox import Sandbox
+from orchestrator.store.embedded import EmbeddedPostgres
 
 #: Few enough settings that a test sees only what it says.
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME")
@@ -85,9 +87,9 @@ def finish(process: subprocess.Popen[str], timeout_seconds: float = 60) -> Resul
     return Result(process.returncode, stdout, stderr)
 
 
-@pytest.fixture(scope="module")
-def cli() -> Iterator[Cli]:
-    """A home of this module's own, under a path short enough for Postgres' socket and open to its user."""
+@contextmanager
+def _new_cli() -> Iterator[Cli]:
+    """A home under a path short enough for Postgres' socket and open to its user."""
     root = Path(tempfile.mkdtemp(prefix="ko-cli-"))
     root.chmod(0o755)
     for name in ("home", "work"):
@@ -95,10 +97,23 @@ def cli() -> Iterator[Cli]:
     opened = Cli(root / "home", root / "work")
     yield opened
     for process in opened.started:
-        if process.poll() is None:  # of a test that failed half-way
-            process.kill()
-            process.wait()
+        with process:  # closes its pipes
+            process.kill()  # where a test failed half-way
     shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def fresh_cli() -> Iterator[Cli]:
+    """A home in which nothing ever ran."""
+    with _new_cli() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def cli() -> Iterator[Cli]:
+    """A home of this module's own, whose database is kept running so that commands start sooner."""
+    with _new_cli() as opened, EmbeddedPostgres(opened.home):
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,8 @@ def check_batch(document: dict[str, Any]) -> None:
     assert all(isinstance(amount, str) for amount in amounts if amount is not None)
 
 
-def test_a_sandbox_batch_needs_no_account_and_no_yes(cli: Cli) -> None:
+def test_a_sandbox_batch_needs_no_account_and_no_yes(fresh_cli: Cli) -> None:
+    cli = fresh_cli
     result = cli("submit", cli.manifest("free", [MUG]), "--sandbox")
     assert result.code == 0
     assert "would have cost 14 credits (~$0.0728)" in result.stdout
