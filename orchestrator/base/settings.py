@@ -140,6 +140,8 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "settings"
         raise Unusable(f"{name} {first['msg'].removeprefix('Value error, ')}") from None
+    except UnicodeDecodeError:
+        raise Unusable(".env, or the file that a NAME_FILE names, is not UTF-8 text") from None
     if "katana_base_url" not in overrides:
         _refuse_redirected_credentials(settings)
     return settings

@@ -4,7 +4,13 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import logs, looking, models, planning, running, serving, upkeep
+from orchestrator.cli.logs import set_up_logging
+from orchestrator.cli.looking import jobs, status, wait, watch
+from orchestrator.cli.models import models
+from orchestrator.cli.planning import plan
+from orchestrator.cli.running import resume, submit
+from orchestrator.cli.serving import sandbox, worker
+from orchestrator.cli.upkeep import balance, db, doctor
 
 app = typer.Typer(
     help="Durable batch jobs for imgnAI's Katana API: a manifest of image and video jobs becomes stored files.",
@@ -30,22 +36,14 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    logs.set_up(verbose=verbose)
+    set_up_logging(verbose=verbose)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(2)
 
 
-app.command()(planning.plan)
-app.command()(running.submit)
-app.command()(running.resume)
-app.command()(looking.status)
-app.command()(looking.jobs)
-app.command()(looking.watch)
-app.command()(looking.wait)
-app.command()(models.models)
-app.command()(upkeep.balance)
-app.command()(upkeep.doctor)
-app.command()(serving.sandbox)
-app.command()(serving.worker)
-app.add_typer(upkeep.db, name="db")
+for _command in (
+    plan, submit, resume, status, jobs, watch, wait, models, balance, doctor, sandbox, worker,
+):  # fmt: skip
+    app.command()(_command)
+app.add_typer(db, name="db")

@@ -1,13 +1,15 @@
 """The way in and the only way out: every failure becomes a short message and its exit code, never a traceback."""
 
+import os
 import sys
 from collections.abc import Sequence
+from io import FileIO, TextIOWrapper
 
 import typer
 
 from orchestrator.base.errors import Interrupted, OrchestratorError, Unusable, UsageError
-from orchestrator.cli import failures
 from orchestrator.cli.app import app
+from orchestrator.cli.failures import own_fault, report
 
 #: What typer makes of a KeyboardInterrupt; no command of ours returns it.
 _INTERRUPTED = 130
@@ -15,9 +17,21 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """The `orchestrator` command."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a narrow encoding is no reason to fail
+    _prepare_streams()
     raise SystemExit(run(sys.argv[1:]))
+
+
+def _prepare_streams() -> None:
+    """A closed stream swallows what is said, and a narrow encoding escapes what it cannot say."""
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nowhere() -> TextIOWrapper:
+    return TextIOWrapper(FileIO(os.devnull, "w"), encoding="utf-8")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -25,7 +39,11 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _run(list(arguments))
     except OrchestratorError as error:
-        return failures.report(error, as_json="--json" in arguments)
+        try:
+            return report(error, as_json="--json" in arguments)
+        except OSError:  # a full disk under stdout: there is no way left to say it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return error.exit_code
 
 
 def _run(arguments: list[str]) -> int:
@@ -39,11 +57,10 @@ def _run(arguments: list[str]) -> int:
     except typer.Abort:
         raise Interrupted("stopped at the question: nothing was sent") from None
     except OSError as error:
-        if error.filename is None:
-            raise failures.own_fault(error) from error
-        raise Unusable(f"{error.filename}: {error.strerror}") from error
+        where = f"{error.filename}: " if error.filename is not None else ""
+        raise Unusable(f"{where}{error.strerror or error}") from error
     except Exception as error:
-        raise failures.own_fault(error) from error
+        raise own_fault(error) from error
     if code == _INTERRUPTED:
         raise Interrupted("interrupted", hint="what was sent is kept; go on with: orchestrator resume")
     return int(code or 0)

@@ -17,7 +17,7 @@ class _StderrHandler(logging.Handler):
             self.handleError(record)
 
 
-def set_up(*, verbose: bool) -> None:
+def set_up_logging(*, verbose: bool) -> None:
     """`verbose` shows what the orchestrator does; other libraries are heard from WARNING on in either case."""
     handler = _StderrHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))

@@ -13,7 +13,7 @@ from orchestrator.base.states import JobError, JobState
 from orchestrator.cli.batch_view import batch_table, failed_count, summary
 from orchestrator.cli.console import print_json, print_raw, show, tell
 from orchestrator.cli.jobs_view import by_error, error_table, errors_csv, job_table, jobs_csv
-from orchestrator.cli.params import AsJson, Batch, duration_seconds, share
+from orchestrator.cli.params import AsJson, Batch, MaybeBatch, duration_seconds, share
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.running import conclude, failures_of
 
@@ -25,9 +25,7 @@ class Grouping(StrEnum):
 
 
 def status(
-    batch: Annotated[
-        str | None, typer.Argument(metavar="[BATCH]", help="Without one: the recent batches.", show_default=False)
-    ] = None,
+    batch: MaybeBatch = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one batch, or the recent ones, what needs a person first."""

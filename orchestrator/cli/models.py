@@ -69,6 +69,8 @@ def models(
         print_json([model.document() for model in found])
     elif name is not None:
         show(_details(found[0].document()))
+    elif not found:
+        tell("there are no such models")
     elif not refresh or wanted != catalogue.Filter():
         show(_table(found), safe(f"{counted(len(found), 'model')}; {_origin(catalog)}", "dim"))
 

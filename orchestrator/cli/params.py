@@ -51,10 +51,19 @@ def share(text: str) -> Decimal:
     return percent / 100
 
 
-Batch = Annotated[
-    str,
+def batch_reference(text: str) -> str:
+    """What names a batch. Raises BadParameter for text that no id can hold."""
+    if not text.isprintable():
+        raise typer.BadParameter(f"{text!r} cannot name a batch")
+    return text
+
+
+_BATCH_HELP = "An id, the beginning of one, a collection's name, or `latest`."
+Batch = Annotated[str, typer.Argument(parser=batch_reference, metavar="BATCH", help=_BATCH_HELP, show_default=False)]
+MaybeBatch = Annotated[
+    str | None,
     typer.Argument(
-        metavar="BATCH", help="An id, the beginning of one, a collection's name, or `latest`.", show_default=False
+        parser=batch_reference, metavar="[BATCH]", help=f"{_BATCH_HELP} Without one: all there are.", show_default=False
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

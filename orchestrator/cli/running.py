@@ -10,7 +10,7 @@ from orchestrator.base.money import canonical
 from orchestrator.cli.asking import may_spend
 from orchestrator.cli.batch_view import summary
 from orchestrator.cli.console import print_json, show, tell
-from orchestrator.cli.params import AsJson, MaxCredits, Yes
+from orchestrator.cli.params import AsJson, MaxCredits, MaybeBatch, Yes
 from orchestrator.cli.planning import File, tell_plan
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.words import credits_text
@@ -61,10 +61,7 @@ def submit(
 
 
 def resume(
-    batch: Annotated[
-        str | None,
-        typer.Argument(metavar="[BATCH]", help="Without one: every batch that is not ended.", show_default=False),
-    ] = None,
+    batch: MaybeBatch = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> int:

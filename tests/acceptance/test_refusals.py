@@ -1,5 +1,8 @@
 """What the command line does with bad input: a short message, the right exit code, and no traceback ever."""
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,6 +130,28 @@ def test_settings_that_cannot_be_used_are_exit_4(cli: Cli, tmp_path: Path) -> No
     result = cli("status", env=unreachable)
     assert result.code == 4
     assert "hunter2" not in result.stderr
+
+
+def test_text_that_is_no_text(cli: Cli) -> None:
+    for command in ("status", "jobs", "resume"):
+        assert cli(command, "\udcff").code == 2
+    assert cli("plan", "\udcff.yaml", "--json").json["errors"][0]["file"] == "\udcff.yaml"
+    (cli.folder / ".env").write_bytes(b"KATANA_API_KEY=\xff")
+    result = cli("plan", "x.yaml")
+    (cli.folder / ".env").unlink()
+    assert result.code == 4
+    assert ".env" in result.stderr
+
+
+@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-", "</dev/null >/dev/full"])
+def test_streams_that_are_closed_or_full(cli: Cli, closing: str) -> None:
+    file = cli.manifest("closed", [MUG])
+    command = f"{shlex.quote(sys.executable)} -m orchestrator plan {file} --json {closing}"
+    result = subprocess.run(
+        ["sh", "-c", command], env=cli.environment(), cwd=cli.folder, capture_output=True, text=True
+    )
+    assert "Traceback" not in result.stderr
+    assert result.returncode == (4 if "full" in closing else 0)
 
 
 def test_a_reader_that_leaves_is_no_fault(cli: Cli) -> None:
