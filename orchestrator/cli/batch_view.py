@@ -131,7 +131,7 @@ def _next_commands(document: dict[str, Any]) -> list[Text]:
     batch, state = document["batch"], document["state"]
     if state == "running":
         commands = [f"orchestrator watch {batch}", f"orchestrator resume {batch}"]
-    elif state in ("held", "paused"):
+    elif state == "paused" or any(hold["code"] != "in-doubt" for hold in document["holds"]):
         commands = [f"orchestrator resume {batch}", f"orchestrator jobs {batch}"]
     else:
         commands = [f"orchestrator jobs {batch}"]

@@ -57,6 +57,8 @@ def submit(
         document = submitting.submit(file, settings, options, confirm=confirm, announce=announce, progress=progress)
         if wait and document["state"] == "running":
             document = looking.wait(document["batch"], settings, progress=progress)
+    if document["state"] == "running" and settings.broker_url is None and not as_json:
+        tell("stored, and nobody works on it yet; to work it: orchestrator worker")
     return conclude(document, settings, as_json=as_json)
 
 

@@ -1,6 +1,7 @@
 """Working batches in this process: the local driver, Ctrl-C, and the word on how it went."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,8 @@ from orchestrator.operations.opening import Provider, open_engine
 from orchestrator.store import reads
 from orchestrator.store.claims import Scope
 from orchestrator.store.database import Database
+
+log = logging.getLogger("orchestrator.operations")
 
 #: Called with the batch's document while it runs.
 Progress = Callable[[dict[str, Any]], None]
@@ -73,6 +76,7 @@ class _StopOnSignal:
         self._release()
 
     def _stop(self) -> None:
+        log.warning("stopping: the answers to paid requests are awaited; Ctrl-C again ends at once")
         self._interrupted.set()
         self._driver.stop()
         self._release()

@@ -137,6 +137,7 @@ def test_ctrl_c_keeps_everything_and_resume_ends_it(cli: Cli) -> None:
     process.send_signal(signal.SIGINT)
     result = finish(process)
     assert result.code == 130
+    assert "Ctrl-C again ends at once" in result.stderr
     assert "orchestrator resume" in result.stderr
     assert cli("status", "stopped", "--json").json["state"] == "running"
 
@@ -153,6 +154,7 @@ def test_a_second_run_is_refused_while_one_can_move(cli: Cli, account: dict[str,
     file = cli.manifest("twice", [MUG])
     detached = cli("submit", file, "--yes", "--detach", env=account)
     assert detached.code == 0
+    assert "orchestrator worker" in detached.stderr
     second = cli("submit", file, "--yes", "--json", env=account)
     assert second.code == 3
     assert "--alongside" in second.json["error"]["hint"]

@@ -50,7 +50,8 @@ def test_a_summary_says_how_where_what_for_and_what_next() -> None:
     assert text.count("mug failed [moderation, charged]: no") == 10
     assert "and 2 more: orchestrator jobs b-1 --by error" in text
     assert "held [in-doubt]: 1 paid request; next: orchestrator jobs b-1" in text
-    assert "orchestrator resume b-1" in text
+    assert "orchestrator resume" not in text  # doubt stays until it is settled
+    assert "orchestrator resume b-1" in shown(batch("held", holds=(hold | {"code": "balance-low"},), pending=1), [])
 
 
 def test_a_sandbox_batch_never_looks_like_money() -> None:
