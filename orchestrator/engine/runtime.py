@@ -11,8 +11,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from orchestrator.assets.client import AssetClient
 from orchestrator.assets.destination import Destination, open_destination
+from orchestrator.assets.errors import DestinationFailed
 from orchestrator.assets.media import MediaStore
 from orchestrator.assets.spool import Spool
+from orchestrator.base.errors import Unusable
 from orchestrator.katana.client import KatanaClient
 from orchestrator.store.claims import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach
@@ -96,13 +98,21 @@ class Engine:
                 await loop.run_in_executor(self._threads, self.database.recover)
 
     def destination(self, uri: str) -> Destination:
-        """The opened destination of a batch."""
+        """The opened destination of a batch. Raises DestinationFailed."""
         if uri not in self._destinations:
-            self._destinations[uri] = open_destination(uri)
+            self._destinations[uri] = _opened(uri)
         return self._destinations[uri]
 
     def media(self, uri: str) -> MediaStore:
-        """The opened store of a batch's input media."""
+        """The opened store of a batch's input media. Raises DestinationFailed."""
         if uri not in self._media:
-            self._media[uri] = MediaStore(open_destination(uri))
+            self._media[uri] = MediaStore(_opened(uri))
         return self._media[uri]
+
+
+def _opened(uri: str) -> Destination:
+    """One batch's destination that cannot be opened is that batch's trouble alone, like one that does not answer."""
+    try:
+        return open_destination(uri)
+    except Unusable as error:
+        raise DestinationFailed(error.message, hint=error.hint) from None

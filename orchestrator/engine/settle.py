@@ -6,7 +6,6 @@ from orchestrator.assets.errors import AssetError
 from orchestrator.assets.index import IndexRow, index_documents
 from orchestrator.assets.keys import index_key
 from orchestrator.base import faults
-from orchestrator.base.errors import Unusable
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.store import batches, reads
 from orchestrator.store.database import Connection
@@ -38,7 +37,7 @@ async def _write_index(engine: Engine, batch_id: str) -> None:
         put = (await asyncio.to_thread(engine.destination, destination_uri)).put_bytes
         await asyncio.to_thread(put, index_key(collection, "index.json"), json_bytes, "application/json")
         await asyncio.to_thread(put, index_key(collection, "index.csv"), csv_bytes, "text/csv; charset=utf-8")
-    except (AssetError, Unusable) as error:
+    except AssetError as error:
         log.warning("the index of %s cannot be written yet: %s", batch_id, error.message)
         return
     faults.point("settle.indexed")

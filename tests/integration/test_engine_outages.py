@@ -1,0 +1,189 @@
+"""Destinations that fail, stops, several drivers at once, lost databases: nothing is lost and nothing is paid twice."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, text, update
+
+from orchestrator.assets.spool import Spool
+from orchestrator.base import faults
+from orchestrator.engine.local import LocalDriver
+from orchestrator.operations.opening import open_engine
+from orchestrator.operations.running import exit_code
+from orchestrator.sandbox import FaultRule, Sandbox
+from orchestrator.store.claims import Scope
+from orchestrator.store.database import Database
+from orchestrator.store.tables import assets, batches, jobs
+
+from .engine_site import Site, make_site
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path / "sandbox", time_scale=0.02) as running:
+        yield running
+
+
+@pytest.fixture
+def site(tmp_path: Path, sandbox: Sandbox, database: Database, database_url: str) -> Site:
+    return make_site(tmp_path, sandbox, database, database_url, stall_after=0.5)
+
+
+@pytest.fixture(autouse=True)
+def no_fault_hook() -> Iterator[None]:
+    yield
+    faults.install(None)
+
+
+async def test_a_failing_destination_holds_the_batch_and_costs_nothing(site: Site) -> None:
+    """A file stands where the folder should be. What was fetched waits in the spool and is not fetched again."""
+    scope = site.make_batch(3)
+    site.out.write_text("in the way")
+    document = await site.run(scope)
+    assert (document["state"], exit_code(document)) == ("held", 4)
+    assert [hold["code"] for hold in document["holds"]] == ["destination-failing"]
+    assert site.states() == ["copying"] * 3
+    downloads = site.asked("stats")["asset_downloads"]
+    assert downloads == 3
+
+    site.out.unlink()
+    document = await site.resume(scope)
+    assert (document["state"], document["holds"]) == ("completed", [])
+    originals = [path for path in site.out.rglob("*.png") if ".renditions" not in path.parts]
+    assert len(originals) >= 3
+    site.play(FaultRule(at="asset", kind="404", times=0))
+    site.audit()
+
+
+async def test_what_waits_in_the_spool_outlives_its_source(site: Site) -> None:
+    scope = site.make_batch(2)
+    site.out.write_text("in the way")
+    assert (await site.run(scope))["state"] == "held"
+    with site.database.begin() as connection:
+        connection.execute(update(jobs).values(source_expires_at=text("now() - interval '1 day'")))
+        connection.execute(update(assets).values(source_url="http://127.0.0.1:1/gone"))
+    site.out.unlink()
+    assert (await site.resume(scope))["state"] == "completed"
+
+
+async def test_a_destination_that_recovers_in_time_is_no_reason_to_stop(site: Site) -> None:
+    scope = site.make_batch(3)
+    site.out.write_text("in the way")
+    running = asyncio.create_task(site.run(scope))
+    await asyncio.sleep(0.6)
+    assert "copying" in site.states()
+    site.out.unlink()
+    document = await running
+    assert (document["state"], document["holds"]) == ("completed", [])
+    site.audit()
+
+
+async def test_a_full_spool_stops_downloads_and_loses_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    scope = site.make_batch(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "usage_bytes", lambda _: 10**15)
+        document = await site.run(scope)
+    assert (document["state"], exit_code(document)) == ("held", 4)
+    assert site.asked("stats")["asset_downloads"] == 0
+    assert (await site.resume(scope))["state"] == "completed"
+    site.audit()
+
+
+@pytest.mark.parametrize("after", ["submit.sent", "submit.recorded", "poll.recorded", "copy.fetched", "copy.uploaded"])
+async def test_a_stop_records_what_is_under_way_and_a_second_run_finishes(site: Site, after: str) -> None:
+    scope = site.make_batch(6)
+    async with open_engine(site.settings, site.database, site.provider, scope) as engine:
+        driver = LocalDriver(engine)
+        loop = asyncio.get_running_loop()
+        faults.install(lambda name: loop.call_soon_threadsafe(driver.stop) and None if name == after else None)
+        async with asyncio.timeout(20):
+            await driver.run()
+    faults.install(None)
+    assert not {"submitting", "in_doubt"} & set(site.states())
+    site.audit()
+    document = await site.resume(scope)
+    assert (document["state"], document["credits"]["spent"]) == ("completed", "18")
+    assert len(site.sandbox.charges()) == 6
+    site.audit()
+
+
+async def test_drivers_may_share_a_batch(site: Site, sandbox: Sandbox, database_url: str) -> None:
+    scope = site.make_batch(20)
+    others = [Database(database_url, actor=f"worker-{n}") for n in range(2)]
+    sites = [site, *(Site(site.folder, sandbox, other, site.settings) for other in others)]
+    await asyncio.gather(*(one.run(scope) for one in sites))
+    document = site.document()
+    assert (document["state"], document["credits"]["spent"]) == ("completed", "60")
+    assert site.asked("stats")["posts"] == 20
+    site.audit()
+    for other in others:
+        other.close()
+
+
+async def cut_connections(database_url: str) -> None:
+    other = Database(database_url, actor="tests")
+    with other.begin() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    other.close()
+
+
+async def test_cut_connections_are_made_again_and_nothing_comes_into_doubt(site: Site, database_url: str) -> None:
+    """Also while paid POSTs are under way: the process is alive, so they are still its own."""
+    scope = site.make_batch(12)
+    site.play(FaultRule(at="submit", kind="slow", seconds=0.3, times=None))
+    running = asyncio.create_task(site.run(scope))
+    for _ in range(12):
+        await asyncio.sleep(0.15)
+        await cut_connections(database_url)
+    document = await running
+    assert (document["state"], document["credits"]["spent"]) == ("completed", "36")
+    assert site.asked("stats")["posts"] == 12
+    site.audit()
+
+
+async def test_an_unreachable_provider_is_waited_for(site: Site, sandbox: Sandbox) -> None:
+    provider = site.provider
+    scope = site.make_batch(2)
+    sandbox.stop()
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        absent = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        async with open_engine(site.settings, site.database, replace(provider, base_url=absent), scope) as engine:
+            driver = LocalDriver(engine)
+            asyncio.get_running_loop().call_later(1, driver.stop)
+            await driver.run()
+    assert site.states() == ["pending", "pending"]
+    sandbox.start()
+    document = await site.resume(scope)
+    assert document["state"] == "completed"
+    assert [job["attempts"] for job in site.jobs().values()] == [1, 1]
+    site.audit()
+
+
+async def test_one_batch_without_its_destination_does_not_stop_another(site: Site) -> None:
+    """Two batches in one run: the first one's destination cannot even be opened."""
+    scope = site.make_batch(2)
+    with site.database.begin() as connection:
+        row = connection.execute(select(batches)).one()._asdict()
+        connection.execute(insert(batches).values(row | {"id": "broken-1", "destination": "gopher://nowhere"}))
+        made = connection.execute(select(jobs)).all()
+        for job in made:
+            values = job._asdict()
+            del values["pk"]
+            connection.execute(insert(jobs).values(values | {"batch_id": "broken-1"}))
+    both = Scope(scope.account_pk, (*(scope.batch_ids or ()), "broken-1"))
+    document = await site.run(both)
+    assert document["state"] == "completed"
+    with site.database.begin() as connection:
+        states: list[Any] = list(connection.execute(select(batches.c.id, batches.c.state).order_by(batches.c.id)))
+    assert [tuple(state) for state in states] == [("broken-1", "held"), (row["id"], "completed")]
