@@ -14,7 +14,8 @@ from orchestrator.base.settings import load_settings
 from orchestrator.engine.local import steps
 from orchestrator.engine.runtime import Engine
 from orchestrator.engine.settle import rescue_dead, settle
-from orchestrator.operations.opening import open_database, open_engine, real_provider
+from orchestrator.operations.database import open_database
+from orchestrator.operations.opening import open_engine, real_provider
 from orchestrator.store import claims
 from workers.bench import Bench
 from workers.kinds import SETTLE

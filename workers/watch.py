@@ -13,7 +13,8 @@ from kombu.exceptions import OperationalError
 
 from orchestrator.base.errors import Unusable
 from orchestrator.base.settings import load_settings
-from orchestrator.operations.opening import open_database, real_provider
+from orchestrator.operations.database import open_database
+from orchestrator.operations.opening import real_provider
 from orchestrator.store import batches, claims
 from orchestrator.store.claims import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach

@@ -187,9 +187,7 @@ def upgrade() -> None:
             "state IN ('waiting', 'pending', 'submitting', 'generating', 'copying', 'completed', 'failed', 'rejected', 'in_doubt', 'cancelled', 'skipped')",
             name="state_known",
         ),
-        sa.CheckConstraint(
-            "state NOT IN ('failed', 'rejected') OR error IS NOT NULL", name="failure_has_error"
-        ),
+        sa.CheckConstraint("state NOT IN ('failed', 'rejected') OR error IS NOT NULL", name="failure_has_error"),
         sa.CheckConstraint("(lease_token IS NULL) = (lease_owner IS NULL)", name="lease_whole"),
         sa.ForeignKeyConstraint(
             ["account_pk"],
@@ -208,9 +206,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("batch_id", "ordinal"),
     )
     op.create_index("ix_job_batch_state", "job", ["batch_id", "state"], unique=False)
-    op.create_index(
-        "ix_job_copy_due", "job", ["due_at"], unique=False, postgresql_where=sa.text("state = 'copying'")
-    )
+    op.create_index("ix_job_copy_due", "job", ["due_at"], unique=False, postgresql_where=sa.text("state = 'copying'"))
     op.create_index(
         "ix_job_in_flight",
         "job",
@@ -226,9 +222,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("lease_token IS NOT NULL"),
     )
     op.create_index("ix_job_submission", "job", ["submission_id"], unique=False)
-    op.create_index(
-        "ix_job_submit_due", "job", ["due_at"], unique=False, postgresql_where=sa.text("state = 'pending'")
-    )
+    op.create_index("ix_job_submit_due", "job", ["due_at"], unique=False, postgresql_where=sa.text("state = 'pending'"))
     op.create_table(
         "asset",
         sa.Column("pk", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -249,9 +243,7 @@ def upgrade() -> None:
         sa.Column("height", sa.Integer(), nullable=True),
         sa.Column("duration_seconds", sa.Float(), nullable=True),
         sa.Column("stored_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "stored_at IS NULL OR (uri IS NOT NULL AND sha256 IS NOT NULL)", name="stored_is_whole"
-        ),
+        sa.CheckConstraint("stored_at IS NULL OR (uri IS NOT NULL AND sha256 IS NOT NULL)", name="stored_is_whole"),
         sa.ForeignKeyConstraint(
             ["job_pk"],
             ["job.pk"],

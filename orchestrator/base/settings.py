@@ -96,7 +96,9 @@ class Settings(BaseSettings):
     max_in_flight: PositiveInt = Field(default=64, validation_alias="ORCHESTRATOR_MAX_IN_FLIGHT")
     request_lost_after: float = Field(default=900, ge=0, validation_alias="ORCHESTRATOR_REQUEST_LOST_AFTER")
     stall_after: float = Field(default=300, ge=0, validation_alias="ORCHESTRATOR_STALL_AFTER")
-    usd_per_credit: Decimal = Field(default=Decimal("0.0052"), ge=0, validation_alias="ORCHESTRATOR_USD_PER_CREDIT")
+    usd_per_credit: Decimal = Field(
+        default=Decimal("0.0052"), ge=0, le=1000, validation_alias="ORCHESTRATOR_USD_PER_CREDIT"
+    )
     actor: str = Field(default_factory=_default_actor, validation_alias="ORCHESTRATOR_ACTOR")
 
     @classmethod

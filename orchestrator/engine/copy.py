@@ -53,6 +53,7 @@ async def store(engine: Engine, work: ClaimedCopy) -> None:
         await _record_failure(engine, work, error)
         return
     await _store_renditions(engine, work, destination)
+    _discard_spooled(engine, work)
     await engine.transact(copying.record_completed, work.pk, work.token)
     faults.point("copy.completed")
     if engine.failing_since.pop(work.batch_id, None) is not None or work.failures:
@@ -165,6 +166,11 @@ async def _record_failure(engine: Engine, work: ClaimedCopy, error: AssetError) 
 async def _give_up(engine: Engine, work: ClaimedCopy, code: JobError, error: AssetError) -> None:
     document = job_error(code, error.message, charged=True)
     await engine.transact(copying.record_copy_lost, work.pk, work.token, document)
+    _discard_spooled(engine, work)
+
+
+def _discard_spooled(engine: Engine, work: ClaimedCopy) -> None:
+    """Also what an earlier try, broken off right after it had stored a file, left behind."""
     for asset in work.assets:
         engine.spool.discard(str(asset.pk))
 

@@ -15,7 +15,8 @@ from orchestrator.base.money import canonical
 from orchestrator.base.settings import PRODUCTION_URL, Settings, load_settings
 from orchestrator.operations.account import balance
 from orchestrator.operations.catalogue import catalogue
-from orchestrator.operations.opening import media_uri, open_database
+from orchestrator.operations.database import open_database
+from orchestrator.operations.opening import media_uri
 from orchestrator.payments.credits import credits_payer
 from orchestrator.store import migrate
 from orchestrator.store.embedded import data_dir

@@ -1,13 +1,15 @@
 """`status`, `jobs` and `wait`: reading what the store knows."""
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import BatchState
-from orchestrator.operations.opening import open_database
-from orchestrator.operations.running import Progress
+from orchestrator.operations.database import open_database
 from orchestrator.store import batches, reads
+
+if TYPE_CHECKING:
+    from orchestrator.operations.running import Progress  # at run time it would bring the whole engine
 
 _WAIT_SECONDS = 0.5
 
@@ -38,7 +40,7 @@ def wait(
     settings: Settings,
     *,
     timeout_seconds: float | None = None,
-    progress: Progress | None = None,
+    progress: "Progress | None" = None,
 ) -> dict[str, Any]:
     """The batch's document once it does not run any more, or when the time is over. Works nothing itself."""
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds

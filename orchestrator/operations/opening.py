@@ -1,5 +1,6 @@
-"""Opening what an operation needs: the database, the provider (real or sandbox) and the engine on top of them."""
+"""Opening what it takes to work batches: the provider (real or sandbox), and the engine on top of it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -14,10 +15,8 @@ from orchestrator.engine.runtime import Engine, Limits
 from orchestrator.katana.client import KatanaClient
 from orchestrator.payments.credits import Payer, credits_payer, payer_of
 from orchestrator.sandbox import Sandbox, SandboxBusy
-from orchestrator.store import migrate
 from orchestrator.store.claims import Scope
 from orchestrator.store.database import Database
-from orchestrator.store.embedded import EmbeddedPostgres
 
 #: A sandbox that a command brings along is quicker than the provider, so that trying it out is no wait.
 SANDBOX_TIME_SCALE = 0.2
@@ -36,31 +35,6 @@ class Provider:
     @property
     def account(self) -> str:
         return self.payer.account
-
-
-@contextmanager
-def open_database(settings: Settings) -> Iterator[Database]:
-    """The database of `settings`: the embedded one migrates itself, a shared one must be up to date.
-
-    Raises Unusable where it cannot be reached or is at another schema.
-    """
-    if settings.database_url is not None:
-        database = Database(settings.database_url.get_secret_value(), actor=settings.actor)
-        try:
-            migrate.require_current(database)
-            yield database
-        finally:
-            database.close()
-        return
-    with EmbeddedPostgres(settings.home) as server:
-        database = Database(server.url, actor=settings.actor, on_outage=server.ensure_running)
-        try:
-            if migrate.is_behind(database):
-                migrate.upgrade(database)
-            migrate.require_current(database)
-            yield database
-        finally:
-            database.close()
 
 
 def real_provider(settings: Settings) -> Provider:
@@ -101,11 +75,13 @@ async def open_engine(
         KatanaClient(provider.base_url, provider.payer.headers) as client,
         AssetClient(allow_loopback=is_loopback_url(provider.base_url)) as assets,
     ):
+        spool = Spool(settings.home / "spool")
+        await asyncio.to_thread(spool.sweep)
         engine = Engine(
             database=database,
             client=client,
             assets=assets,
-            spool=Spool(settings.home / "spool"),
+            spool=spool,
             scope=scope,
             limits=Limits(
                 max_in_flight=settings.max_in_flight,

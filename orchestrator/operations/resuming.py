@@ -7,13 +7,8 @@ from typing import Any
 from orchestrator.base.errors import SpendRefused
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import ENDED_BATCHES
-from orchestrator.operations.opening import (
-    Provider,
-    open_database,
-    own_sandbox,
-    real_provider,
-    require_same_payer,
-)
+from orchestrator.operations.database import open_database
+from orchestrator.operations.opening import Provider, own_sandbox, real_provider, require_same_payer
 from orchestrator.operations.running import Progress, run_batches
 from orchestrator.store import batches, claims, reads
 from orchestrator.store.database import Database

@@ -12,13 +12,8 @@ from orchestrator.assets.media import MediaStore
 from orchestrator.base.errors import ManifestError, SpendRefused, UsageError
 from orchestrator.base.settings import Settings
 from orchestrator.operations.account import check_funds
-from orchestrator.operations.opening import (
-    Provider,
-    media_uri,
-    open_database,
-    own_sandbox,
-    real_provider,
-)
+from orchestrator.operations.database import open_database
+from orchestrator.operations.opening import Provider, media_uri, own_sandbox, real_provider
 from orchestrator.operations.planning import plan
 from orchestrator.operations.running import Progress, run_batches
 from orchestrator.planner.result import Plan

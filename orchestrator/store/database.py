@@ -25,7 +25,7 @@ NOW = text("orchestrator_now()")
 _OUTAGE_STATES = ("08", "53", "57", "40", "25006")
 
 
-class OutOfReach(Exception):
+class OutOfReach(Unusable):
     """The database cannot be reached just now."""
 
 
@@ -104,7 +104,8 @@ def outages_told() -> Iterator[None]:
         yield
     except DBAPIError as error:
         if _is_outage(error):
-            raise OutOfReach(str(error.orig).strip()) from error
+            reason = next(iter(str(error.orig).strip().splitlines()), "no reason given")
+            raise OutOfReach(f"the database cannot be reached now: {reason}") from error
         raise
 
 

@@ -22,7 +22,7 @@ from orchestrator.base.states import (
     JobState,
     SubmissionState,
 )
-from orchestrator.operations.opening import open_database
+from orchestrator.operations.database import open_database
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
 from orchestrator.store.embedded import EmbeddedPostgres
