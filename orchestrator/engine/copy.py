@@ -99,6 +99,7 @@ async def _store_asset(engine: Engine, work: ClaimedCopy, asset: ClaimedAsset, d
         raise
     faults.point("copy.uploaded")
     await engine.transact(copying.record_stored, asset.pk, _stored(key, uri, sha256, spooled, verified))
+    faults.point("copy.stored")
     engine.spool.discard(name)
 
 
