@@ -40,7 +40,7 @@ def plan_job(
         return None
     draft = Draft(job.node, fields, identity.model, inputs, own)
     _check_model_rules(draft)
-    estimate = price(draft, catalog)
+    estimate = price(draft)
     if len(own.errors) > errors_before or job.id is None:
         return None
     item = _item(identity.model.type, fields, job.extra, inputs)

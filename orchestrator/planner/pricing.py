@@ -1,4 +1,4 @@
-"""What a job costs, in exact credits. Where the guide gives no price, the dearest known one is reserved."""
+"""What a job costs, in exact credits. Where the guide gives no price, the model's dearest is reserved."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -6,18 +6,18 @@ from math import floor
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.base.money import ZERO, canonical
-from orchestrator.catalog.models import Catalog, ImageModel, VideoModel
+from orchestrator.catalog.models import ImageModel, VideoModel
 from orchestrator.manifest.nodes import Scalar
 from orchestrator.manifest.schema import Budget
 from orchestrator.planner.draft import Draft
 from orchestrator.planner.fields import FAST, UHD
 
 
-def price(draft: Draft, catalog: Catalog) -> Decimal:
+def price(draft: Draft) -> Decimal:
     """The job's estimate; zero where a fault of the job leaves it without a price."""
     if isinstance(draft.model, VideoModel):
         return _video_price(draft, draft.model)
-    return _image_price(draft, draft.model, catalog)
+    return _image_price(draft, draft.model)
 
 
 def budget_in_credits(budget: Budget, usd_per_credit: Decimal) -> Decimal | None:
@@ -40,17 +40,12 @@ def _video_price(draft: Draft, model: VideoModel) -> Decimal:
     return model.credits_by_duration.get(seconds, ZERO) if isinstance(seconds, int) else ZERO
 
 
-def _image_price(draft: Draft, model: ImageModel, catalog: Catalog) -> Decimal:
-    if not model.is_in_house:
-        return model.credits
-    if draft.is_on(*UHD):
-        images = (other for other in catalog.models.values() if isinstance(other, ImageModel))
-        dearest = max((other.credits for other in images if other.is_in_house), default=model.credits)
-        reserve = max(dearest, model.credits)
-        _warn_reserve(draft, "UHD", reserve, next(name for name in UHD if name in draft.fields))
-        return reserve
-    if draft.is_on(*FAST):
-        _warn_reserve(draft, "fast", model.credits, next(name for name in FAST if name in draft.fields))
+def _image_price(draft: Draft, model: ImageModel) -> Decimal:
+    """The model's one price, also for UHD (which wins over fast) and for fast: the guide gives them none."""
+    for what, names in (("UHD", UHD), ("fast", FAST)):
+        if model.is_in_house and draft.is_on(*names):
+            _warn_reserve(draft, what, model.credits, next(name for name in names if name in draft.fields))
+            break
     return model.credits
 
 
