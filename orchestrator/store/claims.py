@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from math import ceil
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, insert, null, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.money import ZERO, canonical
@@ -125,15 +126,20 @@ def claim_submissions(
     room = min(limit, max_in_flight - at_provider)
     if room <= 0:
         return []
-    due = connection.execute(_due_jobs(scope).limit(room)).all()
+    lease = Lease.new(owner, lease_seconds)
     claimed: list[ClaimedSubmission] = []
-    for batch_id in dict.fromkeys(row.batch_id for row in due):
-        rows = [row for row in due if row.batch_id == batch_id]
-        affordable = _within_budget(connection, batch_id, rows)
-        size = rows[0].bundle
-        for start in range(0, len(affordable), size):
-            bundle = affordable[start : start + size]
-            claimed.append(_write_intent(connection, batch_id, bundle, Lease.new(owner, lease_seconds)))
+    intents: list[dict[str, Any]] = []
+    sendable = connection.execute(_sendable_batches(scope)).all()
+    for number, batch in enumerate(sendable):
+        share = ceil(room / (len(sendable) - number))  # evenly: a large batch does not starve a small one
+        affordable = _within_budget(connection, batch, connection.execute(_due_jobs(batch.id).limit(share)).all())
+        room -= len(affordable)
+        for start in range(0, len(affordable), batch.bundle):
+            rows = affordable[start : start + batch.bundle]
+            claimed.append(_claimed_submission(batch, rows, lease))
+            intents.append({"id": claimed[-1].id, "batch_id": batch.id, "reserved": _total(rows)})
+    if claimed:
+        _write_intents(connection, scope, claimed, intents, lease)
     return claimed
 
 
@@ -153,32 +159,25 @@ def account_waits(account: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def may_send() -> ColumnElement[bool]:
-    """Whether a job's batch (joined) may send something new."""
+    """Whether a batch may send something new."""
     blocked = exists().where(holds.c.batch_id == batches.c.id, holds.c.code.in_(BLOCKING_HOLDS))
     return and_(batches.c.state == BatchState.RUNNING, ~blocked)
 
 
-def _due_jobs(scope: Scope) -> Any:
+def _sendable_batches(scope: Scope) -> Any:
     return (
-        select(
-            jobs.c.pk,
-            jobs.c.batch_id,
-            jobs.c.account_pk,
-            jobs.c.name,
-            jobs.c.item,
-            jobs.c.estimate,
-            batches.c.bundle,
-            batches.c.media,
-        )
-        .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(
-            jobs.c.state == JobState.PENDING,
-            jobs.c.due_at <= NOW,
-            scope.covers(jobs.c.account_pk, jobs.c.batch_id),
-            may_send(),
-        )
+        select(batches.c.id, batches.c.bundle, batches.c.media, batches.c.budget)
+        .where(scope.covers(batches.c.account_pk, batches.c.id), may_send())
+        .order_by(batches.c.created_at)
+    )
+
+
+def _due_jobs(batch_id: str) -> Any:
+    return (
+        select(jobs.c.pk, jobs.c.name, jobs.c.item, jobs.c.estimate)
+        .where(jobs.c.batch_id == batch_id, jobs.c.state == JobState.PENDING, jobs.c.due_at <= NOW)
         .order_by(jobs.c.due_at, jobs.c.pk)
-        .with_for_update(of=jobs, skip_locked=True)
+        .with_for_update(skip_locked=True)
     )
 
 
@@ -191,21 +190,20 @@ def committed_money(connection: Connection, batch_id: str) -> Decimal:
     return Decimal(connection.execute(counted).scalar_one())
 
 
-def _within_budget(connection: Connection, batch_id: str, rows: Sequence[Any]) -> list[Any]:
-    budget = connection.execute(select(batches.c.budget).where(batches.c.id == batch_id)).scalar_one()
-    if budget is None:
-        return list(rows)
-    committed = committed_money(connection, batch_id)
+def _within_budget(connection: Connection, batch: Any, rows: Sequence[Any]) -> Sequence[Any]:
+    if batch.budget is None or not rows:
+        return rows
+    committed = committed_money(connection, batch.id)
     affordable = []
     for row in rows:
-        if committed + row.estimate > budget:
-            missing = canonical(committed + row.estimate - budget)
+        if committed + row.estimate > batch.budget:
+            missing = canonical(committed + row.estimate - batch.budget)
             put_hold(
                 connection,
-                batch_id,
+                batch.id,
                 HoldCode.BUDGET_REACHED,
                 f"job {row.name} needs {canonical(row.estimate)} credits, {missing} more than the budget has left",
-                f"orchestrator submit with a larger budget, or: orchestrator status {batch_id}",
+                f"orchestrator status {batch.id}",
             )
             break
         committed += row.estimate
@@ -213,29 +211,48 @@ def _within_budget(connection: Connection, batch_id: str, rows: Sequence[Any]) -
     return affordable
 
 
-def _write_intent(connection: Connection, batch_id: str, rows: Sequence[Any], lease: Lease) -> ClaimedSubmission:
-    submission_id = uuid4()
+def _total(rows: Sequence[Any]) -> Decimal:
+    return sum((row.estimate for row in rows), ZERO)
+
+
+def _claimed_submission(batch: Any, rows: Sequence[Any], lease: Lease) -> ClaimedSubmission:
+    claimed = tuple(ClaimedJob(row.pk, row.name, row.item) for row in rows)
+    return ClaimedSubmission(uuid4(), lease.token, batch.id, batch.media, claimed)
+
+
+def _write_intents(
+    connection: Connection,
+    scope: Scope,
+    claimed: Sequence[ClaimedSubmission],
+    intents: list[dict[str, Any]],
+    lease: Lease,
+) -> None:
     connection.execute(
         insert(submissions).values(
-            id=submission_id,
-            batch_id=batch_id,
-            account_pk=rows[0].account_pk,
+            account_pk=scope.account_pk,
             state=SubmissionState.INTENDED,
-            reserved=sum((row.estimate for row in rows), ZERO),
             polls=0,
             poll_failures=0,
             created_at=NOW,
             **lease.columns(),
-        )
+        ),
+        intents,
     )
-    for position, row in enumerate(rows):
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.pk == row.pk, jobs.c.state == JobState.PENDING)
-            .values(state=JobState.SUBMITTING, submission_id=submission_id, position=position, error=None)
-        )
-    claimed = tuple(ClaimedJob(row.pk, row.name, row.item) for row in rows)
-    return ClaimedSubmission(submission_id, lease.token, batch_id, rows[0].media, claimed)
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.pk == bindparam("job_pk"), jobs.c.state == JobState.PENDING)
+        .values(
+            state=JobState.SUBMITTING,
+            submission_id=bindparam("for_submission"),
+            position=bindparam("at_position"),
+            error=null(),
+        ),
+        [
+            {"job_pk": job.pk, "for_submission": submission.id, "at_position": position}
+            for submission in claimed
+            for position, job in enumerate(submission.jobs)
+        ],
+    )
 
 
 def claim_polls(

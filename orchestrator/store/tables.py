@@ -57,9 +57,9 @@ def _one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
 
-def _due(name: str, column: str, state: str) -> Index:
-    """A partial index for the claims of rows in one state."""
-    return Index(name, column, postgresql_where=text(f"state = '{state}'"))
+def _due(name: str, state: str, *columns: str) -> Index:
+    """A partial index in the order in which rows of one state are claimed."""
+    return Index(name, *columns, postgresql_where=text(f"state = '{state}'"))
 
 
 class Account(SQLModel, table=True):
@@ -134,7 +134,7 @@ class Submission(SQLModel, table=True):
         CheckConstraint("state <> 'sent' OR body_sha256 IS NOT NULL", name="sent_has_body"),
         CheckConstraint("(lease_token IS NULL) = (lease_owner IS NULL)", name="lease_whole"),
         Index("ix_submission_batch", "batch_id"),
-        _due("ix_submission_poll_due", "due_at", "accepted"),
+        _due("ix_submission_poll_due", "accepted", "due_at"),
         Index("ix_submission_leased", "lease_until", postgresql_where=text("lease_token IS NOT NULL")),
     )
     id: UUID = Field(primary_key=True)
@@ -177,8 +177,8 @@ class Job(SQLModel, table=True):
         Index("ix_job_submission", "submission_id"),
         Index("ix_job_batch_state", "batch_id", "state"),
         Index("ix_job_in_flight", "account_pk", postgresql_where=text("state IN ('submitting', 'generating')")),
-        _due("ix_job_submit_due", "due_at", "pending"),
-        _due("ix_job_copy_due", "due_at", "copying"),
+        _due("ix_job_submit_due", "pending", "batch_id", "due_at", "pk"),
+        _due("ix_job_copy_due", "copying", "source_expires_at", "pk"),
         Index("ix_job_leased", "lease_until", postgresql_where=text("lease_token IS NOT NULL")),
     )
     pk: int = _key()
