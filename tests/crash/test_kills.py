@@ -176,15 +176,14 @@ def test_a_killed_embedded_postgres_is_started_again_and_the_work_goes_on(
     short_tmp: Path, tmp_path: Path, sandbox: Sandbox
 ) -> None:
     site = make_site(tmp_path, sandbox, None, None)  # type: ignore[arg-type]  # its database is opened below
-    home = short_tmp / "home"
-    settings = site.settings.model_copy(update={"home": home})
+    settings = site.settings.model_copy(update={"home": short_tmp})
     with open_database(settings) as database:
         site = Site(tmp_path, sandbox, database, settings)
         site.make_batch(8)
         process = make_worker(site).start()
         while not sandbox.charges():
             time.sleep(0.02)
-        pid = int((data_dir(home) / "postmaster.pid").read_text().split()[0])
+        pid = int((data_dir(short_tmp) / "postmaster.pid").read_text().split()[0])
         psutil.Process(pid).kill()
         assert process.wait(40) == 0, (tmp_path / "worker.log").read_text()
         database.engine.dispose()
@@ -197,7 +196,7 @@ def test_a_killed_embedded_postgres_is_started_again_and_the_work_goes_on(
 def test_everything_is_killed_at_once(short_tmp: Path, tmp_path: Path, sandbox: Sandbox) -> None:
     """Power loss: the worker and its Postgres die together; the next one finds both as they were."""
     site = make_site(tmp_path, sandbox, None, None)  # type: ignore[arg-type]
-    settings = site.settings.model_copy(update={"home": short_tmp / "home"})
+    settings = site.settings.model_copy(update={"home": short_tmp})
     with open_database(settings) as database:
         site = Site(tmp_path, sandbox, database, settings)
         site.make_batch(6)
