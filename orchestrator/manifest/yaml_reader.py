@@ -11,6 +11,7 @@ import yaml
 
 from orchestrator.manifest.core_schema import resolve, resolve_tagged
 from orchestrator.manifest.findings import Findings
+from orchestrator.manifest.line_breaks import hide, normalize
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence
 from orchestrator.manifest.syntax import MAX_DEPTH, SyntaxFault, report_duplicate
 
@@ -22,7 +23,8 @@ _CORE_TAGS = "tag:yaml.org,2002:"
 
 def read_yaml(text: str, findings: Findings) -> Node:
     """The document's root. Duplicate keys go to `findings`; raises SyntaxFault for anything unreadable."""
-    builder = _Builder(findings)
+    text, hidden = hide(normalize(text))
+    builder = _Builder(findings, hidden)
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             builder.take(event)
@@ -58,8 +60,9 @@ class _Anchored:
 
 
 class _Builder:
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, hidden: dict[int, str]) -> None:
         self.root: Node | None = None
+        self._hidden = hidden
         self._findings = findings
         self._open: list[_Open] = []
         self._anchors: dict[str, _Anchored] = {}
@@ -80,6 +83,7 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         self._count(1, event)
+        event.value = event.value.translate(self._hidden) if self._hidden else event.value
         node = _read_scalar(event)
         if event.anchor:
             self._anchors[event.anchor] = _Anchored(node, 1)

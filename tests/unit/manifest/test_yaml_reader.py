@@ -128,6 +128,9 @@ def test_duplicate_keys_are_reported_at_the_second_and_reading_goes_on() -> None
         ("a: {{ b }}", 1, 5, "quotes"),
         ("é: '\a'", 1, 5, "U+0007"),
         ("<<: 5\n", 1, 1, "takes a mapping"),
+        ("a: 1\rb: @x", 2, 4, "`@` cannot begin a value"),
+        ("a: 1\r\nb: @x", 2, 4, "`@` cannot begin a value"),
+        ("a: '\x85\u2028\u2029'\nb: @x", 2, 4, "`@` cannot begin a value"),
         ("[" * 100_000, 1, 65, "levels deep"),
         ("- " * 100_000, 1, 129, "levels deep"),
         ("{a: " * 100_000, 1, 257, "levels deep"),
@@ -140,13 +143,18 @@ def test_faults_have_a_place(text: str, line: int, column: int, words: str) -> N
     assert words in caught.value.message
 
 
+def test_only_yaml_1_1_takes_these_for_line_breaks() -> None:
+    text = "# \x85 \u2028 \ue000\nplain: x\x85y\nquoted: 'x\u2028 y'\nk\u2029y: \"\\L\"\n"
+    assert read(text) == {"plain": "x\x85y", "quoted": "x\u2028 y", "k\u2029y": "\u2028"}
+
+
 def test_alias_bombs_are_bounded() -> None:
     levels = "".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 10)}]\n" for i in range(1, 10))
     with pytest.raises(SyntaxFault, match="aliases expand"):
         read_yaml("x0: &x0 [1]\n" + levels, Findings("t"))
 
 
-@given(st.text(alphabet="ab:-[]{}&*!|>'\"#%@`,?~ \n\t0.1é", max_size=60))
+@given(st.text(alphabet="ab:-[]{}&*!|>'\"#%@`,?~ \n\r\t\x85\u20280.1é", max_size=60))
 def test_no_text_crashes_the_reader(text: str) -> None:
     with suppress(SyntaxFault):
         read_yaml(text, Findings("t"))
