@@ -30,5 +30,8 @@ class Findings:
 
 
 def in_order(diagnostics: list[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """By place, each once."""
-    return tuple(sorted(dict.fromkeys(diagnostics), key=Diagnostic.sort_key))
+    """By place; what is wrong with a value is said once, by the rule that saw it first."""
+    once: dict[object, Diagnostic] = {}
+    for found in diagnostics:
+        once.setdefault((found.code, found.line, found.column, found.job, found.field), found)
+    return tuple(sorted(once.values(), key=Diagnostic.sort_key))
