@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from orchestrator.base.diagnostics import Code
@@ -24,13 +24,25 @@ def read_source(path: Path, findings: Findings) -> Node | None:
     text = _read_text(path, findings)
     if text is None:
         return None
-    reader = read_json if path.suffix.lower() == ".json" else read_yaml
     try:
         with _without_garbage_collection():
-            return reader(text, findings)
+            return _read_node(path, text, findings)
     except SyntaxFault as fault:
         findings.error(Code.YAML_SYNTAX, Scalar(None, fault.line, fault.column), fault.message)
         return None
+
+
+def _read_node(path: Path, text: str, findings: Findings) -> Node:
+    """JSON by its name, or JSON inside: YAML 1.2 takes in all of it but the surrogate pairs of its escapes."""
+    if path.suffix.lower() == ".json":
+        return read_json(text, findings)
+    if text.lstrip().startswith("{"):
+        trial = Findings(findings.file)
+        with suppress(SyntaxFault):
+            root = read_json(text, trial)
+            findings.errors.extend(trial.errors)
+            return root
+    return read_yaml(text, findings)
 
 
 def _read_text(path: Path, findings: Findings) -> str | None:
