@@ -28,6 +28,8 @@ log = logging.getLogger("orchestrator.workers")
 _LOOK_SECONDS = 1.0
 #: At most one hint a kind in this time, also while more is due than can be done.
 _GAP_SECONDS = 0.25
+#: After a look that failed for a reason nobody foresaw.
+_FAULT_SECONDS = 5.0
 #: Dead workers are looked for this often.
 _RESCUE_SECONDS = 5.0
 
@@ -88,15 +90,20 @@ class Watcher:
         self._broker_is_there = True
 
     def run(self, stopped: threading.Event) -> None:
-        """Look and hint until `stopped`."""
+        """Look and hint until `stopped`; nothing that goes wrong ends it, as the worker would idle unnoticed."""
         while not stopped.is_set():
-            try:
-                seconds = self._look()
-            except OutOfReach:
-                log.warning("the database is out of reach; looking again")
-                self._database.recover()
-                seconds = _LOOK_SECONDS
-            stopped.wait(seconds)
+            stopped.wait(self._look_again())
+
+    def _look_again(self) -> float:
+        try:
+            return self._look()
+        except OutOfReach:
+            log.warning("the database is out of reach; looking again")
+            self._database.recover()
+            return _LOOK_SECONDS
+        except Exception:
+            log.exception("looking for what is due failed; looking again in %s s", _FAULT_SECONDS)
+            return _FAULT_SECONDS
 
     def _look(self) -> float:
         """Hint at what is due; returns the seconds until the next look."""

@@ -79,8 +79,7 @@ def _database(settings: Settings) -> Iterator[Check]:
     with open_database(settings) as database:
         schema = migrate.current(database)
     if settings.database_url is not None:
-        shown = database.url.render_as_string(hide_password=True)
-        yield Check("database", Verdict.OK, f"{shown} is at schema {schema}")
+        yield Check("database", Verdict.OK, f"{database.label} is at schema {schema}")
         return
     folder = data_dir(settings.home)
     yield Check("database", Verdict.OK, f"embedded Postgres at schema {schema}, its data in {folder}")

@@ -55,6 +55,12 @@ class Database:
             json_serializer=_dump_json,
             connect_args={
                 "connect_timeout": 10,
+                # A server that vanished without a word (failover, NAT) is noticed within half a minute.
+                "keepalives": 1,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 30_000,  # milliseconds
                 "application_name": "orchestrator",
                 # Partial indexes are used only by plans that know the values: a generic one would scan.
                 "options": f"-c orchestrator.actor={_option(actor)} -c timezone=UTC "
@@ -63,7 +69,14 @@ class Database:
         )
 
     def __repr__(self) -> str:
-        return f"Database({self.url.render_as_string(hide_password=True)})"
+        return f"Database({self.label})"
+
+    @property
+    def label(self) -> str:
+        """The database to show to people: its name and host. The rest of the URL may hold secrets, also its query."""
+        host = self.url.host or self.url.query.get("host", "the local host")
+        port = f":{self.url.port}" if self.url.port else ""
+        return f"{self.url.database} on {host if isinstance(host, str) else ', '.join(host)}{port}"
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -81,8 +94,7 @@ class Database:
                 connection.execute(text("SELECT 1"))
         except DBAPIError as error:
             raise Unusable(
-                f"the database {self.url.render_as_string(hide_password=True)} cannot be used: "
-                f"{str(error.orig).strip().splitlines()[0]}",
+                f"the database {self.label} cannot be used: {str(error.orig).strip().splitlines()[0]}",
                 hint="check ORCHESTRATOR_DATABASE_URL",
             ) from None
 

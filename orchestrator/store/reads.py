@@ -96,10 +96,6 @@ def batch_document(connection: Connection, batch_id: str) -> dict[str, Any]:
     }
 
 
-def _by_state(counts: dict[str, int]) -> dict[str, int]:
-    return {state.value: counts.get(state, 0) for state in JobState}
-
-
 @dataclass(frozen=True, slots=True)
 class _Totals:
     counts: dict[str, int]
