@@ -120,12 +120,17 @@ def _from_data_url(text: str, kind: MediaKind) -> Medium:
 
 
 def _embedded(prefix: str, text: str, kind: MediaKind) -> Medium:
-    """Base64 in the manifest. Text that is not the standard form of its bytes stays in the item as it is."""
+    """Base64 in the manifest. Text that is not the standard form of its bytes stays in the item as it is.
+
+    Raw audio becomes a data URL: the guide takes raw base64 for images only ("Video media input rules").
+    """
     try:
         data = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise MediaFault(Code.CORRUPT_MEDIA, f"the base64 of this {kind} cannot be decoded") from None
-    _, seconds = _judge(data, kind, f"the base64 of this {kind}")
+    mime, seconds = _judge(data, kind, f"the base64 of this {kind}")
+    if kind == "audio":
+        prefix = prefix or f"data:{mime};base64,"
     if base64.b64encode(data).decode() != text:
         return Medium(prefix + text, seconds)
     sha256 = hashlib.sha256(data).hexdigest()

@@ -57,6 +57,12 @@ def test_a_file_is_sent_with_its_true_type_and_read_once(tmp_path: Path) -> None
     assert reader.read("photo.jpg", "image") == medium
 
 
+def test_raw_base64_audio_is_sent_as_a_data_url() -> None:
+    sound = (MEDIA / "voice-4s.wav").read_bytes()
+    medium = MediaReader(MEDIA).read(base64.b64encode(sound).decode(), "audio")
+    assert medium.value == {"$media": hashlib.sha256(sound).hexdigest(), "prefix": "data:audio/wav;base64,"}
+
+
 def test_audio_has_a_length() -> None:
     medium = MediaReader(MEDIA).read("voice-4s.wav", "audio")
     assert medium.seconds == 4.0
