@@ -161,7 +161,8 @@ class _Builder:
 
 def _read_scalar(event: yaml.ScalarEvent) -> Scalar:
     if event.tag in (None, "!"):
-        value = resolve(event.value) if event.implicit[0] else event.value
+        is_plain = event.tag is None and event.implicit[0]  # `!` says that the value is text
+        value = resolve(event.value) if is_plain else event.value
     elif event.tag.startswith(_CORE_TAGS):
         try:
             value = resolve_tagged(event.tag.removeprefix(_CORE_TAGS), event.value)

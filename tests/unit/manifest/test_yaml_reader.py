@@ -143,6 +143,10 @@ def test_faults_have_a_place(text: str, line: int, column: int, words: str) -> N
     assert words in caught.value.message
 
 
+def test_tags_say_what_a_scalar_is() -> None:
+    assert read("[! 5, !!str 5, !!int '5', !!str no]") == ["5", "5", 5, "no"]
+
+
 def test_only_yaml_1_1_takes_these_for_line_breaks() -> None:
     text = "# \x85 \u2028 \ue000\nplain: x\x85y\nquoted: 'x\u2028 y'\nk\u2029y: \"\\L\"\n"
     assert read(text) == {"plain": "x\x85y", "quoted": "x\u2028 y", "k\u2029y": "\u2028"}
