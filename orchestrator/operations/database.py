@@ -1,12 +1,19 @@
-"""Opening the database of the settings, and bringing it to this release's schema (`db`)."""
+"""Opening the database of the settings, waiting out its outages, and bringing it to this release's schema (`db`)."""
 
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from orchestrator.base.settings import Settings
 from orchestrator.store import migrate
-from orchestrator.store.database import Database
+from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.embedded import EmbeddedPostgres
+
+log = logging.getLogger("orchestrator.operations")
+T = TypeVar("T")
+_PAUSE_SECONDS = 0.5
 
 
 @contextmanager
@@ -32,6 +39,24 @@ def open_database(settings: Settings) -> Iterator[Database]:
             yield database
         finally:
             database.close()
+
+
+def patiently(database: Database, work: Callable[[Connection], T], *, seconds: float = 30) -> T:
+    """Run `work` in one transaction, over again while the database is out of reach; raises OutOfReach after `seconds`.
+
+    `work` may run again where its commit had happened: repeating it must change nothing.
+    """
+    give_up_at = time.monotonic() + seconds
+    while True:
+        try:
+            with database.begin() as connection:
+                return work(connection)
+        except OutOfReach:
+            if time.monotonic() >= give_up_at:
+                raise
+            log.warning("the database is out of reach; trying again")
+        time.sleep(_PAUSE_SECONDS)
+        database.recover()
 
 
 def upgrade(settings: Settings) -> str:

@@ -1,11 +1,12 @@
 """`status`, `jobs` and `wait`: reading what the store knows."""
 
 import time
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import BatchState
-from orchestrator.operations.database import open_database
+from orchestrator.operations.database import open_database, patiently
 from orchestrator.store import batches, reads
 
 if TYPE_CHECKING:
@@ -42,17 +43,22 @@ def wait(
     timeout_seconds: float | None = None,
     progress: "Progress | None" = None,
 ) -> dict[str, Any]:
-    """The batch's document once it does not run any more, or when the time is over. Works nothing itself."""
-    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    """The batch's document once it does not run any more, or when the time is over. Works nothing itself.
+
+    Outages of the database are waited out as long as there is time, then OutOfReach is raised.
+    """
+    over_at = time.monotonic() + (inf if timeout_seconds is None else timeout_seconds)
     with open_database(settings) as database:
         with database.begin() as connection:
             batch_id = batches.find_batch(connection, reference)
         while True:
-            with database.begin() as connection:
-                document = reads.batch_document(connection, batch_id)
+            document = patiently(
+                database,
+                lambda connection: reads.batch_document(connection, batch_id),
+                seconds=over_at - time.monotonic(),
+            )
             if progress is not None:
                 progress(document)
-            over = deadline is not None and time.monotonic() >= deadline
-            if document["state"] != BatchState.RUNNING or over:
+            if document["state"] != BatchState.RUNNING or time.monotonic() >= over_at:
                 return document
             time.sleep(_WAIT_SECONDS)

@@ -1,18 +1,22 @@
 """`resume` and `work`: take up what is unfinished, held or paused."""
 
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
-from orchestrator.base.errors import SpendRefused
+from orchestrator.base.errors import Interrupted, SpendRefused, Unusable
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import ENDED_BATCHES
-from orchestrator.operations.database import open_database
-from orchestrator.operations.opening import Provider, own_sandbox, real_provider, require_same_payer
+from orchestrator.operations.database import open_database, patiently
+from orchestrator.operations.opening import own_sandbox, real_provider, require_same_payer
 from orchestrator.operations.running import Progress, run_batches
 from orchestrator.store import batches, claims, reads
 from orchestrator.store.database import Database
 from orchestrator.store.reads import BatchHeader
+
+log = logging.getLogger("orchestrator.operations")
 
 #: Asked with the batches to take up and the credits that may still be spent on them: whether to go on.
 ConfirmResume = Callable[[list[str], Decimal], bool]
@@ -24,43 +28,49 @@ def resume(
     """Take up one batch, or every open one, and return their documents.
 
     With no broker they are worked in this process until nothing of them runs; with one they are left to the
-    workers. Raises UsageError, SpendRefused, Unusable (a batch of another provider or account), Interrupted.
+    workers. A batch of another provider or account is refused where it is named, else left alone. Raises UsageError,
+    SpendRefused, Unusable, Interrupted.
     """
     with open_database(settings) as database:
-        headers = _open_headers(database, reference)
+        headers = _ours(settings, _headers(database, reference), is_named=reference is not None)
         movable = [header for header in headers if header.state not in ENDED_BATCHES]
         real = [header for header in movable if not header.sandbox]
-        provider = _checked_provider(settings, real)
         unsent = sum((header.unsent_credits for header in real), Decimal(0))
         if unsent and not confirm([header.id for header in real], unsent):
             raise SpendRefused("not confirmed: nothing was sent", hint="say yes with --yes")
         with database.begin() as connection:
             for header in movable:
                 batches.resume_batch(connection, header.id)
-        if provider is not None and settings.broker_url is None:
-            for account_pk in {header.account_pk for header in real}:
-                ids = tuple(header.id for header in real if header.account_pk == account_pk)
-                run_batches(settings, database, provider, account_pk, ids, progress)
+        if real and settings.broker_url is None:  # they are of one account, ours
+            ids = tuple(header.id for header in real)
+            run_batches(settings, database, real_provider(settings), real[0].account_pk, ids, progress)
         for header in movable:
             if header.sandbox:
                 _run_sandbox(settings, database, header, progress)
-        with database.begin() as connection:
-            return [reads.batch_document(connection, header.id) for header in headers]
+        return patiently(database, lambda connection: [reads.batch_document(connection, h.id) for h in headers])
 
 
-def _open_headers(database: Database, reference: str | None) -> list[BatchHeader]:
+def _headers(database: Database, reference: str | None) -> list[BatchHeader]:
     with database.begin() as connection:
         ids = reads.open_batches(connection) if reference is None else [batches.find_batch(connection, reference)]
         return [reads.batch_header(connection, batch_id) for batch_id in ids]
 
 
-def _checked_provider(settings: Settings, headers: list[BatchHeader]) -> Provider | None:
-    if not headers:
-        return None
-    provider = real_provider(settings)
+def _ours(settings: Settings, headers: list[BatchHeader], *, is_named: bool) -> list[BatchHeader]:
+    """Without the batches that someone else pays for. Raises Unusable for a named one, or without credentials."""
+    ours = []
     for header in headers:
-        require_same_payer(provider, batch_id=header.id, origin=header.origin, account=header.account)
-    return provider
+        if not header.sandbox and header.state not in ENDED_BATCHES:
+            provider = real_provider(settings)
+            try:
+                require_same_payer(provider, batch_id=header.id, origin=header.origin, account=header.account)
+            except Unusable as error:
+                if is_named:
+                    raise
+                log.warning("%s; it is left alone", error.message)
+                continue
+        ours.append(header)
+    return ours
 
 
 def _run_sandbox(settings: Settings, database: Database, header: BatchHeader, progress: Progress | None) -> None:
@@ -71,9 +81,10 @@ def _run_sandbox(settings: Settings, database: Database, header: BatchHeader, pr
 
 
 def work(settings: Settings) -> None:
-    """Work all batches of the account in this process, without Celery, until a signal stops it."""
+    """Work all batches of the account in this process, without Celery, until a signal stops it: its normal end."""
     provider = real_provider(settings)
     with open_database(settings) as database:
         with database.begin() as connection:
             account_pk = claims.account_pk(connection, provider.origin, provider.account)
-        run_batches(settings, database, provider, account_pk, None)
+        with suppress(Interrupted):
+            run_batches(settings, database, provider, account_pk, None)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from orchestrator.assets.media import MediaStore
 from orchestrator.base.errors import ManifestError, SpendRefused, UsageError
 from orchestrator.base.settings import Settings
 from orchestrator.operations.account import check_funds
-from orchestrator.operations.database import open_database
+from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.opening import Provider, media_uri, own_sandbox, real_provider
 from orchestrator.operations.planning import plan
 from orchestrator.operations.running import Progress, run_batches
 from orchestrator.planner.result import Plan
 from orchestrator.store import batches, claims, reads
-from orchestrator.store.database import Database
+from orchestrator.store.database import Connection, Database, OutOfReach
 
 #: Asked once the price is known: whether to go on.
 Confirm = Callable[[Plan], bool]
@@ -68,15 +69,15 @@ def submit(
     with ExitStack() as stack:
         database = stack.enter_context(open_database(settings))
         destination.probe()
-        batch_id = batches.new_batch_id(str(planned.name))
+        with database.begin() as connection:
+            batch_id = batches.new_batch_id(connection, str(planned.name))
         if provider is None:
             provider = stack.enter_context(own_sandbox(settings, batch_id, planned.catalog))
         check_funds(provider, planned.estimate)
-        batch_id, account_pk = _store(database, planned, settings, provider, destination, batch_id, options)
+        account_pk = _store(database, planned, settings, provider, destination, batch_id, options)
         if _runs_here(settings, options):
             run_batches(settings, database, provider, account_pk, (batch_id,), progress)
-        with database.begin() as connection:
-            return reads.batch_document(connection, batch_id)
+        return patiently(database, lambda connection: reads.batch_document(connection, batch_id))
 
 
 def require_valid(planned: Plan) -> None:
@@ -111,21 +112,44 @@ def _store(
     destination: Destination,
     batch_id: str,
     options: SubmitOptions,
-) -> tuple[str, int]:
-    """Keep the input media, then write the batch with all its jobs in one transaction."""
+) -> int:
+    """Keep the input media, then write the batch with all its jobs in one transaction. Returns its account."""
     media = media_uri(settings, destination.describe())
     _keep_media(planned, media)
     with database.begin() as connection:
         account_pk = claims.account_pk(connection, provider.origin, provider.account)
-        claims.lock_account(connection, account_pk)
-        still_open = batches.open_batch_of(connection, str(planned.name), account_pk)
-        if still_open is not None and not options.alongside:
-            raise SpendRefused(
-                f"{still_open} of the same collection can still move; a second run would buy its jobs again",
-                hint=f"go on with it: orchestrator resume {still_open}; or run a second one: --alongside",
-            )
-        batches.create_batch(connection, _new_batch(planned, batch_id, account_pk, destination, media, options.sandbox))
-    return batch_id, account_pk
+    batch = _new_batch(planned, batch_id, account_pk, destination, media, options.sandbox)
+    try:
+        with database.begin() as connection:
+            _create(connection, batch, alongside=options.alongside)
+    except OutOfReach:  # perhaps between COMMIT and its answer, and then workers may already buy it
+        if not _was_stored(database, batch):
+            raise
+    return account_pk
+
+
+def _create(connection: Connection, batch: batches.NewBatch, *, alongside: bool) -> None:
+    claims.lock_account(connection, batch.account_pk)
+    if reads.is_batch(connection, batch.id):
+        raise SpendRefused(f"{batch.id} was just taken by another run; nothing was stored or sent", hint="submit again")
+    still_open = batches.open_batch_of(connection, batch.name, batch.account_pk)
+    if still_open is not None and not alongside:
+        raise SpendRefused(
+            f"{still_open} of the same collection can still move; a second run would buy its jobs again",
+            hint=f"go on with it: orchestrator resume {still_open}; or run a second one: --alongside",
+        )
+    batches.create_batch(connection, batch)
+
+
+def _was_stored(database: Database, batch: batches.NewBatch) -> bool:
+    """Whether a transaction whose end was not seen stored the batch. Raises OutOfReach where nobody can tell."""
+    try:
+        return patiently(database, partial(reads.was_stored, batch_id=batch.id, account_pk=batch.account_pk))
+    except OutOfReach as error:
+        raise OutOfReach(
+            f"{error.message}; whether {batch.id} was stored is not known",
+            hint=f"before you submit again: orchestrator status {batch.id}",
+        ) from None
 
 
 def _keep_media(planned: Plan, media: str) -> None:

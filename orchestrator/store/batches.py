@@ -65,9 +65,12 @@ class NewBatch:
     jobs: Sequence[NewJob]
 
 
-def new_batch_id(name: str) -> str:
-    """A fresh id: the collection's name, today's date (UTC) and four random hex digits."""
-    return f"{name}-{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(2)}"
+def new_batch_id(connection: Connection, name: str) -> str:
+    """An id that no batch has yet: the collection's name, today's date (UTC) and four random hex digits."""
+    while True:
+        batch_id = f"{name}-{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(2)}"
+        if not connection.execute(select(exists().where(batches.c.id == batch_id))).scalar_one():
+            return batch_id
 
 
 def create_batch(connection: Connection, batch: NewBatch) -> None:

@@ -20,9 +20,9 @@ log = logging.getLogger("orchestrator.store")
 NOW = text("orchestrator_now()")
 
 
-#: SQLSTATEs after which the same work may succeed later: connection, resources, shutdown, serialization, and a
-#: primary that has just become a standby.
-_OUTAGE_STATES = ("08", "53", "57", "40", "25006")
+#: SQLSTATEs after which the same work may succeed later: connection, resources, shutdown, serialization, a primary
+#: that has just become a standby, and a lock that someone else still held.
+_OUTAGE_STATES = ("08", "53", "57", "40", "25006", "55P03")
 
 
 class OutOfReach(Unusable):

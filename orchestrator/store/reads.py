@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, case, func, select, text
 
 from orchestrator.base.money import ZERO, canonical, optional_canonical
 from orchestrator.base.states import BatchState, JobError, JobState
+from orchestrator.store.claims import lock_account
 from orchestrator.store.tables import accounts, assets, batches, holds, jobs, submissions
 
 _RESERVED = (JobState.SUBMITTING, JobState.GENERATING)
@@ -49,6 +50,21 @@ def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
         row.id, row.name, BatchState(row.state), row.sandbox, row.account_pk, row.origin, row.account,
         row.destination, Decimal(row.unsent),
     )  # fmt: skip
+
+
+def is_batch(connection: Connection, batch_id: str) -> bool:
+    """Whether there is a batch of this id."""
+    return connection.execute(select(batches.c.id).where(batches.c.id == batch_id)).first() is not None
+
+
+def was_stored(connection: Connection, batch_id: str, account_pk: int) -> bool:
+    """Whether a batch was stored by a transaction whose end its client did not see.
+
+    Waits until that transaction, which holds the account's lock, has ended either way; OutOfReach after a while.
+    """
+    connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+    lock_account(connection, account_pk)
+    return is_batch(connection, batch_id)
 
 
 def open_batches(connection: Connection) -> list[str]:

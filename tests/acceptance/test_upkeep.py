@@ -162,7 +162,7 @@ def test_a_worker_without_a_broker_works_what_was_detached(cli: Cli, account: di
     finally:
         worker.send_signal(signal.SIGINT)
         ended = finish(worker)
-    assert ended.code == 130
+    assert ended.code == 0  # that is how a worker ends
     assert cli("worker", "--concurrency", "2", env=account).code == 2
 
 
