@@ -304,7 +304,7 @@ TRANSITIONS = {
         "submitting": "generating in_doubt pending rejected",
         "generating": "copying failed rejected",
         "copying": "completed failed",
-        "in_doubt": "failed generating pending",
+        "in_doubt": "failed generating pending rejected",
         "failed": "pending",
         "rejected": "pending",
         "skipped": "pending",

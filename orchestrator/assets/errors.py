@@ -5,6 +5,7 @@ AssetError
 ├── SourceGone          the source answered 401, 403, 404 or 410: expired, or never there
 ├── SourceUnavailable   network, 429, 5xx or a body cut short: try again until it expires
 ├── CorruptAsset        the bytes are not a whole picture or video
+│   └── NotAnAsset      they are something else altogether: nothing, or an error page
 ├── SpoolFailed         the spool is full or cannot be written: free space, then try again
 ├── DestinationFailed   the destination refused or could not be reached: try again
 │   └── ObjectExists    the key is taken by other content, which is never overwritten
@@ -50,6 +51,10 @@ class CorruptAsset(AssetError):
     """The bytes are not a whole picture or video of the kind they should be."""
 
     code = "asset-corrupt"
+
+
+class NotAnAsset(CorruptAsset):
+    """What came is no picture or video at all: a mishap on the way is likelier than a bad file."""
 
 
 class SpoolFailed(AssetError):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from orchestrator.assets import containers
 from orchestrator.assets.containers import Bytes
-from orchestrator.assets.errors import CorruptAsset
+from orchestrator.assets.errors import CorruptAsset, NotAnAsset
 from orchestrator.assets.pictures import decode_picture
 from orchestrator.assets.videos import decode_video
 
@@ -63,12 +63,14 @@ def verify(path: Path, kind: Kind, declared_mime: str | None) -> Verified:
     """
     size = path.stat().st_size
     if size == 0:
-        raise CorruptAsset("the file is empty")
+        raise NotAnAsset("the file is empty")
     _check_declared(kind, declared_mime)
     with path.open("rb") as file:
         found = _recognise(file.read(64))
-        if found is None or found.kind != kind:
-            raise CorruptAsset(f"the file is {found.mime_type if found else 'something else'}, not {kind}")
+        if found is None:
+            raise NotAnAsset(f"the file is something else, not {kind}")
+        if found.kind != kind:
+            raise CorruptAsset(f"the file is {found.mime_type}, not {kind}")
         if kind == "image":
             file.seek(0)
             return _verify_picture(file.read(MAX_PICTURE_BYTES + 1), found)

@@ -118,7 +118,7 @@ JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     _J.SUBMITTING: frozenset({_J.PENDING, _J.GENERATING, _J.REJECTED, _J.IN_DOUBT}),
     _J.GENERATING: frozenset({_J.COPYING, _J.FAILED, _J.REJECTED}),
     _J.COPYING: frozenset({_J.COMPLETED, _J.FAILED}),
-    _J.IN_DOUBT: frozenset({_J.GENERATING, _J.PENDING, _J.FAILED}),
+    _J.IN_DOUBT: frozenset({_J.GENERATING, _J.PENDING, _J.FAILED, _J.REJECTED}),
     _J.COMPLETED: frozenset(),
     _J.FAILED: frozenset({_J.PENDING}),
     _J.REJECTED: frozenset({_J.PENDING}),

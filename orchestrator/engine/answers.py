@@ -13,6 +13,7 @@ from orchestrator.store.polling import ItemOutcome, Source
 _FAILED = frozenset({"failed", "error"})
 _DONE = frozenset({"completed"})
 _REJECTED = frozenset({"rejected"})
+_FINAL = _FAILED | _DONE | _REJECTED | {"partial_failure"}
 
 
 def job_error(code: JobError, message: str, *, charged: bool | None, provider: Problem | None = None) -> dict[str, Any]:
@@ -26,13 +27,13 @@ def read_outcomes(
 ) -> list[ItemOutcome]:
     """The outcomes of those items of `open_items` (position, estimate) on which the answer is final.
 
-    A status word that the guide does not know is no outcome. `patience_over`: an item that is called completed
-    but names no file has been asked about for long enough.
+    A status word that the guide does not know is no outcome. `patience_over`: the request is called finished, and
+    an item of which nothing final can be read has been asked about for long enough.
     """
     positions = list(open_items)
     outcomes = []
     for position, estimate in positions:
-        item = answer.responses[position] if position < len(answer.responses) else None
+        item = _item_at(answer, position)
         charge = _charge(answer, item, alone=len(answer.responses) <= 1 and len(positions) == 1)
         outcome = _read_item(answer, item, position, estimate, charge, patience_over=patience_over)
         if outcome is not None:
@@ -40,12 +41,18 @@ def read_outcomes(
     return outcomes
 
 
-def is_empty_handed(answer: Answer, open_items: Iterable[tuple[int, Decimal]]) -> bool:
-    """Whether an item is called completed, but names no file."""
-    items = [answer.responses[position] for position, _ in open_items if position < len(answer.responses)]
-    return any(
-        _item_status(answer, item) in _DONE and not any(asset.source for asset in item.output_assets) for item in items
-    )
+def is_stuck(answer: Answer, positions: Iterable[int]) -> bool:
+    """Whether the provider is done with one of these items, although nothing final can be read of it."""
+    return any(_is_done_with(answer, _item_at(answer, position)) for position in positions)
+
+
+def _is_done_with(answer: Answer, item: Item | None) -> bool:
+    """An item that is not in the answer at all is waited for."""
+    return item is not None and (answer.status in _FINAL or item.status in _DONE)
+
+
+def _item_at(answer: Answer, position: int) -> Item | None:
+    return answer.responses[position] if position < len(answer.responses) else None
 
 
 def _charge(answer: Answer, item: Item | None, *, alone: bool) -> Decimal | None:
@@ -71,10 +78,21 @@ def _read_item(
         sources = tuple(_sources(item))
         if any(source.role == "original" for source in sources):
             return ItemOutcome(position, JobState.COPYING, spent, sources=sources)
-        if patience_over:
-            error = job_error(JobError.PROVIDER_FAILED, "completed without any file", charged=True)
-            return ItemOutcome(position, JobState.FAILED, spent, error=error)
+    if patience_over and _is_done_with(answer, item):
+        return _given_up(answer, position, status, charge, estimate)
     return None
+
+
+def _given_up(
+    answer: Answer, position: int, status: str | None, charge: Decimal | None, estimate: Decimal
+) -> ItemOutcome:
+    """The request is finished, and the item is neither failed nor does it name a file: its word is kept as it is."""
+    if status in _DONE:
+        error = job_error(JobError.PROVIDER_FAILED, "completed without any file", charged=True)
+    else:
+        words = f"the request is {answer.status}, the item is {status or 'without a status'}"
+        error = job_error(JobError.UNKNOWN, words, charged=None)
+    return ItemOutcome(position, JobState.FAILED, charge if charge is not None else estimate, error=error)
 
 
 def _item_status(answer: Answer, item: Item | None) -> str | None:

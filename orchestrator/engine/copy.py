@@ -3,18 +3,19 @@
 Verified files wait in the spool while the destination fails, so that an expired source costs nothing.
 """
 
-import asyncio
 import hashlib
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.assets.destination import Destination
 from orchestrator.assets.errors import (
     AddressRefused,
     AssetError,
     CorruptAsset,
     DestinationFailed,
+    NotAnAsset,
     SourceGone,
+    SourceUnavailable,
     SpoolFailed,
 )
 from orchestrator.assets.fetch import fetch
@@ -31,10 +32,27 @@ from orchestrator.store.copying import StoredFile
 from orchestrator.store.holds import lift_holds, put_hold
 
 LEASE_SECONDS = 2 * 3600.0
-#: A file that is still not whole, or leads where we never connect to, after this many tries always will be.
-MAX_USELESS_TRIES = 6
+#: A picture or video that does not decode after this many tries (about a minute) never will.
+MAX_CORRUPT_TRIES = 8
+#: An error page in place of a file, or a name that leads to a private address, may be a mishap on the way: a quarter
+#: of an hour of tries.
+MAX_ASTRAY_TRIES = 20
 #: A source that only stumbles (no network, 5xx) is asked for this long after its expiry: clocks and zones may be off.
 EXPIRY_GRACE_SECONDS = 3600.0
+#: A file that another machine has verified and spooled is waited for this long after its source expired.
+SPOOLED_ELSEWHERE_SECONDS = 7 * 24 * 3600.0
+#: As long as a source's own wish ("Retry-After") is heeded.
+MAX_WISHED_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A file that is here and whole."""
+
+    asset: ClaimedAsset
+    path: Path
+    sha256: str
+    verified: Verified
 
 
 async def claim(engine: Engine, limit: int) -> list[ClaimedCopy]:
@@ -44,15 +62,22 @@ async def claim(engine: Engine, limit: int) -> list[ClaimedCopy]:
 
 
 async def store(engine: Engine, work: ClaimedCopy) -> None:
-    """Store the files of one finished job; it is completed when all its originals are stored."""
+    """Store the files of one finished job; it is completed when all its originals are stored.
+
+    All of them are fetched before the first is stored: a destination that fails must not let sources expire.
+    """
     try:
-        destination = await asyncio.to_thread(engine.destination, work.destination)
-        for asset in _originals(work):
-            await _store_asset(engine, work, asset, destination)
+        ready = [await _fetch(engine, work, asset) for asset in _originals(work)]
+        for file in ready:
+            await _put(engine, work, file)
     except AssetError as error:
         await _record_failure(engine, work, error)
         return
-    await _store_renditions(engine, work, destination)
+    except Exception as error:  # noqa: BLE001 - a fault of ours in one job must not stop the copies of all others
+        log.exception("job %s of %s: its files were not stored", work.job, work.batch_id)
+        await _try_again(engine, work, f"a fault of ours: {type(error).__name__}")
+        return
+    await _store_renditions(engine, work)
     _discard_spooled(engine, work)
     await engine.transact(copying.record_completed, work.pk, work.token)
     faults.point("copy.completed")
@@ -64,43 +89,54 @@ def _originals(work: ClaimedCopy) -> list[ClaimedAsset]:
     return [asset for asset in work.assets if asset.role == "original" and not asset.stored]
 
 
-async def _store_renditions(engine: Engine, work: ClaimedCopy, destination: Destination) -> None:
+async def _store_renditions(engine: Engine, work: ClaimedCopy) -> None:
     """Thumbnails, previews and final frames are a convenience: what does not work is left out."""
     for asset in work.assets:
         if asset.role == "original" or asset.stored:
             continue
         try:
-            await _store_asset(engine, work, asset, destination)
+            await _put(engine, work, await _fetch(engine, work, asset))
         except AssetError as error:
             log.info("job %s: its %s is left out: %s", work.job, asset.role, error.message)
 
 
-async def _store_asset(engine: Engine, work: ClaimedCopy, asset: ClaimedAsset, destination: Destination) -> None:
-    """Fetch (unless a verified copy waits in the spool), verify, upload, and only then write it down."""
-    name = str(asset.pk)
+def _spool_name(work: ClaimedCopy, asset: ClaimedAsset) -> str:
+    """Unique beyond one database: several may share a home."""
+    return f"{work.batch_id}-{asset.pk}"
+
+
+async def _fetch(engine: Engine, work: ClaimedCopy, asset: ClaimedAsset) -> _Ready:
+    """Have the file here and whole: from the spool, where an earlier try left it verified, or from its source."""
+    name = _spool_name(work, asset)
     spooled = engine.spool.path(name)
     sha256 = asset.sha256
-    if sha256 is None or await asyncio.to_thread(_hash, spooled) != sha256:
-        await asyncio.to_thread(engine.spool.require_room)
+    if sha256 is None or await engine.in_file_thread(_hash, spooled) != sha256:
+        await engine.in_file_thread(engine.spool.require_room)
         sha256 = (await fetch(engine.assets, asset.source_url, spooled)).sha256
     faults.point("copy.fetched")
     try:
-        verified = await asyncio.to_thread(verify, spooled, _kind(asset), asset.declared_mime)
+        verified = await engine.in_file_thread(verify, spooled, _kind(asset), asset.declared_mime)
     except CorruptAsset:
         engine.spool.discard(name)
         raise
-    key, metadata = _key(work, asset, sha256, verified), _metadata(work)
+    return _Ready(asset, spooled, sha256, verified)
+
+
+async def _put(engine: Engine, work: ClaimedCopy, file: _Ready) -> None:
+    """Upload a whole file, and only then write it down."""
+    key, content_type = _key(work, file.asset, file.sha256, file.verified), file.verified.mime_type
     try:
-        uri = await asyncio.to_thread(
-            destination.put, key, spooled, sha256=sha256, content_type=verified.mime_type, metadata=metadata
+        destination = await engine.in_file_thread(engine.destination, work.destination)
+        uri = await engine.in_file_thread(
+            destination.put, key, file.path, sha256=file.sha256, content_type=content_type, metadata=_metadata(work)
         )
     except DestinationFailed:
-        await engine.transact(copying.record_verified, asset.pk, sha256)
+        await engine.transact(copying.record_verified, file.asset.pk, file.sha256)
         raise
     faults.point("copy.uploaded")
-    await engine.transact(copying.record_stored, asset.pk, _stored(key, uri, sha256, spooled, verified))
+    stored = _stored(key, uri, file.sha256, file.path, file.verified)
+    await engine.transact(copying.record_stored, file.asset.pk, stored)
     faults.point("copy.stored")
-    engine.spool.discard(name)
 
 
 def _kind(asset: ClaimedAsset) -> Kind:
@@ -149,19 +185,37 @@ def _stored(key: str, uri: str, sha256: str, path: Path, verified: Verified) -> 
 
 async def _record_failure(engine: Engine, work: ClaimedCopy, error: AssetError) -> None:
     """Try again later, unless the source is gone for good or never was a whole file."""
-    is_useless = isinstance(error, CorruptAsset | AddressRefused)
-    engine.useless_tries[work.pk] += is_useless
     if isinstance(error, DestinationFailed | SpoolFailed):
         await _note_failing_destination(engine, work, error)
-    elif is_useless and engine.useless_tries[work.pk] >= MAX_USELESS_TRIES:
-        await _give_up(engine, work, JobError.ASSET_CORRUPT, error)
-        return
-    elif work.seconds_to_expiry <= (0 if isinstance(error, SourceGone) else -EXPIRY_GRACE_SECONDS):
-        await _give_up(engine, work, JobError.ASSET_EXPIRED, error)
-        return
-    wait = retry_seconds(work.failures)
-    log.info("job %s: not stored yet: %s; next try in %.1f s", work.job, error.message, wait)
-    await engine.transact(copying.record_copy_failure, work.pk, work.token, reason=error.message, retry_in_seconds=wait)
+        await _try_again(engine, work, error.message)
+    elif _is_hopeless(engine, work, error):
+        code = JobError.ASSET_CORRUPT if isinstance(error, CorruptAsset) else JobError.ASSET_EXPIRED
+        await _give_up(engine, work, code, error)
+    else:
+        wished = error.retry_after_seconds if isinstance(error, SourceUnavailable) else None
+        await _try_again(engine, work, error.message, at_least_seconds=min(wished or 0, MAX_WISHED_SECONDS))
+
+
+def _is_hopeless(engine: Engine, work: ClaimedCopy, error: AssetError) -> bool:
+    """Whether no further try can bring the file. Tries that an outage spoiled do not count."""
+    engine.useless_tries[work.pk] += isinstance(error, CorruptAsset | AddressRefused)
+    tries = engine.useless_tries[work.pk]
+    overdue_seconds = -work.seconds_to_expiry
+    if any(asset.sha256 for asset in _originals(work)):
+        return overdue_seconds > SPOOLED_ELSEWHERE_SECONDS
+    if isinstance(error, SourceGone):
+        return overdue_seconds >= 0
+    if isinstance(error, NotAnAsset | AddressRefused):
+        return overdue_seconds >= 0 or tries >= MAX_ASTRAY_TRIES
+    if isinstance(error, CorruptAsset):
+        return overdue_seconds >= 0 or tries >= MAX_CORRUPT_TRIES
+    return overdue_seconds >= EXPIRY_GRACE_SECONDS
+
+
+async def _try_again(engine: Engine, work: ClaimedCopy, reason: str, *, at_least_seconds: float = 0) -> None:
+    wait = max(retry_seconds(work.failures), at_least_seconds)
+    log.info("job %s: not stored yet: %s; next try in %.1f s", work.job, reason, wait)
+    await engine.transact(copying.record_copy_failure, work.pk, work.token, reason=reason, retry_in_seconds=wait)
 
 
 async def _give_up(engine: Engine, work: ClaimedCopy, code: JobError, error: AssetError) -> None:
@@ -173,7 +227,7 @@ async def _give_up(engine: Engine, work: ClaimedCopy, code: JobError, error: Ass
 def _discard_spooled(engine: Engine, work: ClaimedCopy) -> None:
     """Also what an earlier try, broken off right after it had stored a file, left behind."""
     for asset in work.assets:
-        engine.spool.discard(str(asset.pk))
+        engine.spool.discard(_spool_name(work, asset))
 
 
 async def _note_failing_destination(engine: Engine, work: ClaimedCopy, error: AssetError) -> None:

@@ -4,19 +4,23 @@ from decimal import Decimal
 
 from orchestrator.base import faults
 from orchestrator.base.states import HoldCode, JobError, JobState
-from orchestrator.engine.answers import is_empty_handed, job_error, read_outcomes
+from orchestrator.engine.answers import is_stuck, job_error, read_outcomes
 from orchestrator.engine.pacing import next_poll_seconds, retry_seconds
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import Polled, ProviderUnavailable
 from orchestrator.store import polling, sending
 from orchestrator.store.claims import ClaimedPoll, claim_polls
 from orchestrator.store.database import Connection
-from orchestrator.store.holds import put_hold
+from orchestrator.store.holds import lift_holds, put_hold
 from orchestrator.store.polling import ItemOutcome
 
 #: The provider keeps results at most this long (guide, "Service URLs and Account Setup").
 PATIENCE_SECONDS = 72 * 3600.0
+#: A provider that could not be asked at all in that time is asked for this much longer.
+BLIND_GRACE_SECONDS = 24 * 3600.0
 LEASE_SECONDS = 180.0
+#: So many refused polls in a row are no mishap of a proxy on the way.
+REFUSED_POLLS = 5
 
 
 async def claim(engine: Engine, limit: int) -> list[ClaimedPoll]:
@@ -39,6 +43,8 @@ async def ask(engine: Engine, work: ClaimedPoll) -> None:
 def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, polled: Polled) -> None:
     answer = polled.answer
     patience_over = (work.not_found_seconds or 0) >= engine.limits.request_lost_after_seconds
+    if work.failures >= REFUSED_POLLS:
+        lift_holds(connection, work.batch_id, (HoldCode.PROVIDER_REFUSING,))
     open_items = polling.open_items(connection, work.id)
     outcomes = read_outcomes(answer, open_items, patience_over=patience_over)
     if not outcomes and work.age_seconds > PATIENCE_SECONDS:
@@ -51,7 +57,7 @@ def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, po
             work.id,
             work.token,
             provider_status=answer.status,
-            nothing_there=is_empty_handed(answer, open_items),
+            nothing_there=is_stuck(answer, {position for position, _ in open_items} - {o.position for o in outcomes}),
             next_poll_seconds=wait,
         )
 
@@ -59,7 +65,7 @@ def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, po
 def _record_failure(connection: Connection, engine: Engine, work: ClaimedPoll, error: ProviderUnavailable) -> None:
     not_found = error.status == 404
     lost = not_found and (work.not_found_seconds or 0) >= engine.limits.request_lost_after_seconds
-    if lost or work.age_seconds > PATIENCE_SECONDS:
+    if lost or work.age_seconds > PATIENCE_SECONDS + (0 if not_found else BLIND_GRACE_SECONDS):
         lost_items = _given_up(polling.open_items(connection, work.id), f"the provider does not give it out: {error}")
         polling.record_outcomes(connection, work.id, lost_items)
         polling.resolve_finished(connection, work.id, None)
@@ -67,7 +73,7 @@ def _record_failure(connection: Connection, engine: Engine, work: ClaimedPoll, e
     wait = retry_seconds(work.failures, first=1.0, longest=30.0)
     if error.status == 429:
         sending.slow_down(connection, engine.scope.account_pk, error.retry_after_seconds)
-    elif error.status in (401, 403):
+    elif error.status in (401, 403) and work.failures + 1 >= REFUSED_POLLS:
         log.warning("batch %s: the provider refuses polls (%s)", work.batch_id, error.reason)
         message = f"the provider refuses our polls ({error.reason}); what was paid for cannot be fetched"
         put_hold(connection, work.batch_id, HoldCode.PROVIDER_REFUSING, message, f"orchestrator resume {work.batch_id}")

@@ -1,6 +1,7 @@
 """What every step works with: the store, the provider, the places files go, and whose work it is."""
 
 import asyncio
+import functools
 import logging
 import threading
 from collections import Counter
@@ -24,6 +25,7 @@ log = logging.getLogger("orchestrator.engine")
 P = ParamSpec("P")
 T = TypeVar("T")
 _STORE_THREADS = 8
+_FILE_THREADS = 12
 _OUTAGE_PAUSE_SECONDS = 0.5
 
 
@@ -51,6 +53,7 @@ class Engine:
         self._session = WorkerSession(self.database)
         self._session_lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
+        self._file_threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="files")
         self._destinations: dict[str, Destination] = {}
         self._media: dict[str, MediaStore] = {}
         #: Set when we are asked to stop: nothing is sent from then on.
@@ -59,10 +62,13 @@ class Engine:
         self.failing_since: dict[str, float] = {}
         #: How often a job (by its row) had a file that was not whole, or led where we never connect to.
         self.useless_tries: Counter[int] = Counter()
+        #: Since when (monotonic seconds) the input media of a batch cannot be read.
+        self.media_failing_since: dict[str, float] = {}
 
     def close(self) -> None:
         """Let go of leases and threads; what is still open is taken up by the next worker."""
         self._threads.shutdown(wait=True)
+        self._file_threads.shutdown(wait=False, cancel_futures=True)
         self._session.close()
 
     async def transact(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -72,11 +78,21 @@ class Engine:
         repeating it changes nothing. Every transition of the store is.
         """
 
+        return await self._outlasting(self._transaction(work, *args, **kwargs), even_when_stopping=False)
+
+    async def persist(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`transact` for what must not be lost: it waits for the database even when we are asked to stop."""
+
+        return await self._outlasting(self._transaction(work, *args, **kwargs), even_when_stopping=True)
+
+    def _transaction(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Callable[[], T]:
         def transaction() -> T:
             with self.database.begin() as connection:
                 return work(connection, *args, **kwargs)
 
-        return await self._outlasting(transaction)
+        return transaction
 
     async def owner(self) -> int:
         """The number under which this process leases work."""
@@ -85,14 +101,21 @@ class Engine:
             with self._session_lock:
                 return self._session.ensure()
 
-        return await self._outlasting(ensure)
+        return await self._outlasting(ensure, even_when_stopping=False)
 
-    async def _outlasting(self, call: Callable[[], T]) -> T:
+    async def in_file_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run work on files and buckets in threads of its own: one that hangs there holds up no payment."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._file_threads, functools.partial(call, *args, **kwargs))
+
+    async def _outlasting(self, call: Callable[[], T], *, even_when_stopping: bool) -> T:
         loop = asyncio.get_running_loop()
         while True:
             try:
                 return await loop.run_in_executor(self._threads, call)
             except OutOfReach:
+                if self.stopping and not even_when_stopping:
+                    raise
                 log.warning("the database is out of reach; trying again")
                 await asyncio.sleep(_OUTAGE_PAUSE_SECONDS)
                 await loop.run_in_executor(self._threads, self.database.recover)

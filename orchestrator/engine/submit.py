@@ -7,6 +7,7 @@
 
 import asyncio
 import hashlib
+import time
 from typing import Any
 
 from orchestrator.assets.errors import AssetError, MediaMissing
@@ -18,7 +19,9 @@ from orchestrator.engine.pacing import first_poll_seconds
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind, Verdict
+from orchestrator.katana.wire import Answer
 from orchestrator.store import polling, sending
+from orchestrator.store.batches import note_doubt
 from orchestrator.store.claims import ClaimedSubmission, claim_submissions
 from orchestrator.store.database import Connection
 from orchestrator.store.holds import put_hold
@@ -49,24 +52,43 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     """Send one claimed submission and record what became of it."""
     try:
         body = await asyncio.to_thread(submission_body, [job.item for job in work.jobs], engine.media(work.media).read)
-    except MediaMissing as error:
-        await _reject_unsendable(engine, work, error)
-        return
     except AssetError as error:
-        log.warning("the input media of %s cannot be read now: %s", work.batch_id, error.message)
-        await _take_back(engine, work, error.message, retry_in_seconds=MEDIA_RETRY_SECONDS)
+        await _put_off(engine, work, error)
         return
+    engine.media_failing_since.pop(work.batch_id, None)
     if engine.stopping:
         await _take_back(engine, work, "stopped before it was sent", retry_in_seconds=0)
         return
     digest = hashlib.sha256(body).hexdigest()
-    if not await engine.transact(sending.mark_sent, work.id, work.token, digest):
+    if not await engine.transact(sending.mark_sent, work.id, work.token, digest, lease_seconds=LEASE_SECONDS):
         log.warning("submission %s lost its lease before it was sent; nothing was sent", work.id)
         return
     faults.point("submit.sent")
-    verdict = await engine.client.submit(body)
-    await engine.transact(_record, engine.scope.account_pk, work, verdict)
+    await _record_verdict(engine, work, await engine.client.submit(body, item_count=len(work.jobs)))
     faults.point("submit.recorded")
+
+
+async def _record_verdict(engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
+    """Commit a request id by itself and first: nothing else that the answer says may stand in its way."""
+    heard = verdict.answer.request_id if verdict.answer else verdict.heard_request_id
+    try:
+        await engine.persist(_record, engine.scope.account_pk, work, verdict)
+        if verdict.answer is not None:
+            await engine.persist(_record_outcomes, work, verdict.answer)
+    except Exception:
+        log.critical("submission %s: its answer (request id %s) could not be recorded", work.id, heard)
+        raise
+
+
+async def _put_off(engine: Engine, work: ClaimedSubmission, error: AssetError) -> None:
+    """Input media cannot be read: another worker may have them, or they come back; only after long they are lost."""
+    since = engine.media_failing_since.setdefault(work.batch_id, time.monotonic())
+    lasted = time.monotonic() - since
+    if isinstance(error, MediaMissing) and lasted >= engine.limits.stall_after_seconds:
+        await _reject_unsendable(engine, work, error)
+        return
+    log.warning("the input media of %s cannot be read now: %s", work.batch_id, error.message)
+    await _take_back(engine, work, error.message, retry_in_seconds=MEDIA_RETRY_SECONDS)
 
 
 async def _take_back(engine: Engine, work: ClaimedSubmission, reason: str, *, retry_in_seconds: float) -> None:
@@ -97,6 +119,7 @@ def _record(connection: Connection, account_pk: int, work: ClaimedSubmission, ve
         case Kind.UNKNOWN:
             log.warning("submission %s: %s; its job is in doubt and is not sent again", work.id, verdict.reason)
             sending.record_unknown(connection, work.id, work.token, document)
+            note_doubt(connection, work.batch_id)
 
 
 def _record_accepted(
@@ -118,7 +141,10 @@ def _record_accepted(
         log.warning("submission %s: request %s is another's, or it was settled before", work.id, answer.request_id)
         reason = {"reason": f"the provider named the request {answer.request_id}, which is another submission's"}
         sending.record_unknown(connection, work.id, work.token, document | reason)
-        return
+
+
+def _record_outcomes(connection: Connection, work: ClaimedSubmission, answer: Answer) -> None:
+    """What the answer to the POST already says for good: items that are rejected, failed, or even finished."""
     outcomes = read_outcomes(answer, polling.open_items(connection, work.id), patience_over=False)
     polling.record_outcomes(connection, work.id, outcomes)
     polling.resolve_finished(connection, work.id, answer.status)
@@ -134,7 +160,7 @@ def _record_refused(
     elif verdict.status == 402 or (verdict.status == 403 and code is JobError.INSUFFICIENT_CREDITS):
         _hold(connection, work, HoldCode.BALANCE_LOW, f"the provider wants payment ({verdict.reason})")
         _return(connection, work, SubmissionState.REFUSED, document)
-    elif verdict.status in (401, 403, 404) and code is not JobError.MODERATION:
+    elif verdict.status in (401, 403) and code is not JobError.MODERATION:
         _hold(connection, work, HoldCode.PROVIDER_REFUSING, f"the provider refuses us ({verdict.reason})")
         _return(connection, work, SubmissionState.REFUSED, document)
     else:

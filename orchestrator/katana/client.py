@@ -94,7 +94,7 @@ class KatanaClient:
         await self._pay.aclose()
         await self._read.aclose()
 
-    async def submit(self, body: bytes) -> Verdict:
+    async def submit(self, body: bytes, *, item_count: int = 1) -> Verdict:
         """One paid POST of exactly `body` (guide, "Main Generation Endpoint"). Never raises for what it meets."""
         phase = _Phase()
         reply: Reply | None = None
@@ -114,7 +114,7 @@ class KatanaClient:
         except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
             failure = f"{type(error).__name__}: {error}".rstrip(": ")
         faults.point("submit.answered")
-        return judge(sending_began=phase.sending_began, reply=reply, failure=failure)
+        return judge(sending_began=phase.sending_began, reply=reply, failure=failure, item_count=item_count)
 
     async def poll(self, request_id: str) -> Polled:
         """The present state of a request. Raises ProviderUnavailable; its status 404 may mean "not yet" or "lost"."""
@@ -170,7 +170,7 @@ async def _read_reply(response: httpx.Response) -> Reply:
         body = None
     finally:
         await response.aclose()
-    return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+    return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body, b"".join(chunks))
 
 
 def _path_word(request_id: str) -> str:

@@ -11,6 +11,7 @@
 After a payment signature has left, only `accepted` is final: `refused` becomes `unknown` too.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,6 +24,7 @@ from orchestrator.katana.wire import Answer, parse_answer, parse_object
 REFUSALS = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})
 #: Waiting longer than this on the provider's word alone would stop the business.
 MAX_RETRY_AFTER_SECONDS = 300.0
+_REQUEST_ID = re.compile(rb'"request_id"\s*:\s*"([A-Za-z0-9._-]{1,200})"')
 
 
 class Kind(StrEnum):
@@ -34,11 +36,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP response as it was read: whole (`body`) or broken off (`body` is None)."""
+    """An HTTP response as it was read: whole (`body`) or broken off (`body` is None, `part` is what came)."""
 
     status: int
     headers: dict[str, str]
     body: bytes | None
+    part: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +54,29 @@ class Verdict:
     answer: Answer | None = None
     problem: Problem | None = None
     retry_after_seconds: float | None = None
+    heard_request_id: str | None = None
 
     def document(self) -> dict[str, object]:
         """What is kept with the submission: never a header, never a body."""
         said = self.problem.document() if self.problem else None
-        return {"verdict": self.kind, "reason": self.reason, "status": self.status, "provider": said}
+        document: dict[str, object] = {"verdict": self.kind, "reason": self.reason, "status": self.status}
+        return document | {"provider": said, "heard_request_id": self.heard_request_id}
 
 
-def judge(*, sending_began: bool, reply: Reply | None, failure: str | None, signed: bool = False) -> Verdict:
+def judge(
+    *, sending_began: bool, reply: Reply | None, failure: str | None, signed: bool = False, item_count: int = 1
+) -> Verdict:
     """The verdict on one paid POST.
 
     `sending_began`: a first byte of the request may have left. `reply`: what was read, if anything.
-    `failure`: what broke, in words. `signed`: the request carried a payment signature.
+    `failure`: what broke, in words. `signed`: the request carried a payment signature. `item_count`: items sent.
     """
     if reply is None:
         if not sending_began:
             return Verdict(Kind.NOT_SENT, failure or "no connection")
         return Verdict(Kind.UNKNOWN, failure or "no answer")
     if 200 <= reply.status < 300:
-        return _judge_success(reply, signed=signed)
+        return _judge_success(reply, signed=signed, item_count=item_count)
     document = parse_object(reply.body) if reply.body is not None else None
     problem = read_problem(document)
     refused = reply.status in REFUSALS and document is not None and not signed
@@ -80,20 +87,28 @@ def judge(*, sending_began: bool, reply: Reply | None, failure: str | None, sign
         status=reply.status,
         problem=problem,
         retry_after_seconds=retry_after_seconds(reply.headers),
+        heard_request_id=None if refused else _heard_request_id(reply),
     )
 
 
-def _judge_success(reply: Reply, *, signed: bool) -> Verdict:
+def _heard_request_id(reply: Reply) -> str | None:
+    """A request id in an answer that does not decide: evidence for a person, never believed by itself."""
+    found = _REQUEST_ID.search(reply.body or reply.part)
+    return found[1].decode("ascii") if found else None
+
+
+def _judge_success(reply: Reply, *, signed: bool, item_count: int) -> Verdict:
     answer = parse_answer(reply.body) if reply.body is not None else None
     if answer is not None and answer.request_id is not None:
         return Verdict(Kind.ACCEPTED, f"HTTP {reply.status}", status=reply.status, answer=answer)
-    if answer is not None and answer.is_rejected and not signed:
+    if answer is not None and answer.is_rejected(item_count) and not signed:
         problem = read_problem(answer.model_dump(include={"error", "responses"}))
         return Verdict(
             Kind.REFUSED, f"rejected: {problem.message if problem else 'no reason'}", reply.status, problem=problem
         )
     why = "cut short" if reply.body is None else "without a readable request_id"
-    return Verdict(Kind.UNKNOWN, f"HTTP {reply.status} {why}", status=reply.status)
+    heard = _heard_request_id(reply)
+    return Verdict(Kind.UNKNOWN, f"HTTP {reply.status} {why}", status=reply.status, heard_request_id=heard)
 
 
 def retry_after_seconds(headers: dict[str, str]) -> float | None:

@@ -6,7 +6,7 @@ Shapes from the guide, "Image / Video Response Format". Numbers that are money o
 import json
 import math
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -17,6 +17,7 @@ from orchestrator.base.money import parse_amount
 _LONGEST_ID = 500
 #: No amount of the provider's is anywhere near it; the columns for money hold less than 10^14.
 _ABSURD_AMOUNT = Decimal(10) ** 12
+_SMALLEST_AMOUNT = Decimal("0.000001")
 
 
 def _text_or_none(value: object) -> str | None:
@@ -29,7 +30,7 @@ def _amount_or_none(value: object) -> Decimal | None:
         amount = parse_amount(str(value) if isinstance(value, float) else value)
     except ValueError:
         return None
-    return amount if amount < _ABSURD_AMOUNT else None
+    return amount.quantize(_SMALLEST_AMOUNT, rounding=ROUND_UP) if amount < _ABSURD_AMOUNT else None
 
 
 def _seconds_or_none(value: object) -> float | None:
@@ -122,11 +123,10 @@ class Answer(_Wire):
     metadata: MetadataField = Field(default_factory=Metadata)
     error: Any = None
 
-    @property
-    def is_rejected(self) -> bool:
-        """Whether all of it was rejected by validation, which is not charged (guide, "Main Generation Endpoint")."""
-        words = {item.status for item in self.responses} or {self.status}
-        return words == {"rejected"}
+    def is_rejected(self, item_count: int) -> bool:
+        """Whether validation rejected all its items, which is not charged (guide, "Main Generation Endpoint")."""
+        words = [item.status for item in self.responses] or [self.status] * item_count
+        return words == ["rejected"] * item_count
 
 
 class Balance(_Wire):

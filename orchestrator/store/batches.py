@@ -219,13 +219,17 @@ def unsettled_batches(connection: Connection, scope: Scope) -> list[str]:
 
 
 def _movable() -> Any:
-    """Whether a job of the batch can move by itself, seen the holds of its batch."""
+    """Whether a job of the batch can move by itself, seen the holds of its batch.
+
+    While the destination fails, a finished job is still tried once: its files are then safe in the spool.
+    """
+    untried = jobs.c.copy_failures == 0
     return exists().where(
         jobs.c.batch_id == batches.c.id,
         or_(
             jobs.c.state == JobState.SUBMITTING,
             and_(jobs.c.state == JobState.GENERATING, ~_has_hold(HoldCode.PROVIDER_REFUSING)),
-            and_(jobs.c.state == JobState.COPYING, ~_has_hold(HoldCode.DESTINATION_FAILING)),
+            and_(jobs.c.state == JobState.COPYING, or_(untried, ~_has_hold(HoldCode.DESTINATION_FAILING))),
             and_(jobs.c.state == JobState.PENDING, ~_has_hold(*BLOCKING_HOLDS)),
         ),
     )
@@ -272,6 +276,12 @@ def settle_batch(connection: Connection, batch_id: str) -> BatchState:
     return target
 
 
+def note_doubt(connection: Connection, batch_id: str) -> None:
+    """Say at once, while the rest goes on, that money is in doubt."""
+    counted = select(func.count()).where(jobs.c.batch_id == batch_id, jobs.c.state == JobState.IN_DOUBT)
+    _settle_doubt(connection, batch_id, connection.execute(counted).scalar_one())
+
+
 def _settle_doubt(connection: Connection, batch_id: str, in_doubt: int) -> None:
     if not in_doubt:
         lift_holds(connection, batch_id, (HoldCode.IN_DOUBT,))
@@ -280,7 +290,8 @@ def _settle_doubt(connection: Connection, batch_id: str, in_doubt: int) -> None:
         connection,
         batch_id,
         HoldCode.IN_DOUBT,
-        f"{in_doubt} paid request(s) of which the answer was lost; they are never sent again by themselves",
+        f"{in_doubt} job(s) may have been paid for and their answers were lost: never sent again by themselves; "
+        "their reserve stands, and this release cannot settle them yet",
         f"orchestrator jobs {batch_id} --state in_doubt",
     )
 

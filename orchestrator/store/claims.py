@@ -73,7 +73,6 @@ class ClaimedPoll:
     age_seconds: float
     not_found_seconds: float | None
     failures: int
-    reserved: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,6 @@ class ClaimedCopy:
     token: UUID
     batch_id: str
     job: str
-    ordinal: int
     model: str
     labels: dict[str, str]
     collection: str
@@ -129,7 +127,7 @@ def claim_submissions(
     lease = Lease.new(owner, lease_seconds)
     claimed: list[ClaimedSubmission] = []
     intents: list[dict[str, Any]] = []
-    sendable = connection.execute(_sendable_batches(scope)).all()
+    sendable = connection.execute(_sendable_batches(scope).limit(room)).all()
     for number, batch in enumerate(sendable):
         share = ceil(room / (len(sendable) - number))  # evenly: a large batch does not starve a small one
         affordable = _within_budget(connection, batch, connection.execute(_due_jobs(batch.id).limit(share)).all())
@@ -165,10 +163,15 @@ def may_send() -> ColumnElement[bool]:
 
 
 def _sendable_batches(scope: Scope) -> Any:
+    """The batches with something due, those with the least at the provider first."""
+    at_provider = (
+        select(func.count()).where(jobs.c.batch_id == batches.c.id, jobs.c.state.in_(IN_FLIGHT_JOBS)).scalar_subquery()
+    )
+    has_due = exists().where(jobs.c.batch_id == batches.c.id, jobs.c.state == JobState.PENDING, jobs.c.due_at <= NOW)
     return (
         select(batches.c.id, batches.c.bundle, batches.c.media, batches.c.budget)
-        .where(scope.covers(batches.c.account_pk, batches.c.id), may_send())
-        .order_by(batches.c.created_at)
+        .where(scope.covers(batches.c.account_pk, batches.c.id), may_send(), has_due)
+        .order_by(at_provider, batches.c.created_at)
     )
 
 
@@ -284,7 +287,6 @@ def claim_polls(
             func.extract("epoch", NOW - submissions.c.accepted_at).label("age"),
             func.extract("epoch", NOW - submissions.c.not_found_since).label("lost_for"),
             submissions.c.poll_failures,
-            submissions.c.reserved,
         )
     ).all()
     return [
@@ -296,7 +298,6 @@ def claim_polls(
             age_seconds=float(row.age),
             not_found_seconds=None if row.lost_for is None else float(row.lost_for),
             failures=row.poll_failures,
-            reserved=row.reserved,
         )
         for row in rows
     ]
@@ -350,7 +351,6 @@ def _claimed_copy(row: Any, token: UUID, files: list[Any]) -> ClaimedCopy:
         token=token,
         batch_id=row.batch_id,
         job=row.name,
-        ordinal=row.ordinal,
         model=row.model,
         labels=row.labels,
         collection=row.collection,

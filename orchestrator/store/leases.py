@@ -54,16 +54,11 @@ class WorkerSession:
             except DBAPIError:
                 self.close()
         connection = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        before = self.number
-        self.number = int(connection.execute(text("SELECT nextval('worker_number')")).scalar_one())
-        connection.execute(text("SELECT pg_advisory_lock(:space, :number)"), self._key)
-        _keep_what_is_being_sent(connection, before, self.number)
-        self._connection = connection
-        return self.number
-
-    @property
-    def _key(self) -> dict[str, int]:
-        return {"space": _LOCK_SPACE, "number": self.number}
+        number = int(connection.execute(text("SELECT nextval('worker_number')")).scalar_one())
+        connection.execute(text("SELECT pg_advisory_lock(:space, :number)"), {"space": _LOCK_SPACE, "number": number})
+        _hand_over(connection, self.number, number)
+        self.number, self._connection = number, connection  # last: broken off before, all of it is done again
+        return number
 
     def close(self) -> None:
         """Let go: what is still leased can be taken up by others."""
@@ -73,13 +68,10 @@ class WorkerSession:
             self._connection = None
 
 
-def _keep_what_is_being_sent(connection: Connection, before: int, number: int) -> None:
-    """After an outage the POSTs under way are still this process's: else they would look like a dead one's."""
-    connection.execute(
-        update(submissions)
-        .where(submissions.c.lease_owner == before, submissions.c.state == SubmissionState.SENT)
-        .values(lease_owner=number)
-    )
+def _hand_over(connection: Connection, before: int, number: int) -> None:
+    """After an outage the work under way is still this process's: else it would look like a dead one's."""
+    for table in (submissions, jobs):
+        connection.execute(update(table).where(table.c.lease_owner == before).values(lease_owner=number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,10 @@ from orchestrator.store.leases import NO_LEASE
 from orchestrator.store.sending import in_seconds
 from orchestrator.store.tables import assets, jobs, submissions
 
+#: How long sources live where nothing is said (guide: results are kept at most 72 h), and at most, whatever is said.
+_LIFE_SECONDS = 72 * 3600.0
+_LONGEST_LIFE_SECONDS = 8 * 24 * 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -50,7 +54,8 @@ def record_outcomes(connection: Connection, submission_id: UUID, outcomes: Seque
         values: dict[str, Any] = {"state": outcome.state, "spent": outcome.spent, "error": outcome.error, "due_at": NOW}
         if outcome.state is JobState.COPYING:
             known = [source.expires_at for source in outcome.sources if source.role == "original" and source.expires_at]
-            values["source_expires_at"] = min(known) if known else in_seconds(72 * 3600)
+            latest = in_seconds(_LONGEST_LIFE_SECONDS)
+            values["source_expires_at"] = func.least(min(known), latest) if known else in_seconds(_LIFE_SECONDS)
         else:
             values["ended_at"] = NOW
         pk = connection.execute(

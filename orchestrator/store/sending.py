@@ -1,8 +1,8 @@
 """The transitions of a submission and its jobs around one paid POST: one guarded function each.
 
 Every UPDATE names the state it comes from and the lease's token, and counts its rows: a worker that lost its
-lease changes nothing. The one exception is a late *accepted* answer, which is let in from any open state:
-a request id in memory is money.
+lease changes nothing. The exception is an answer of the provider's that comes late: the sender of a POST is the
+only one who can hear it, so it is let in from `unknown` too. A request id in memory is money.
 """
 
 from typing import Any
@@ -20,15 +20,23 @@ from orchestrator.store.tables import accounts, jobs, submissions
 _SHORTEST_PAUSE_SECONDS = 0.2
 
 
-def mark_sent(connection: Connection, submission_id: UUID, token: UUID, body_sha256: str) -> bool:
+def mark_sent(
+    connection: Connection, submission_id: UUID, token: UUID, body_sha256: str, *, lease_seconds: float
+) -> bool:
     """Commit this before the first byte leaves. False: the lease is gone, so nothing may be sent.
 
-    True also where an earlier call with this token had committed and its answer was lost.
+    The lease runs anew from here, for `lease_seconds`: longer than the POST can take. True also where an earlier
+    call with this token had committed and its answer was lost.
     """
     marked = connection.execute(
         update(submissions)
         .where(_held(submission_id, token), submissions.c.state == SubmissionState.INTENDED)
-        .values(state=SubmissionState.SENT, sent_at=NOW, body_sha256=body_sha256)
+        .values(
+            state=SubmissionState.SENT,
+            sent_at=NOW,
+            body_sha256=body_sha256,
+            lease_until=in_seconds(lease_seconds),
+        )
     ).rowcount
     if not marked:
         by_us = select(submissions.c.id).where(_held(submission_id, token), submissions.c.state == SubmissionState.SENT)
@@ -155,20 +163,25 @@ def _end(
     answer: dict[str, Any],
     job_values: dict[str, Any],
 ) -> bool:
+    """End a submission that was not charged. Only its sender calls this: a rescue that took it for dead is undone."""
     before = (
         [SubmissionState.SENT] if end is SubmissionState.REFUSED else [SubmissionState.SENT, SubmissionState.INTENDED]
     )
-    ended = connection.execute(
-        update(submissions)
-        .where(_held(submission_id, token), submissions.c.state.in_(before))
-        .values(NO_LEASE | {"state": end, "answer": answer, "ended_at": NOW})
-    ).rowcount
-    if ended:
+    ended = (
         connection.execute(
-            update(jobs)
-            .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.SUBMITTING)
-            .values(job_values)
-        )
+            update(submissions)
+            .where(_held(submission_id, token), submissions.c.state.in_(before))
+            .values(NO_LEASE | {"state": end, "answer": answer, "ended_at": NOW})
+        ).rowcount
+        or connection.execute(
+            update(submissions)
+            .where(submissions.c.id == submission_id, submissions.c.state == SubmissionState.UNKNOWN)
+            .values(state=SubmissionState.RESOLVED, answer=answer, charged=0, ended_at=NOW)
+        ).rowcount
+    )
+    if ended:
+        open_states = jobs.c.state.in_([JobState.SUBMITTING, JobState.IN_DOUBT])
+        connection.execute(update(jobs).where(jobs.c.submission_id == submission_id, open_states).values(job_values))
     return bool(ended)
 
 

@@ -42,7 +42,7 @@ def all_at_once(work: Callable[[int], None]) -> None:
 
 def accept(database: Database, submission: ClaimedSubmission) -> None:
     with database.begin() as connection:
-        assert sending.mark_sent(connection, submission.id, submission.token, "0" * 64)
+        assert sending.mark_sent(connection, submission.id, submission.token, "0" * 64, lease_seconds=60)
         assert sending.record_accepted(
             connection,
             submission.id,

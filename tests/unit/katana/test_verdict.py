@@ -101,7 +101,21 @@ def test_a_verdict_keeps_the_providers_words_and_no_header() -> None:
     verdict = judge(sending_began=True, reply=reply(422, PROBLEM, **{"x-secret": "s3cret"}), failure=None)
     assert verdict.document() == {
         "verdict": "refused", "reason": "HTTP 422: no", "status": 422, "provider": {"code": "bad", "message": "no"},
+        "heard_request_id": None,
     }  # fmt: skip
+
+
+def test_a_request_id_in_an_answer_that_does_not_decide_is_kept_as_evidence() -> None:
+    broken = Reply(200, {}, None, b'{"request_id": "r-1", "sta')
+    assert judge(sending_began=True, reply=broken, failure=None).heard_request_id == "r-1"
+    proxied = judge(sending_began=True, reply=Reply(504, {}, b'{"request_id": "r-2"}'), failure=None)
+    assert (proxied.kind, proxied.heard_request_id) == (Kind.UNKNOWN, "r-2")
+
+
+def test_a_rejection_of_one_of_two_items_does_not_speak_for_both() -> None:
+    one = reply(200, REJECTED)
+    assert judge(sending_began=True, reply=one, failure=None, item_count=1).kind is Kind.REFUSED
+    assert judge(sending_began=True, reply=one, failure=None, item_count=2).kind is Kind.UNKNOWN
 
 
 def test_a_rejection_without_an_id_is_filed_under_its_items_error() -> None:
