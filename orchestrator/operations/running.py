@@ -15,7 +15,7 @@ from orchestrator.engine.runtime import Engine
 from orchestrator.operations.opening import Provider, open_engine
 from orchestrator.store import reads
 from orchestrator.store.claims import Scope
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, OutOfReach
 
 log = logging.getLogger("orchestrator.operations")
 
@@ -49,6 +49,9 @@ async def _run(
             reporter = asyncio.create_task(_report(engine, progress)) if progress else None
             try:
                 await driver.run(until_idle=scope.batch_ids is not None)
+            except OutOfReach:
+                if not interrupted.is_set():
+                    raise
             finally:
                 if reporter is not None:
                     reporter.cancel()
