@@ -9,7 +9,7 @@ WORKERS ?= 2
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-demo: $(VENV)/.runtime ## Run the main job against the sandbox: no account, no database, no network
+demo: $(VENV)/.runtime ## Run the main job against the sandbox: no account, nothing spent
 	$(BIN)/orchestrator submit jobs/quickstart.yaml --sandbox
 
 test: $(VENV)/.dev lint ## All tests, after lint, types and import contracts

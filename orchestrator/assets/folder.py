@@ -136,5 +136,7 @@ def _sync_folder(folder: Path) -> None:
 def _failing(key: str) -> Iterator[None]:
     try:
         yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise DestinationFailed(f"{error.filename or key}: a file is where a folder should be") from None
     except OSError as error:
-        raise DestinationFailed(f"{key}: {error.strerror or type(error).__name__}") from None
+        raise DestinationFailed(f"{error.filename or key}: {error.strerror or type(error).__name__}") from None

@@ -81,7 +81,9 @@ class Settings(BaseSettings):
     """Everything that can be set from outside; see interface "Settings" for the meaning of each name."""
 
     # Not populate_by_name: it would also read $HOME as `home` and $DATABASE_URL as `database_url`.
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     katana_base_url: str = PRODUCTION_URL
     katana_api_key: SecretStr | None = None

@@ -33,11 +33,13 @@ def failed_count(document: dict[str, Any]) -> int:
 
 def batch_table(documents: Sequence[dict[str, Any]]) -> list[RenderableType]:
     """The recent batches, in the order given, and why those that are held are."""
-    table = Table("batch", "state", box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("batch", no_wrap=True, overflow="ignore", min_width=_widest(documents))
+    table.add_column("state", no_wrap=True)
     table.add_column("done", justify="right")
     table.add_column("failed", justify="right")
     table.add_column("spent", justify="right")
-    table.add_column("started")
+    table.add_column("started", no_wrap=True)
     for document in documents:
         jobs = document["jobs"]
         spent = credits_text(document["credits"]["spent"]) + (" (sandbox)" if document["sandbox"] else "")
@@ -50,6 +52,11 @@ def batch_table(documents: Sequence[dict[str, Any]]) -> list[RenderableType]:
             ago(document["created_at"]),
         )
     return [table, *(line for document in documents for line in _holds(document, named=True))]
+
+
+def _widest(documents: Sequence[dict[str, Any]]) -> int:
+    """An id is there to be copied: it is never broken over two lines."""
+    return max((len(document["batch"]) for document in documents), default=0)
 
 
 def summary(document: dict[str, Any], failures: Sequence[dict[str, Any]] = ()) -> list[RenderableType]:

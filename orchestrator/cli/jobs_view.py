@@ -20,8 +20,8 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 def job_table(jobs: Sequence[dict[str, Any]]) -> Table:
     """One row a job, with what it gave or why it did not."""
     table = Table("job", "model", "state", box=SIMPLE_HEAD)
-    table.add_column("spent", justify="right")
-    table.add_column("result")
+    table.add_column("spent", justify="right", no_wrap=True)
+    table.add_column("result", overflow="fold")
     for job in jobs:
         spent = job["credits"]["spent"]
         table.add_row(
@@ -39,6 +39,9 @@ def _result(job: dict[str, Any]) -> str:
         return f"{job['error']['code']}: {job['error']['message']}"
     if job["assets"]:
         return ", ".join(place(asset["uri"]) for asset in job["assets"])
+    if job["state"] == "in_doubt":
+        reason = (job["last_answer"] or {}).get("reason", "no answer")
+        return f"sent, answer lost ({reason}); {job['credits']['estimated']} credits at stake"
     return str(job["copy_error"] or job["provider_status"] or "")
 
 

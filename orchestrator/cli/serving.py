@@ -76,6 +76,7 @@ def celery_command(steps: str | None, concurrency: int | None) -> list[str]:
     """The command line of a Celery worker. Raises UsageError for a step that does not exist."""
     command = [sys.executable, "-m", "celery", "-A", "workers", "worker", "--loglevel", "INFO"]
     command += ["--without-mingle", "--without-gossip"]  # workers meet in Postgres; gossip only stumbles over outages
+    command += ["--hostname", f"worker-{os.getpid()}@%h"]  # several on one machine are told apart
     if steps is not None:
         wanted = [step.strip() for step in steps.split(",")]
         for step in wanted:

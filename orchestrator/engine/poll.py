@@ -34,6 +34,8 @@ async def ask(engine: Engine, work: ClaimedPoll) -> None:
     try:
         polled = await engine.client.poll(work.request_id)
     except ProviderUnavailable as error:
+        if error.status is None or error.status >= 500:
+            engine.note_outage(error.reason)
         await engine.transact(_record_failure, engine, work, error)
     else:
         await engine.transact(_record_answer, engine, work, polled)

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ T = TypeVar("T")
 _STORE_THREADS = 8
 _FILE_THREADS = 12
 _OUTAGE_PAUSE_SECONDS = 0.5
+_OUTAGE_TOLD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Engine:
         self._file_threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="files")
         self._destinations: dict[str, Destination] = {}
         self._media: dict[str, MediaStore] = {}
+        self._outage_told_at = -_OUTAGE_TOLD_SECONDS
         #: Set when we are asked to stop: nothing is sent from then on.
         self.stopping = False
         #: Since when (monotonic seconds) the destination of a batch fails.
@@ -119,6 +122,13 @@ class Engine:
                 log.warning("the database is out of reach; trying again")
                 await asyncio.sleep(_OUTAGE_PAUSE_SECONDS)
                 await loop.run_in_executor(self._threads, self.database.recover)
+
+    def note_outage(self, reason: str) -> None:
+        """Say, once a minute, that the provider cannot be reached: a run that waits must not look as if it hung."""
+        now = time.monotonic()
+        if now - self._outage_told_at >= _OUTAGE_TOLD_SECONDS:
+            self._outage_told_at = now
+            log.warning("the provider does not answer (%s); waiting for it", reason)
 
     def destination(self, uri: str) -> Destination:
         """The opened destination of a batch. Raises DestinationFailed."""

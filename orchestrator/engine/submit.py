@@ -70,6 +70,8 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
 
 async def _record_verdict(engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
     """Commit a request id by itself and first: nothing else that the answer says may stand in its way."""
+    if verdict.kind is Kind.NOT_SENT:
+        engine.note_outage(verdict.reason)
     heard = verdict.answer.request_id if verdict.answer else verdict.heard_request_id
     try:
         await engine.persist(_record, engine.scope.account_pk, work, verdict)

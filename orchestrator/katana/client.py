@@ -112,7 +112,7 @@ class KatanaClient:
                 response = await self._pay.send(request, stream=True)
                 reply = await _read_reply(response)
         except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
-            failure = f"{type(error).__name__}: {error}".rstrip(": ")
+            failure = _in_words(error)
         faults.point("submit.answered")
         return judge(sending_began=phase.sending_began, reply=reply, failure=failure, item_count=item_count)
 
@@ -144,7 +144,7 @@ class KatanaClient:
                 request = self._read.build_request("GET", path)
                 reply = await _read_reply(await self._read.send(request, stream=True))
         except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
-            raise ProviderUnavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from None
+            raise ProviderUnavailable(_in_words(error)) from None
         if reply.status != 200:
             problem = read_problem(parse_object(reply.body or b""))
             said = f": {problem.message}" if problem else ""
@@ -154,6 +154,15 @@ class KatanaClient:
                 retry_after_seconds=retry_after_seconds(reply.headers),
             )
         return reply
+
+
+def _in_words(error: Exception) -> str:
+    """What broke, without the words of the libraries in between where they mislead."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return "cannot connect"
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return "no answer in time"
+    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 async def _read_reply(response: httpx.Response) -> Reply:
