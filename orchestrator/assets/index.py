@@ -38,11 +38,24 @@ class IndexRow:
     tags: Sequence[Mapping[str, Any]] = ()
 
 
-def index_documents(collection: str, rows: Iterable[IndexRow]) -> tuple[bytes, bytes]:
-    """The bytes of `index.json` and `index.csv`, the same for the same rows in any order."""
+def index_documents(collection: str, rows: Iterable[IndexRow], *, sandbox: bool) -> tuple[bytes, bytes]:
+    """The bytes of `index.json` and `index.csv`, the same for the same rows in any order.
+
+    `sandbox` says whether the assets are a stand-in's, made for nothing.
+    """
     entries = [_entry(row) for row in sorted(rows, key=lambda row: (row.job, row.index, row.key))]
-    document = {"collection": collection, "assets": entries}
-    return json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8", "replace"), _csv(entries)
+    document = {"collection": collection, "sandbox": sandbox, "assets": entries}
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    return text.encode("utf-8", "replace"), _csv([entry | {"sandbox": sandbox} for entry in entries])
+
+
+def is_of_sandbox(index_json: bytes) -> bool:
+    """Whether an `index.json` lists a stand-in's assets; False for anything that does not say so."""
+    try:
+        document = json.loads(index_json)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and document.get("sandbox") is True
 
 
 def _entry(row: IndexRow) -> dict[str, Any]:
@@ -56,7 +69,7 @@ def _entry(row: IndexRow) -> dict[str, Any]:
 
 
 def _csv(entries: list[dict[str, Any]]) -> bytes:
-    columns = list(IndexRow.__dataclass_fields__)
+    columns = [*IndexRow.__dataclass_fields__, "sandbox"]
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(columns)
@@ -69,5 +82,7 @@ def _cell(column: str, value: Any) -> str:
         value = "; ".join(f"{name}={label}" for name, label in value.items())
     elif column == "tags":
         value = "; ".join(str(tag.get("tag", "")) for tag in value)
+    elif isinstance(value, bool):
+        value = str(value).lower()
     text = "" if value is None else str(value).replace("\0", "")
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 DEFAULT_TEMPLATE = "{name}/{job}/{index}-{sha8}{ext}"
-INDEX_NAMES = ("index.json", "index.csv")
+INDEX_NAMES = ("index.json", "index.csv", "index.sandbox.json", "index.sandbox.csv")
 _FIELDS = ("name", "batch", "job", "index", "date", "sha8", "ext")
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
@@ -75,7 +75,7 @@ def rendition_key(fields: KeyFields, role: str) -> str:
 
 
 def index_key(name: str, file_name: str) -> str:
-    """The key of `index.json` or `index.csv` of a collection."""
+    """The key of one of the INDEX_NAMES of a collection."""
     return f"{safe_part(name)}/{file_name}"
 
 

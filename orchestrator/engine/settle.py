@@ -2,14 +2,16 @@
 
 import asyncio
 
+from orchestrator.assets.destination import Destination
 from orchestrator.assets.errors import AssetError
-from orchestrator.assets.index import IndexRow, index_documents
+from orchestrator.assets.index import IndexRow, index_documents, is_of_sandbox
 from orchestrator.assets.keys import index_key
 from orchestrator.base import faults
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.store import batches, reads
 from orchestrator.store.database import Connection
 from orchestrator.store.leases import rescue
+from orchestrator.store.reads import Collection
 
 
 async def rescue_dead(engine: Engine) -> None:
@@ -29,22 +31,51 @@ async def settle(engine: Engine) -> None:
 
 
 async def _write_index(engine: Engine, batch_id: str) -> None:
-    """Rewrite `index.json` and `index.csv` of the batch's collection."""
-    collection, destination_uri = await engine.transact(reads.batch_for_index, batch_id)
-    rows = await engine.transact(_index_rows, batch_id)
-    json_bytes, csv_bytes = index_documents(collection, rows)
-    try:
-        put = (await asyncio.to_thread(engine.destination, destination_uri)).put_bytes
-        await asyncio.to_thread(put, index_key(collection, "index.json"), json_bytes, "application/json")
-        await asyncio.to_thread(put, index_key(collection, "index.csv"), csv_bytes, "text/csv; charset=utf-8")
-    except AssetError as error:
-        log.warning("the index of %s cannot be written yet: %s", batch_id, error.message)
-        return
-    faults.point("settle.indexed")
-    await engine.transact(batches.record_indexed, batch_id)
+    """Rewrite the index of the batch's collection, and again where its batches moved on while it was written.
+
+    Else, of two batches that end at the same time, the one that read first and wrote last would drop the other.
+    """
+    collection = await engine.transact(reads.collection_of, batch_id)
+    is_current = False
+    while not is_current:
+        stamp = await engine.transact(reads.collection_stamp, collection)
+        rows = await engine.transact(_index_rows, collection)
+        try:
+            await asyncio.to_thread(_put_index, engine, collection, rows)
+        except AssetError as error:
+            log.warning("the index of %s cannot be written yet: %s", batch_id, error.message)
+            return
+        faults.point("settle.indexed")
+        is_current = await engine.transact(_record_indexed, batch_id, collection, stamp)
 
 
-def _index_rows(connection: Connection, batch_id: str) -> list[IndexRow]:
+def _put_index(engine: Engine, collection: Collection, rows: list[IndexRow]) -> None:
+    destination = engine.destination(collection.destination)
+    stem = _index_stem(destination, collection)
+    json_bytes, csv_bytes = index_documents(collection.name, rows, sandbox=collection.sandbox)
+    destination.put_bytes(index_key(collection.name, f"{stem}.json"), json_bytes, "application/json")
+    destination.put_bytes(index_key(collection.name, f"{stem}.csv"), csv_bytes, "text/csv; charset=utf-8")
+
+
+def _index_stem(destination: Destination, collection: Collection) -> str:
+    """The index's file name; a sandbox batch never replaces an index of assets that were paid for."""
+    if not collection.sandbox:
+        return "index"
+    found = destination.read(index_key(collection.name, "index.json"))
+    return "index" if found is None or is_of_sandbox(found) else "index.sandbox"
+
+
+def _record_indexed(
+    connection: Connection, batch_id: str, collection: Collection, stamp: frozenset[tuple[str, str]]
+) -> bool:
+    batches.record_indexed(connection, batch_id)  # first: it waits for whoever settles the batch just now
+    is_current = reads.collection_stamp(connection, collection) == stamp
+    if not is_current:
+        connection.rollback()
+    return is_current
+
+
+def _index_rows(connection: Connection, collection: Collection) -> list[IndexRow]:
     return [
         IndexRow(
             job=row.job,
@@ -66,5 +97,5 @@ def _index_rows(connection: Connection, batch_id: str) -> list[IndexRow]:
             labels=row.labels,
             tags=row.tags,
         )
-        for row in reads.stored_assets(connection, batch_id)
+        for row in reads.collection_assets(connection, collection)
     ]

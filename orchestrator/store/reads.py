@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select, text
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from orchestrator.base.money import ZERO, canonical, optional_canonical
 from orchestrator.base.states import BatchState, JobError, JobState
@@ -214,8 +215,37 @@ def _asset_document(file: Any) -> dict[str, Any]:
     }
 
 
-def stored_assets(connection: Connection, batch_id: str) -> Iterator[Any]:
-    """One row for each stored original of a batch, with its job, for the index."""
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What a batch belongs to: the set of assets of one name and account at one destination."""
+
+    name: str
+    destination: str
+    account_pk: int
+    sandbox: bool
+
+
+def collection_of(connection: Connection, batch_id: str) -> Collection:
+    """The collection of an existing batch."""
+    columns = (batches.c.name, batches.c.destination, batches.c.account_pk, batches.c.sandbox)
+    return Collection(*connection.execute(select(*columns).where(batches.c.id == batch_id)).one())
+
+
+def collection_stamp(connection: Connection, collection: Collection) -> frozenset[tuple[str, str]]:
+    """Which batches the collection has, and in which state they are."""
+    query = select(batches.c.id, batches.c.state).where(_belongs_to(collection))
+    return frozenset((row.id, row.state) for row in connection.execute(query))
+
+
+def collection_assets(connection: Connection, collection: Collection) -> Iterator[Any]:
+    """One row for each original that the index lists, with its job: of every job id the newest completed job."""
+    newest = (
+        select(jobs.c.pk)
+        .ext(distinct_on(jobs.c.name))
+        .join(batches, batches.c.id == jobs.c.batch_id)
+        .where(_belongs_to(collection), jobs.c.state == JobState.COMPLETED)
+        .order_by(jobs.c.name, batches.c.created_at.desc(), batches.c.id.desc())
+    )
     query = (
         select(
             assets,
@@ -230,13 +260,14 @@ def stored_assets(connection: Connection, batch_id: str) -> Iterator[Any]:
         )
         .join(jobs, jobs.c.pk == assets.c.job_pk)
         .outerjoin(submissions, submissions.c.id == jobs.c.submission_id)
-        .where(jobs.c.batch_id == batch_id, assets.c.role == "original", assets.c.stored_at.is_not(None))
-        .order_by(jobs.c.ordinal, assets.c.position)
+        .where(jobs.c.pk.in_(newest), assets.c.role == "original", assets.c.stored_at.is_not(None))
     )
     yield from connection.execute(query)
 
 
-def batch_for_index(connection: Connection, batch_id: str) -> tuple[str, str]:
-    """(collection, destination) of a batch."""
-    row = connection.execute(select(batches.c.name, batches.c.destination).where(batches.c.id == batch_id)).one()
-    return row.name, row.destination
+def _belongs_to(collection: Collection) -> ColumnElement[bool]:
+    return and_(
+        batches.c.name == collection.name,
+        batches.c.destination == collection.destination,
+        batches.c.account_pk == collection.account_pk,
+    )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from orchestrator.assets.index import IndexRow, index_documents
+from orchestrator.assets.index import IndexRow, index_documents, is_of_sandbox
 
 ROW = IndexRow(
     job="mug",
@@ -32,11 +32,11 @@ ROW = IndexRow(
 
 
 def table(rows: list[IndexRow]) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(index_documents("spring", rows)[1].decode(), newline="")))
+    return list(csv.DictReader(io.StringIO(index_documents("spring", rows, sandbox=False)[1].decode(), newline="")))
 
 
 def test_json_holds_every_fact() -> None:
-    document = json.loads(index_documents("spring", [ROW])[0])
+    document = json.loads(index_documents("spring", [ROW], sandbox=False)[0])
     assert document["collection"] == "spring"
     (asset,) = document["assets"]
     assert asset["credits"] == "14"
@@ -58,7 +58,7 @@ def test_csv_holds_every_fact() -> None:
 
 def test_the_order_of_rows_does_not_matter() -> None:
     rows = [ROW, replace(ROW, index=1), replace(ROW, job="cup")]
-    assert index_documents("spring", rows) == index_documents("spring", reversed(rows))
+    assert index_documents("spring", rows, sandbox=False) == index_documents("spring", reversed(rows), sandbox=False)
 
 
 def test_no_cell_is_a_formula() -> None:
@@ -68,10 +68,24 @@ def test_no_cell_is_a_formula() -> None:
 
 
 def test_text_that_is_no_unicode_does_not_stop_the_index() -> None:
-    assert b"?" in index_documents("spring", [replace(ROW, prompt="\ud800\0")])[1]
+    assert b"?" in index_documents("spring", [replace(ROW, prompt="\ud800\0")], sandbox=False)[1]
 
 
 def test_an_empty_collection_has_an_index_too() -> None:
-    document, text = index_documents("spring", [])
-    assert json.loads(document) == {"collection": "spring", "assets": []}
+    document, text = index_documents("spring", [], sandbox=False)
+    assert json.loads(document) == {"collection": "spring", "sandbox": False, "assets": []}
     assert text.startswith(b"job,index,type,model,prompt,")
+
+
+def test_what_cost_nothing_says_so() -> None:
+    document, text = index_documents("spring", [ROW], sandbox=True)
+    assert json.loads(document)["sandbox"] is True
+    (row,) = csv.DictReader(io.StringIO(text.decode(), newline=""))
+    assert row["sandbox"] == "true"
+    assert table([ROW])[0]["sandbox"] == "false"
+
+
+def test_only_a_sandbox_index_is_taken_for_one() -> None:
+    assert is_of_sandbox(index_documents("spring", [ROW], sandbox=True)[0])
+    for other in (index_documents("spring", [ROW], sandbox=False)[0], b"", b"\xff", b"[]", b'{"assets": []}'):
+        assert not is_of_sandbox(other)

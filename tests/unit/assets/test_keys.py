@@ -54,7 +54,9 @@ def test_a_safe_id_stays_as_it_is(job: str) -> None:
     assert job_slug(job) == job
 
 
-@pytest.mark.parametrize("job", ["", ".", "..", ".hidden", "../../etc/passwd", "a b", "Tasse–rot", "a/b", "index.json"])
+@pytest.mark.parametrize(
+    "job", ["", ".", "..", ".hidden", "../../etc/passwd", "a b", "Tasse–rot", "a/b", "index.json", "index.sandbox.csv"]
+)
 def test_an_unsafe_id_carries_its_hash(job: str) -> None:
     slug = job_slug(job)
     assert set(slug) <= ALLOWED
