@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from orchestrator.base.money import ZERO
 from orchestrator.base.states import JobError, JobState
+from orchestrator.engine.charges import item_charges
 from orchestrator.katana.problem import Problem, read_problem
 from orchestrator.katana.wire import Answer, Item, OutputAsset
 from orchestrator.store.polling import ItemOutcome, Source
@@ -13,7 +14,8 @@ from orchestrator.store.polling import ItemOutcome, Source
 _FAILED = frozenset({"failed", "error"})
 _DONE = frozenset({"completed"})
 _REJECTED = frozenset({"rejected"})
-_FINAL = _FAILED | _DONE | _REJECTED | {"partial_failure"}
+_PARTLY = "partial_failure"
+_FINAL = _FAILED | _DONE | _REJECTED | {_PARTLY}
 
 
 def job_error(code: JobError, message: str, *, charged: bool | None, provider: Problem | None = None) -> dict[str, Any]:
@@ -31,14 +33,15 @@ def read_outcomes(
     an item of which nothing final can be read has been asked about for long enough.
     """
     positions = list(open_items)
-    outcomes = []
-    for position, estimate in positions:
-        item = _item_at(answer, position)
-        charge = _charge(answer, item, alone=len(answer.responses) <= 1 and len(positions) == 1)
-        outcome = _read_item(answer, item, position, estimate, charge, patience_over=patience_over)
-        if outcome is not None:
-            outcomes.append(outcome)
-    return outcomes
+    charges = item_charges(answer, positions, final=answer.status in _FINAL)
+    read = (
+        _read_item(
+            answer, _item_at(answer, position), position, estimate, charges[position], patience_over=patience_over
+        )
+        for position, estimate in positions
+        if position in charges
+    )
+    return [outcome for outcome in read if outcome is not None]
 
 
 def is_stuck(answer: Answer, positions: Iterable[int]) -> bool:
@@ -55,16 +58,10 @@ def _item_at(answer: Answer, position: int) -> Item | None:
     return answer.responses[position] if position < len(answer.responses) else None
 
 
-def _charge(answer: Answer, item: Item | None, *, alone: bool) -> Decimal | None:
-    """What the provider says that the item cost; a request's total speaks for an item that is alone in it."""
-    if item is not None and item.metadata.credits_spent is not None:
-        return item.metadata.credits_spent
-    return answer.metadata.credits_spent if alone else None
-
-
 def _read_item(
-    answer: Answer, item: Item | None, position: int, estimate: Decimal, charge: Decimal | None, *, patience_over: bool
+    answer: Answer, position: int, estimate: Decimal, charge: Decimal | None, *, patience_over: bool
 ) -> ItemOutcome | None:
+    item = _item_at(answer, position)
     status = _item_status(answer, item)
     problem = read_problem(item.error if item is not None else None) or read_problem(answer.error)
     if status in _REJECTED:
@@ -96,9 +93,13 @@ def _given_up(
 
 
 def _item_status(answer: Answer, item: Item | None) -> str | None:
-    """The item's own word; the request's final word where the item has none."""
+    """The item's own word; where it has none, the request's final one, or what the item itself shows."""
     if item is not None and item.status is not None:
         return item.status
+    if answer.status == _PARTLY and item is not None:
+        if any(asset.source for asset in item.output_assets):
+            return "completed"
+        return "failed" if item.error else None
     return answer.status if answer.status in _DONE | _FAILED | _REJECTED else None
 
 
