@@ -35,9 +35,7 @@ def read_outcomes(
     positions = list(open_items)
     charges = item_charges(answer, positions, final=answer.status in _FINAL)
     read = (
-        _read_item(
-            answer, _item_at(answer, position), position, estimate, charges[position], patience_over=patience_over
-        )
+        _read_item(answer, position, estimate, charges[position], patience_over=patience_over)
         for position, estimate in positions
         if position in charges
     )

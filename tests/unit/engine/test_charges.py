@@ -18,8 +18,8 @@ def answer(status: str, *items: dict[str, Any], total: str | None = None) -> Ans
     return Answer.model_validate({"status": status, "responses": list(items), "metadata": metadata})
 
 
-def charged(credits: str) -> dict[str, Any]:
-    return {"metadata": {"credits_spent": credits}}
+def charged(amount: str) -> dict[str, Any]:
+    return {"metadata": {"credits_spent": amount}}
 
 
 def charges(told: Answer, count: int, *, final: bool = True) -> dict[int, Decimal | None]:
@@ -58,8 +58,5 @@ def test_where_nothing_is_said_at_the_end_nothing_is_known() -> None:
 
 def test_a_partial_failure_without_the_items_words_is_read_by_what_they_show() -> None:
     told = answer("partial_failure", {"error": {"message": "no"}}, FILES, {}, total="10")
-    found = {
-        outcome.position: str(outcome.state)
-        for outcome in read_outcomes(told, [(n, TEN) for n in range(3)], patience_over=False)
-    }
-    assert found == {0: "failed", 1: "copying"}
+    outcomes = read_outcomes(told, [(position, TEN) for position in range(3)], patience_over=False)
+    assert {outcome.position: str(outcome.state) for outcome in outcomes} == {0: "failed", 1: "copying"}
