@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import secrets
+import shutil
 import stat
 import subprocess
 import time
@@ -87,11 +88,10 @@ class EmbeddedPostgres:
         """Start the server unless it runs; also makes the database. Raises Unusable with the reason."""
         with _locked(self._home / "postgres.start"):
             self._refuse_other_version()
-            self._data.mkdir(parents=True, exist_ok=True)
             try:
+                _make_data(self._data)
                 server = PostgresServer(self._data, cleanup_mode=None)
                 _bury(self._data)
-                server.ensure_pgdata_inited()
                 server.ensure_postgres_running()
                 self._server = server
                 self._create_database(server)
@@ -134,6 +134,17 @@ class EmbeddedPostgres:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
                 connection.execute(f"CREATE DATABASE {DATABASE}")
+
+
+def _make_data(data: Path) -> None:
+    """Make the server's files beside their place and move them there at once: killed in between, it starts over."""
+    if data.exists():
+        return
+    unfinished = data.with_name(f"{data.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    PostgresServer(unfinished, cleanup_mode=None).ensure_pgdata_inited()
+    unfinished.rename(data)
 
 
 def _bury(data: Path) -> None:

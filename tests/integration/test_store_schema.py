@@ -218,7 +218,7 @@ def test_a_newer_schema_is_not_worked_on(
 
 @pytest.mark.parametrize(
     "url",
-    ["", "nonsense", "postgresql://u:s3cret@127.0.0.1:port/db", "mysql://u:s3cret@h/db", "sqlite:///x",
+    ["nonsense", "postgresql://u:s3cret@127.0.0.1:port/db", "mysql://u:s3cret@h/db", "sqlite:///x",
      "postgresql://u:s3cret@127.0.0.1:1/db", "postgresql://u@127.0.0.1:1/db?password=s3cret"],
 )  # fmt: skip
 def test_a_database_that_cannot_be_used_is_named_without_its_password(

@@ -82,7 +82,7 @@ def test_a_secret_file_that_cannot_be_read(
     "url",
     [
         "http://kat.imgnai.com", "http://localhost.evil.example", "http://localhost@evil.example", "http://127.0.0.1.nip.io",
-        "ftp://127.0.0.1", "kat.imgnai.com", "https://", "https://user:password@kat.imgnai.com", "http://[::1", "",
+        "ftp://127.0.0.1", "kat.imgnai.com", "https://", "https://user:password@kat.imgnai.com", "http://[::1",
         "https://kat.imgnai.com:99999", "https://kat.imgnai.com:port",
     ],
 )  # fmt: skip
