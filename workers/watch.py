@@ -48,7 +48,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         try:
             watcher = self._watcher(worker.app)
         except (Unusable, OutOfReach) as error:
-            log.critical("this worker cannot work: %s", error)
+            log.critical("this worker cannot work: %s", "; ".join(filter(None, (error.message, error.hint))))
             raise SystemExit(Unusable.exit_code) from None
         self._thread = threading.Thread(target=watcher.run, args=[self._stopped], name="watch", daemon=True)
         self._thread.start()

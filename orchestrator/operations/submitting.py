@@ -1,5 +1,6 @@
 """`submit`: plan, check everything that can be checked for free, store, and run."""
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from orchestrator.operations.running import Progress, run_batches
 from orchestrator.planner.result import Plan
 from orchestrator.store import batches, claims, reads
 from orchestrator.store.database import Connection, Database, OutOfReach
+
+log = logging.getLogger("orchestrator.operations")
 
 #: Asked once the price is known: whether to go on.
 Confirm = Callable[[Plan], bool]
@@ -64,10 +67,12 @@ def submit(
         announce(planned)
     provider = None if options.sandbox else real_provider(settings)
     destination = _destination(planned, settings)
-    if provider is not None and not confirm(planned):
-        raise SpendRefused("not confirmed: nothing was stored or sent", hint="say yes with --yes")
     with ExitStack() as stack:
         database = stack.enter_context(open_database(settings))
+        if provider is not None:
+            _warn_of_buying_again(database, planned, provider)
+            if not confirm(planned):
+                raise SpendRefused("not confirmed: nothing was stored or sent", hint="say yes with --yes")
         destination.probe()
         with database.begin() as connection:
             batch_id = batches.new_batch_id(connection, str(planned.name))
@@ -89,6 +94,15 @@ def require_valid(planned: Plan) -> None:
             document=planned.document(),
             only_money=planned.only_money,
         )
+
+
+def _warn_of_buying_again(database: Database, planned: Plan, provider: Provider) -> None:
+    with database.begin() as connection:
+        account_pk = claims.account_pk(connection, provider.origin, provider.account)
+        stored = reads.stored_jobs_of(connection, str(planned.name), account_pk)
+    again = sum(job.id in stored for job in planned.jobs)
+    if again:
+        log.warning("%s already has %s of these %s jobs; this buys them again", planned.name, again, len(planned.jobs))
 
 
 def _runs_here(settings: Settings, options: SubmitOptions) -> bool:

@@ -144,6 +144,16 @@ def _totals(connection: Connection, batch_id: str) -> _Totals:
     )
 
 
+def stored_jobs_of(connection: Connection, name: str, account_pk: int) -> set[str]:
+    """The ids of the jobs that a collection has the files of."""
+    query = (
+        select(jobs.c.name)
+        .join(batches, batches.c.id == jobs.c.batch_id)
+        .where(batches.c.name == name, batches.c.account_pk == account_pk, jobs.c.state == JobState.COMPLETED)
+    )
+    return {str(job) for job in connection.execute(query).scalars()}
+
+
 def recent_batches(connection: Connection, limit: int = 20) -> list[str]:
     """The newest batches; those that need a person come first, then those that still run."""
     urgency = case((batches.c.state == BatchState.HELD, 0), (batches.c.finished_at.is_(None), 1), else_=2)
