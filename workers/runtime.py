@@ -16,7 +16,7 @@ from orchestrator.engine.runtime import Engine
 from orchestrator.engine.settle import rescue_dead, settle
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import open_engine, real_provider
-from orchestrator.store import claims
+from orchestrator.store import accounts
 from workers.bench import Bench
 from workers.kinds import SETTLE
 
@@ -67,8 +67,8 @@ async def _open_engine() -> AsyncIterator[Engine]:
     provider = real_provider(settings)
     with open_database(settings) as database:
         with database.begin() as connection:
-            account_pk = claims.account_pk(connection, provider.origin, provider.account)
-        async with open_engine(settings, database, provider, claims.Scope(account_pk)) as engine:
+            account_pk = accounts.account_pk(connection, provider.origin, provider.account)
+        async with open_engine(settings, database, provider, accounts.Scope(account_pk)) as engine:
             yield engine
 
 

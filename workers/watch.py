@@ -15,8 +15,8 @@ from orchestrator.base.errors import Unusable
 from orchestrator.base.settings import load_settings
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import real_provider
-from orchestrator.store import batches, claims
-from orchestrator.store.claims import Scope
+from orchestrator.store import accounts, batches
+from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.due import next_due
 from workers import stopping
@@ -58,7 +58,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         provider = real_provider(settings)
         database = self._open.enter_context(open_database(settings))
         with database.begin() as connection:
-            scope = Scope(claims.account_pk(connection, provider.origin, provider.account))
+            scope = Scope(accounts.account_pk(connection, provider.origin, provider.account))
 
         read = frozenset(KINDS) & frozenset(app.amqp.queues.consume_from)
 

@@ -27,8 +27,8 @@ from orchestrator.engine.answers import job_error
 from orchestrator.engine.pacing import retry_seconds
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.store import copying
-from orchestrator.store.claims import ClaimedAsset, ClaimedCopy, claim_copies
 from orchestrator.store.copying import StoredFile
+from orchestrator.store.free_claims import ClaimedAsset, ClaimedCopy, claim_copies
 from orchestrator.store.holds import lift_holds, put_hold
 
 LEASE_SECONDS = 2 * 3600.0

@@ -12,8 +12,9 @@ from typing import Generic, TypeVar
 from orchestrator.engine import copy, poll, settle, submit
 from orchestrator.engine.runtime import Engine
 from orchestrator.store.batches import any_running
-from orchestrator.store.claims import ClaimedCopy, ClaimedPoll, ClaimedSubmission
+from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.due import next_due
+from orchestrator.store.free_claims import ClaimedCopy, ClaimedPoll
 
 W = TypeVar("W")
 

@@ -9,8 +9,8 @@ from orchestrator.engine.pacing import next_poll_seconds, retry_seconds
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import Polled, ProviderUnavailable
 from orchestrator.store import polling, sending
-from orchestrator.store.claims import ClaimedPoll, claim_polls
 from orchestrator.store.database import Connection
+from orchestrator.store.free_claims import ClaimedPoll, claim_polls
 from orchestrator.store.holds import lift_holds, put_hold
 from orchestrator.store.polling import ItemOutcome
 

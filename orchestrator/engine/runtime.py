@@ -18,7 +18,7 @@ from orchestrator.assets.media import MediaStore
 from orchestrator.assets.spool import Spool
 from orchestrator.base.errors import Unusable
 from orchestrator.katana.client import KatanaClient
-from orchestrator.store.claims import Scope
+from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.leases import WorkerSession
 

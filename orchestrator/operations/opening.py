@@ -15,7 +15,7 @@ from orchestrator.engine.runtime import Engine, Limits
 from orchestrator.katana.client import KatanaClient
 from orchestrator.payments.credits import Payer, credits_payer, payer_of
 from orchestrator.sandbox import Sandbox, SandboxBusy
-from orchestrator.store.claims import Scope
+from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Database
 
 #: A sandbox that a command brings along is quicker than the provider, so that trying it out is no wait.

@@ -12,7 +12,7 @@ from orchestrator.base.states import ENDED_BATCHES
 from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.opening import own_sandbox, real_provider, require_same_payer
 from orchestrator.operations.running import Progress, run_batches
-from orchestrator.store import batches, claims, reads
+from orchestrator.store import accounts, batches, creating, reads
 from orchestrator.store.database import Database
 from orchestrator.store.reads import BatchHeader
 
@@ -75,7 +75,7 @@ def _ours(settings: Settings, headers: list[BatchHeader], *, is_named: bool) -> 
 
 def _run_sandbox(settings: Settings, database: Database, header: BatchHeader, progress: Progress | None) -> None:
     with database.begin() as connection:
-        catalog = batches.batch_catalog(connection, header.id)
+        catalog = creating.batch_catalog(connection, header.id)
     with own_sandbox(settings, header.id, catalog) as provider:
         run_batches(settings, database, provider, header.account_pk, (header.id,), progress)
 
@@ -85,6 +85,6 @@ def work(settings: Settings) -> None:
     provider = real_provider(settings)
     with open_database(settings) as database:
         with database.begin() as connection:
-            account_pk = claims.account_pk(connection, provider.origin, provider.account)
+            account_pk = accounts.account_pk(connection, provider.origin, provider.account)
         with suppress(Interrupted):
             run_batches(settings, database, provider, account_pk, None)

@@ -14,7 +14,7 @@ from orchestrator.engine.local import LocalDriver
 from orchestrator.engine.runtime import Engine
 from orchestrator.operations.opening import Provider, open_engine
 from orchestrator.store import reads
-from orchestrator.store.claims import Scope
+from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Database, OutOfReach
 
 log = logging.getLogger("orchestrator.operations")

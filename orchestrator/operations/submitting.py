@@ -19,7 +19,7 @@ from orchestrator.operations.opening import Provider, media_uri, own_sandbox, re
 from orchestrator.operations.planning import plan
 from orchestrator.operations.running import Progress, run_batches
 from orchestrator.planner.result import Plan
-from orchestrator.store import batches, claims, reads
+from orchestrator.store import accounts, batches, creating, reads
 from orchestrator.store.database import Connection, Database, OutOfReach
 
 log = logging.getLogger("orchestrator.operations")
@@ -75,7 +75,7 @@ def submit(
                 raise SpendRefused("not confirmed: nothing was stored or sent", hint="say yes with --yes")
         destination.probe()
         with database.begin() as connection:
-            batch_id = batches.new_batch_id(connection, str(planned.name))
+            batch_id = creating.new_batch_id(connection, str(planned.name))
         if provider is None:
             provider = stack.enter_context(own_sandbox(settings, batch_id, planned.catalog))
         check_funds(provider, planned.estimate)
@@ -98,7 +98,7 @@ def require_valid(planned: Plan) -> None:
 
 def _warn_of_buying_again(database: Database, planned: Plan, provider: Provider) -> None:
     with database.begin() as connection:
-        account_pk = claims.account_pk(connection, provider.origin, provider.account)
+        account_pk = accounts.account_pk(connection, provider.origin, provider.account)
         stored = reads.stored_jobs_of(connection, str(planned.name), account_pk)
     again = sum(job.id in stored for job in planned.jobs)
     if again:
@@ -131,7 +131,7 @@ def _store(
     media = media_uri(settings, destination.describe())
     _keep_media(planned, media)
     with database.begin() as connection:
-        account_pk = claims.account_pk(connection, provider.origin, provider.account)
+        account_pk = accounts.account_pk(connection, provider.origin, provider.account)
     batch = _new_batch(planned, batch_id, account_pk, destination, media, options.sandbox)
     try:
         with database.begin() as connection:
@@ -142,8 +142,8 @@ def _store(
     return account_pk
 
 
-def _create(connection: Connection, batch: batches.NewBatch, *, alongside: bool) -> None:
-    claims.lock_account(connection, batch.account_pk)
+def _create(connection: Connection, batch: creating.NewBatch, *, alongside: bool) -> None:
+    accounts.lock_account(connection, batch.account_pk)
     if reads.is_batch(connection, batch.id):
         raise SpendRefused(f"{batch.id} was just taken by another run; nothing was stored or sent", hint="submit again")
     still_open = batches.open_batch_of(connection, batch.name, batch.account_pk)
@@ -152,10 +152,10 @@ def _create(connection: Connection, batch: batches.NewBatch, *, alongside: bool)
             f"{still_open} of the same collection can still move; a second run would buy its jobs again",
             hint=f"go on with it: orchestrator resume {still_open}; or run a second one: --alongside",
         )
-    batches.create_batch(connection, batch)
+    creating.create_batch(connection, batch)
 
 
-def _was_stored(database: Database, batch: batches.NewBatch) -> bool:
+def _was_stored(database: Database, batch: creating.NewBatch) -> bool:
     """Whether a transaction whose end was not seen stored the batch. Raises OutOfReach where nobody can tell."""
     try:
         return patiently(database, partial(reads.was_stored, batch_id=batch.id, account_pk=batch.account_pk))
@@ -177,8 +177,8 @@ def _keep_media(planned: Plan, media: str) -> None:
 
 def _new_batch(
     planned: Plan, batch_id: str, account_pk: int, destination: Destination, media: str, sandbox: bool
-) -> batches.NewBatch:
-    return batches.NewBatch(
+) -> creating.NewBatch:
+    return creating.NewBatch(
         id=batch_id,
         name=str(planned.name),
         sandbox=sandbox,
@@ -193,8 +193,5 @@ def _new_batch(
         estimated=planned.estimate,
         budget=planned.budget,
         usd_per_credit=planned.usd_per_credit,
-        jobs=[
-            batches.NewJob(job.ordinal, job.id, job.type, job.model, job.item, job.labels, job.estimate)
-            for job in planned.jobs
-        ],
+        jobs=planned.jobs,
     )

@@ -1,15 +1,8 @@
-"""Making a batch, finding it, and settling its state from the states of its jobs."""
+"""Finding a batch, and settling its state from the states of its jobs."""
 
-import json
-import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, null, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Connection, and_, exists, func, null, or_, select, update
 
 from orchestrator.base.errors import UsageError
 from orchestrator.base.states import (
@@ -21,131 +14,13 @@ from orchestrator.base.states import (
     HoldCode,
     JobState,
 )
-from orchestrator.catalog.models import Catalog
-from orchestrator.store.claims import Scope
+from orchestrator.store.accounts import Scope
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import lift_holds, put_hold
-from orchestrator.store.tables import batches, catalogs, holds, jobs
+from orchestrator.store.tables import batches, holds, jobs
 
 #: Holds that `resume` takes away, to try again; doubt stays until it is settled.
 RESUMABLE_HOLDS = (*BLOCKING_HOLDS, HoldCode.DESTINATION_FAILING)
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A planned job as it is stored."""
-
-    ordinal: int
-    name: str
-    type: str
-    model: str
-    item: dict[str, Any]
-    labels: dict[str, str]
-    estimate: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class NewBatch:
-    """A planned batch as it is stored."""
-
-    id: str
-    name: str
-    sandbox: bool
-    account_pk: int
-    destination: str
-    media: str
-    key: str
-    bundle: int
-    labels: dict[str, str]
-    manifest: str
-    catalog: Catalog
-    estimated: Decimal
-    budget: Decimal | None
-    usd_per_credit: Decimal
-    jobs: Sequence[NewJob]
-
-
-def new_batch_id(connection: Connection, name: str) -> str:
-    """An id that no batch has yet: the collection's name, today's date (UTC) and four random hex digits."""
-    while True:
-        batch_id = f"{name}-{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(2)}"
-        if not connection.execute(select(exists().where(batches.c.id == batch_id))).scalar_one():
-            return batch_id
-
-
-def create_batch(connection: Connection, batch: NewBatch) -> None:
-    """Store a batch with all its jobs, ready to be sent. Raises IntegrityError where the id is taken."""
-    connection.execute(
-        upsert(catalogs)
-        .values(
-            digest=batch.catalog.digest,
-            source=batch.catalog.source,
-            fetched_at=batch.catalog.fetched_at,
-            document=json.loads(batch.catalog.to_json()),
-        )
-        .on_conflict_do_nothing()
-    )
-    connection.execute(
-        insert(batches).values(
-            id=batch.id,
-            name=batch.name,
-            state=BatchState.RUNNING,
-            sandbox=batch.sandbox,
-            account_pk=batch.account_pk,
-            destination=batch.destination,
-            media=batch.media,
-            key=batch.key,
-            bundle=batch.bundle,
-            labels=batch.labels,
-            manifest=batch.manifest,
-            catalog_digest=batch.catalog.digest,
-            estimated=batch.estimated,
-            budget=batch.budget,
-            usd_per_credit=batch.usd_per_credit,
-            index_due=False,
-            created_at=NOW,
-        )
-    )
-    for start in range(0, len(batch.jobs), _JOBS_PER_INSERT):
-        rows = [_job_row(job) for job in batch.jobs[start : start + _JOBS_PER_INSERT]]
-        parameters = {"batch_id": batch.id, "account_pk": batch.account_pk, "jobs": json.dumps(rows)}
-        connection.execute(_INSERT_JOBS, parameters)
-
-
-_JOBS_PER_INSERT = 5000
-#: All jobs of a chunk as one JSON parameter: a row a parameter set is many times slower.
-_INSERT_JOBS = text(
-    """
-    INSERT INTO job (batch_id, account_pk, ordinal, name, type, model, item, labels, estimate,
-                     state, attempts, copy_failures, due_at)
-    SELECT :batch_id, :account_pk, ordinal, name, type, model, item, labels, estimate,
-           'pending', 0, 0, (SELECT orchestrator_now())
-    FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS planned
-        (ordinal integer, name text, type text, model text, item jsonb, labels jsonb, estimate numeric)
-    """
-)
-
-
-def _job_row(job: NewJob) -> dict[str, Any]:
-    return {
-        "ordinal": job.ordinal,
-        "name": job.name,
-        "type": job.type,
-        "model": job.model,
-        "item": job.item,
-        "labels": job.labels,
-        "estimate": str(job.estimate),
-    }
-
-
-def batch_catalog(connection: Connection, batch_id: str) -> Catalog:
-    """The catalogue that priced a batch."""
-    document = connection.execute(
-        select(catalogs.c.document)
-        .join(batches, batches.c.catalog_digest == catalogs.c.digest)
-        .where(batches.c.id == batch_id)
-    ).scalar_one()
-    return Catalog.from_json(json.dumps(document))
 
 
 def find_batch(connection: Connection, reference: str) -> str:

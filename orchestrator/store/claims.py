@@ -1,45 +1,24 @@
-"""Taking due work: each claim is one short transaction that leases a chunk of rows (`FOR UPDATE SKIP LOCKED`).
+"""Taking due work that costs money: the reserve and the intent of a submission are one transaction.
 
 Lock order everywhere: account, then submission, then job.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from math import ceil
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, insert, null, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Connection, bindparam, exists, func, insert, null, select, update
 
 from orchestrator.base.money import ZERO, canonical
-from orchestrator.base.states import (
-    BLOCKING_HOLDS,
-    IN_FLIGHT_JOBS,
-    BatchState,
-    HoldCode,
-    JobState,
-    SubmissionState,
-)
+from orchestrator.base.states import IN_FLIGHT_JOBS, HoldCode, JobState, SubmissionState
+from orchestrator.store.accounts import Scope, lock_account
 from orchestrator.store.database import NOW
-from orchestrator.store.holds import put_hold
+from orchestrator.store.holds import may_send, put_hold
 from orchestrator.store.leases import Lease
-from orchestrator.store.tables import accounts, assets, batches, holds, jobs, submissions
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Whose work is claimed: one account, and all its batches or only the named ones."""
-
-    account_pk: int
-    batch_ids: tuple[str, ...] | None = None
-
-    def covers(self, account: ColumnElement[int], batch: ColumnElement[str]) -> ColumnElement[bool]:
-        if self.batch_ids is None:
-            return account == self.account_pk
-        return and_(account == self.account_pk, batch.in_(self.batch_ids))
+from orchestrator.store.tables import batches, jobs, submissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,52 +39,6 @@ class ClaimedSubmission:
     batch_id: str
     media: str
     jobs: tuple[ClaimedJob, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedPoll:
-    """An accepted submission whose state should be asked for."""
-
-    id: UUID
-    token: UUID
-    batch_id: str
-    request_id: str
-    age_seconds: float
-    not_found_seconds: float | None
-    failures: int
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedAsset:
-    """A file to copy; `sha256` is set where an earlier attempt had already verified it."""
-
-    pk: int
-    position: int
-    role: str
-    kind: str
-    source_url: str
-    declared_mime: str | None
-    sha256: str | None
-    stored: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedCopy:
-    """A finished job whose files should be stored."""
-
-    pk: int
-    token: UUID
-    batch_id: str
-    job: str
-    model: str
-    labels: dict[str, str]
-    collection: str
-    destination: str
-    key: str
-    created_at: datetime
-    failures: int
-    seconds_to_expiry: float
-    assets: tuple[ClaimedAsset, ...]
 
 
 def claim_submissions(
@@ -139,27 +72,6 @@ def claim_submissions(
     if claimed:
         _write_intents(connection, scope, claimed, intents, lease)
     return claimed
-
-
-def lock_account(connection: Connection, account_pk: int) -> bool:
-    """Lock the account's row; False while a 429 keeps the whole account waiting."""
-    paused = connection.execute(
-        select((func.coalesce(accounts.c.paused_until, NOW) > NOW).label("paused"))
-        .where(accounts.c.pk == account_pk)
-        .with_for_update()
-    ).scalar_one()
-    return not paused
-
-
-def account_waits(account: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether a 429 keeps the account of a row waiting."""
-    return exists().where(accounts.c.pk == account, accounts.c.paused_until > NOW)
-
-
-def may_send() -> ColumnElement[bool]:
-    """Whether a batch may send something new."""
-    blocked = exists().where(holds.c.batch_id == batches.c.id, holds.c.code.in_(BLOCKING_HOLDS))
-    return and_(batches.c.state == BatchState.RUNNING, ~blocked)
 
 
 def _sendable_batches(scope: Scope) -> Any:
@@ -256,127 +168,3 @@ def _write_intents(
             for position, job in enumerate(submission.jobs)
         ],
     )
-
-
-def claim_polls(
-    connection: Connection, scope: Scope, *, owner: int, lease_seconds: float, limit: int
-) -> list[ClaimedPoll]:
-    """Lease up to `limit` accepted submissions whose next poll is due, the longest overdue first."""
-    lease = Lease.new(owner, lease_seconds)
-    due = (
-        select(submissions.c.id)
-        .where(
-            submissions.c.state == SubmissionState.ACCEPTED,
-            submissions.c.due_at <= NOW,
-            submissions.c.lease_token.is_(None),
-            scope.covers(submissions.c.account_pk, submissions.c.batch_id),
-            ~account_waits(submissions.c.account_pk),
-        )
-        .order_by(submissions.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    rows = connection.execute(
-        update(submissions)
-        .where(submissions.c.id.in_(due.scalar_subquery()))
-        .values(lease.columns())
-        .returning(
-            submissions.c.id,
-            submissions.c.batch_id,
-            submissions.c.request_id,
-            func.extract("epoch", NOW - submissions.c.accepted_at).label("age"),
-            func.extract("epoch", NOW - submissions.c.not_found_since).label("lost_for"),
-            submissions.c.poll_failures,
-        )
-    ).all()
-    return [
-        ClaimedPoll(
-            id=row.id,
-            token=lease.token,
-            batch_id=row.batch_id,
-            request_id=row.request_id,
-            age_seconds=float(row.age),
-            not_found_seconds=None if row.lost_for is None else float(row.lost_for),
-            failures=row.poll_failures,
-        )
-        for row in rows
-    ]
-
-
-def claim_copies(
-    connection: Connection, scope: Scope, *, owner: int, lease_seconds: float, limit: int
-) -> list[ClaimedCopy]:
-    """Lease up to `limit` finished jobs whose files should be stored, the nearest expiry first."""
-    lease = Lease.new(owner, lease_seconds)
-    due = (
-        select(jobs.c.pk)
-        .where(
-            jobs.c.state == JobState.COPYING,
-            jobs.c.due_at <= NOW,
-            jobs.c.lease_token.is_(None),
-            scope.covers(jobs.c.account_pk, jobs.c.batch_id),
-        )
-        .order_by(jobs.c.source_expires_at, jobs.c.pk)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    leased = connection.execute(
-        update(jobs).where(jobs.c.pk.in_(due.scalar_subquery())).values(lease.columns()).returning(jobs.c.pk)
-    ).scalars()
-    pks = list(leased)
-    if not pks:
-        return []
-    rows = connection.execute(
-        select(
-            jobs,
-            batches.c.name.label("collection"),
-            batches.c.destination,
-            batches.c.key,
-            batches.c.created_at,
-            func.extract("epoch", jobs.c.source_expires_at - NOW).label("left"),
-        )
-        .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(jobs.c.pk.in_(pks))
-        .order_by(jobs.c.source_expires_at, jobs.c.pk)
-    ).all()
-    files = connection.execute(
-        select(assets).where(assets.c.job_pk.in_(pks)).order_by(assets.c.position, assets.c.role)
-    ).all()
-    return [_claimed_copy(row, lease.token, [file for file in files if file.job_pk == row.pk]) for row in rows]
-
-
-def _claimed_copy(row: Any, token: UUID, files: list[Any]) -> ClaimedCopy:
-    return ClaimedCopy(
-        pk=row.pk,
-        token=token,
-        batch_id=row.batch_id,
-        job=row.name,
-        model=row.model,
-        labels=row.labels,
-        collection=row.collection,
-        destination=row.destination,
-        key=row.key,
-        created_at=row.created_at,
-        failures=row.copy_failures,
-        seconds_to_expiry=float(row.left),
-        assets=tuple(
-            ClaimedAsset(
-                pk=file.pk,
-                position=file.position,
-                role=file.role,
-                kind=file.kind,
-                source_url=file.source_url,
-                declared_mime=file.declared_mime,
-                sha256=file.sha256,
-                stored=file.stored_at is not None,
-            )
-            for file in files
-        ),
-    )
-
-
-def account_pk(connection: Connection, origin: str, account: str) -> int:
-    """The row of one account at one provider origin, made where it is new."""
-    connection.execute(upsert(accounts).values(origin=origin, account=account, throttles=0).on_conflict_do_nothing())
-    found = select(accounts.c.pk).where(accounts.c.origin == origin, accounts.c.account == account)
-    return int(connection.execute(found).scalar_one())

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, true
 
 from orchestrator.base.states import JobState, SubmissionState
-from orchestrator.store.claims import Scope, may_send
+from orchestrator.store.accounts import Scope
 from orchestrator.store.database import NOW
+from orchestrator.store.holds import may_send
 from orchestrator.store.tables import accounts, batches, jobs, submissions
 
 

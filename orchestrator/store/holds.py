@@ -1,11 +1,11 @@
 """Holds: why a batch cannot go on by itself, said once, with the command that helps."""
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from orchestrator.base.states import HoldCode
+from orchestrator.base.states import BLOCKING_HOLDS, BatchState, HoldCode
 from orchestrator.store.database import NOW
-from orchestrator.store.tables import holds
+from orchestrator.store.tables import batches, holds
 
 
 def put_hold(connection: Connection, batch_id: str, code: HoldCode, message: str, command: str) -> None:
@@ -21,3 +21,9 @@ def put_hold(connection: Connection, batch_id: str, code: HoldCode, message: str
 def lift_holds(connection: Connection, batch_id: str, codes: tuple[HoldCode, ...]) -> int:
     """Take away the named holds of a batch and return how many there were."""
     return connection.execute(delete(holds).where(holds.c.batch_id == batch_id, holds.c.code.in_(codes))).rowcount
+
+
+def may_send() -> ColumnElement[bool]:
+    """Whether a batch may send something new."""
+    blocked = exists().where(holds.c.batch_id == batches.c.id, holds.c.code.in_(BLOCKING_HOLDS))
+    return and_(batches.c.state == BatchState.RUNNING, ~blocked)

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from orchestrator.base.money import ZERO, canonical, optional_canonical
 from orchestrator.base.states import BatchState, JobError, JobState
-from orchestrator.store.claims import lock_account
+from orchestrator.store.accounts import lock_account
 from orchestrator.store.tables import accounts, assets, batches, holds, jobs, submissions
 
 _RESERVED = (JobState.SUBMITTING, JobState.GENERATING)
@@ -27,13 +27,11 @@ class BatchHeader:
     """What an operation has to know of a batch before it works on it."""
 
     id: str
-    name: str
     state: BatchState
     sandbox: bool
     account_pk: int
     origin: str
     account: str
-    destination: str
     unsent_credits: Decimal
 
 
@@ -48,9 +46,8 @@ def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
         .where(batches.c.id == batch_id)
     ).one()
     return BatchHeader(
-        row.id, row.name, BatchState(row.state), row.sandbox, row.account_pk, row.origin, row.account,
-        row.destination, Decimal(row.unsent),
-    )  # fmt: skip
+        row.id, BatchState(row.state), row.sandbox, row.account_pk, row.origin, row.account, Decimal(row.unsent)
+    )
 
 
 def is_batch(connection: Connection, batch_id: str) -> bool:

@@ -17,9 +17,10 @@ from orchestrator.catalog.bundled import bundled_catalog
 from orchestrator.engine.local import LocalDriver
 from orchestrator.operations.opening import Provider, open_engine
 from orchestrator.payments.credits import payer_of
+from orchestrator.planner.result import PlannedJob
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
-from orchestrator.store import batches, claims, reads
-from orchestrator.store.claims import Scope
+from orchestrator.store import accounts, batches, creating, reads
+from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Database
 from orchestrator.store.tables import assets, jobs
 
@@ -55,10 +56,10 @@ class Site:
             for n, word in enumerate(words)
         ]
         with self.database.begin() as connection:
-            account_pk = claims.account_pk(connection, self.provider.origin, self.provider.account)
-            batches.create_batch(
+            account_pk = accounts.account_pk(connection, self.provider.origin, self.provider.account)
+            creating.create_batch(
                 connection,
-                batches.NewBatch(
+                creating.NewBatch(
                     id=BATCH,
                     name="things",
                     sandbox=False,
@@ -73,9 +74,7 @@ class Site:
                     estimated=PRICE * len(bodies),
                     budget=None if budget is None else Decimal(budget),
                     usd_per_credit=Decimal("0.0052"),
-                    jobs=[
-                        batches.NewJob(n, f"job-{n}", "image", "gen", body, {}, PRICE) for n, body in enumerate(bodies)
-                    ],
+                    jobs=[PlannedJob(n, f"job-{n}", "image", "gen", body, {}, PRICE) for n, body in enumerate(bodies)],
                 ),
             )
         return Scope(account_pk, (BATCH,))

@@ -9,8 +9,10 @@ from sqlalchemy import insert, select, text, update
 
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.catalog.bundled import bundled_catalog
-from orchestrator.store import batches, claims
-from orchestrator.store.claims import ClaimedSubmission, Scope
+from orchestrator.planner.result import PlannedJob
+from orchestrator.store import accounts, claims, creating
+from orchestrator.store.accounts import Scope
+from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.tables import batches as batch_table
 from orchestrator.store.tables import jobs, submissions
@@ -21,7 +23,7 @@ ORIGIN = "https://provider.test"
 
 def account(database: Database, name: str = "credits:test") -> int:
     with database.begin() as connection:
-        return claims.account_pk(connection, ORIGIN, name)
+        return accounts.account_pk(connection, ORIGIN, name)
 
 
 def make_batch(
@@ -37,7 +39,7 @@ def make_batch(
     """A running batch of pending image jobs, as the scope of its claims."""
     account_pk = account(database) if account_pk is None else account_pk
     item = {"type": "image", "model": "gen", "prompt": "A thing", "aspect_ratio": "1:1"}
-    new = batches.NewBatch(
+    new = creating.NewBatch(
         id=batch_id,
         name=name,
         sandbox=False,
@@ -52,10 +54,10 @@ def make_batch(
         estimated=PRICE * jobs,
         budget=None if budget is None else Decimal(budget),
         usd_per_credit=Decimal("0.0052"),
-        jobs=[batches.NewJob(n, f"job-{n}", "image", "gen", item, {}, PRICE) for n in range(jobs)],
+        jobs=[PlannedJob(n, f"job-{n}", "image", "gen", item, {}, PRICE) for n in range(jobs)],
     )
     with database.begin() as connection:
-        batches.create_batch(connection, new)
+        creating.create_batch(connection, new)
     return Scope(account_pk, (batch_id,))
 
 
@@ -122,6 +124,7 @@ def force_jobs(connection: Connection, batch_id: str, states: Iterable[str], sub
                 state=state,
                 submission_id=submission_id if needs else None,
                 position=ordinal if needs else None,
+                copy_failures=int(state == JobState.COPYING),
                 error={"code": "unknown"} if state in (JobState.FAILED, JobState.REJECTED) else None,
             )
         )

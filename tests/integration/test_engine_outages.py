@@ -16,7 +16,7 @@ from orchestrator.engine.local import LocalDriver
 from orchestrator.operations.opening import open_engine
 from orchestrator.operations.running import exit_code
 from orchestrator.sandbox import FaultRule, Sandbox
-from orchestrator.store.claims import Scope
+from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Database
 from orchestrator.store.tables import assets, batches, jobs
 

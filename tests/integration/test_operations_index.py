@@ -15,7 +15,7 @@ from orchestrator.engine.settle import settle
 from orchestrator.operations.opening import open_engine
 from orchestrator.operations.submitting import SubmitOptions, submit
 from orchestrator.sandbox import Sandbox
-from orchestrator.store.claims import Scope
+from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Database
 from orchestrator.store.tables import batches
 

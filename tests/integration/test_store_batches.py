@@ -9,7 +9,7 @@ from orchestrator.base.errors import UsageError
 from orchestrator.base.states import BatchState, HoldCode, JobState, SubmissionState
 from orchestrator.store import batches as store
 from orchestrator.store import reads
-from orchestrator.store.claims import Scope
+from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Database
 from orchestrator.store.holds import put_hold
 from orchestrator.store.tables import batches, holds, jobs
@@ -133,6 +133,16 @@ def test_resuming_lifts_what_can_be_tried_again_and_makes_it_due(database: Datab
         late = connection.execute(select(jobs.c.name).where(jobs.c.due_at > text("orchestrator_now()"))).scalars().all()
     assert hold_codes(database) == (DOUBT,)
     assert late == ["job-2"]
+
+
+def test_a_finished_job_is_tried_once_although_the_destination_fails(database: Database) -> None:
+    """Its files are then safe in the spool, whenever their sources expire."""
+    arrange(database, "copying", (FAILING,))
+    with database.begin() as connection:
+        connection.execute(update(jobs).values(copy_failures=0))
+        assert store.settle_batch(connection, BATCH) is BatchState.RUNNING
+        connection.execute(update(jobs).values(copy_failures=1))
+        assert store.settle_batch(connection, BATCH) is BatchState.HELD
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import event, func, select, text, update
 
 from orchestrator.base.states import HoldCode, JobState, SubmissionState
-from orchestrator.store import claims, sending
-from orchestrator.store.claims import ClaimedSubmission, Scope
+from orchestrator.store import claims, free_claims, sending
+from orchestrator.store.accounts import Scope
+from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Database
 from orchestrator.store.due import next_due
 from orchestrator.store.holds import put_hold
@@ -232,14 +233,14 @@ def test_a_longer_pause_is_never_shortened_and_none_is_no_pause_at_all(database:
     assert left > 90
 
 
-def polls(database: Database, scope: Scope, *, limit: int = 100, owner: int = 1) -> list[claims.ClaimedPoll]:
+def polls(database: Database, scope: Scope, *, limit: int = 100, owner: int = 1) -> list[free_claims.ClaimedPoll]:
     with database.begin() as connection:
-        return claims.claim_polls(connection, scope, owner=owner, lease_seconds=60, limit=limit)
+        return free_claims.claim_polls(connection, scope, owner=owner, lease_seconds=60, limit=limit)
 
 
-def copies(database: Database, scope: Scope, *, limit: int = 100, owner: int = 1) -> list[claims.ClaimedCopy]:
+def copies(database: Database, scope: Scope, *, limit: int = 100, owner: int = 1) -> list[free_claims.ClaimedCopy]:
     with database.begin() as connection:
-        return claims.claim_copies(connection, scope, owner=owner, lease_seconds=60, limit=limit)
+        return free_claims.claim_copies(connection, scope, owner=owner, lease_seconds=60, limit=limit)
 
 
 def test_eight_threads_share_polls_and_copies_without_giving_one_twice(database: Database) -> None:

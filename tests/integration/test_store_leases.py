@@ -10,7 +10,7 @@ from sqlalchemy import insert, text, update
 
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store import copying, polling, sending
-from orchestrator.store.claims import Scope
+from orchestrator.store.accounts import Scope
 from orchestrator.store.copying import StoredFile
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.leases import Rescued, WorkerSession, rescue

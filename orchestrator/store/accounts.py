@@ -1,0 +1,44 @@
+"""Accounts: who pays at which provider, whose work is claimed, and whether a 429 keeps an account waiting."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from orchestrator.store.database import NOW
+from orchestrator.store.tables import accounts
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose work is claimed: one account, and all its batches or only the named ones."""
+
+    account_pk: int
+    batch_ids: tuple[str, ...] | None = None
+
+    def covers(self, account: ColumnElement[int], batch: ColumnElement[str]) -> ColumnElement[bool]:
+        if self.batch_ids is None:
+            return account == self.account_pk
+        return and_(account == self.account_pk, batch.in_(self.batch_ids))
+
+
+def account_pk(connection: Connection, origin: str, account: str) -> int:
+    """The row of one account at one provider origin, made where it is new."""
+    connection.execute(upsert(accounts).values(origin=origin, account=account, throttles=0).on_conflict_do_nothing())
+    found = select(accounts.c.pk).where(accounts.c.origin == origin, accounts.c.account == account)
+    return int(connection.execute(found).scalar_one())
+
+
+def lock_account(connection: Connection, account_pk: int) -> bool:
+    """Lock the account's row; False while a 429 keeps the whole account waiting."""
+    paused = connection.execute(
+        select((func.coalesce(accounts.c.paused_until, NOW) > NOW).label("paused"))
+        .where(accounts.c.pk == account_pk)
+        .with_for_update()
+    ).scalar_one()
+    return not paused
+
+
+def account_waits(account: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a 429 keeps the account of a row waiting."""
+    return exists().where(accounts.c.pk == account, accounts.c.paused_until > NOW)
