@@ -8,7 +8,6 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-import orchestrator
 from orchestrator.base.errors import Unusable
 from orchestrator.store.database import Database
 
@@ -18,7 +17,7 @@ MIGRATION_LOCK = 7_215_001
 
 def _scripts() -> Path:
     """The migrations: inside the installed package, or beside it in a checkout."""
-    package = Path(orchestrator.__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "migrations"
     return installed if installed.is_dir() else package.parent / "migrations"
 
