@@ -75,7 +75,7 @@ async def store(engine: Engine, work: ClaimedCopy) -> None:
         return
     except Exception as error:  # noqa: BLE001 - a fault of ours in one job must not stop the copies of all others
         log.exception("job %s of %s: its files were not stored", work.job, work.batch_id)
-        await _try_again(engine, work, f"a fault of ours: {type(error).__name__}")
+        await _record_fault(engine, work, f"a fault of ours: {type(error).__name__}")
         return
     await _store_renditions(engine, work)
     _discard_spooled(engine, work)
@@ -98,6 +98,8 @@ async def _store_renditions(engine: Engine, work: ClaimedCopy) -> None:
             await _put(engine, work, await _fetch(engine, work, asset))
         except AssetError as error:
             log.info("job %s: its %s is left out: %s", work.job, asset.role, error.message)
+        except Exception:  # noqa: BLE001 - nor may a fault of ours in one keep the originals from being completed
+            log.exception("job %s of %s: its %s is left out", work.job, work.batch_id, asset.role)
 
 
 def _spool_name(work: ClaimedCopy, asset: ClaimedAsset) -> str:
@@ -190,7 +192,7 @@ async def _record_failure(engine: Engine, work: ClaimedCopy, error: AssetError) 
         await _try_again(engine, work, error.message)
     elif _is_hopeless(engine, work, error):
         code = JobError.ASSET_CORRUPT if isinstance(error, CorruptAsset) else JobError.ASSET_EXPIRED
-        await _give_up(engine, work, code, error)
+        await _give_up(engine, work, code, error.message)
     else:
         wished = error.retry_after_seconds if isinstance(error, SourceUnavailable) else None
         await _try_again(engine, work, error.message, at_least_seconds=min(wished or 0, MAX_WISHED_SECONDS))
@@ -218,8 +220,16 @@ async def _try_again(engine: Engine, work: ClaimedCopy, reason: str, *, at_least
     await engine.transact(copying.record_copy_failure, work.pk, work.token, reason=reason, retry_in_seconds=wait)
 
 
-async def _give_up(engine: Engine, work: ClaimedCopy, code: JobError, error: AssetError) -> None:
-    document = job_error(code, error.message, charged=True)
+async def _record_fault(engine: Engine, work: ClaimedCopy, reason: str) -> None:
+    """A fault of ours may be mended by a restart or an update, but not once the sources are gone."""
+    if -work.seconds_to_expiry >= EXPIRY_GRACE_SECONDS:
+        await _give_up(engine, work, JobError.UNKNOWN, reason)
+    else:
+        await _try_again(engine, work, reason)
+
+
+async def _give_up(engine: Engine, work: ClaimedCopy, code: JobError, reason: str) -> None:
+    document = job_error(code, reason, charged=True)
     await engine.transact(copying.record_copy_lost, work.pk, work.token, document)
     _discard_spooled(engine, work)
 

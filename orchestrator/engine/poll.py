@@ -9,7 +9,7 @@ from orchestrator.engine.pacing import next_poll_seconds, retry_seconds
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import Polled, ProviderUnavailable
 from orchestrator.store import polling, sending
-from orchestrator.store.database import Connection
+from orchestrator.store.database import Connection, OutOfReach
 from orchestrator.store.free_claims import ClaimedPoll, claim_polls
 from orchestrator.store.holds import lift_holds, put_hold
 from orchestrator.store.polling import ItemOutcome
@@ -38,8 +38,20 @@ async def ask(engine: Engine, work: ClaimedPoll) -> None:
             engine.note_outage(error.reason)
         await engine.transact(_record_failure, engine, work, error)
     else:
-        await engine.transact(_record_answer, engine, work, polled)
+        await _record(engine, work, polled)
     faults.point("poll.recorded")
+
+
+async def _record(engine: Engine, work: ClaimedPoll, polled: Polled) -> None:
+    """An answer that we stumble over is asked for again: it must not stop the polls of all others."""
+    try:
+        await engine.transact(_record_answer, engine, work, polled)
+    except OutOfReach:
+        raise
+    except Exception as error:  # noqa: BLE001 - see above; the traceback is logged
+        log.exception("request %s: its answer could not be recorded", work.request_id)
+        fault = ProviderUnavailable(f"a fault of ours: {type(error).__name__}")
+        await engine.transact(_record_failure, engine, work, fault)
 
 
 def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, polled: Polled) -> None:

@@ -196,7 +196,7 @@ def test_a_killed_embedded_postgres_is_started_again_and_the_work_goes_on(
 
 def test_everything_is_killed_at_once(short_tmp: Path, tmp_path: Path, sandbox: Sandbox) -> None:
     """Power loss: the worker and its Postgres die together; the next one finds both as they were."""
-    site = make_site(tmp_path, sandbox, None, None)  # type: ignore[arg-type]
+    site = make_site(tmp_path, sandbox, None, None)  # type: ignore[arg-type]  # its database is opened below
     settings = site.settings.model_copy(update={"home": short_tmp})
     with open_database(settings) as database:
         site = Site(tmp_path, sandbox, database, settings)

@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, text, update
 
 from orchestrator.assets.spool import Spool
 from orchestrator.base import faults
+from orchestrator.engine.answers import read_outcomes
 from orchestrator.engine.local import LocalDriver
 from orchestrator.operations.opening import open_engine
 from orchestrator.operations.running import exit_code
@@ -187,3 +188,38 @@ async def test_one_batch_without_its_destination_does_not_stop_another(site: Sit
     with site.database.begin() as connection:
         states: list[Any] = list(connection.execute(select(batches.c.id, batches.c.state).order_by(batches.c.id)))
     assert [tuple(state) for state in states] == [("broken-1", "held"), (row["id"], "completed")]
+
+
+async def test_a_fault_of_ours_in_a_rendition_leaves_it_out(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> str:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("orchestrator.engine.copy.rendition_key", broken)
+    document = await site.run(site.make_batch(2))
+    assert document["state"] == "completed"
+    site.audit()
+
+
+async def test_a_fault_of_ours_in_one_poll_does_not_stop_the_run(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults_left = [RuntimeError("a fault of ours")] * 2
+
+    def stumbling(*arguments: Any, **named: Any) -> Any:
+        if faults_left:
+            raise faults_left.pop()
+        return read_outcomes(*arguments, **named)
+
+    monkeypatch.setattr("orchestrator.engine.poll.read_outcomes", stumbling)
+    document = await site.run(site.make_batch(3))
+    assert (document["state"], faults_left) == ("completed", [])
+    site.audit()
+
+
+async def test_a_lasting_fault_of_ours_ends_with_the_sources(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> str:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("orchestrator.engine.copy.render_key", broken)
+    monkeypatch.setattr("orchestrator.engine.copy.EXPIRY_GRACE_SECONDS", -(10.0**9))
+    document = await site.run(site.make_batch(1))
+    assert document["state"] == "failed"
+    assert [job["error"]["code"] for job in site.jobs().values()] == ["unknown"]

@@ -21,7 +21,7 @@ def dotenv(*lines: str) -> None:
 
 
 def secret(value: object) -> str | None:
-    return value.get_secret_value() if value is not None else None  # type: ignore[attr-defined]
+    return value.get_secret_value() if value is not None else None  # type: ignore[attr-defined]  # a SecretStr
 
 
 def test_defaults() -> None:
