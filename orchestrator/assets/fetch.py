@@ -17,6 +17,7 @@ from aiohttp import ClientError, ClientResponse
 from orchestrator.assets.address import without_query
 from orchestrator.assets.client import AssetClient
 from orchestrator.assets.errors import CorruptAsset, SourceGone, SourceUnavailable, SpoolFailed
+from orchestrator.base import faults
 
 MAX_BYTES = 2 * 1024**3
 TOTAL_SECONDS = 1800.0
@@ -49,7 +50,9 @@ async def fetch(
     """
     shown = without_query(url)
     try:
+        faults.point("fetch.request")
         async with asyncio.timeout(total_seconds), client.get(url) as response:
+            faults.point("fetch.answered")
             _check_status(response, shown)
             return await _receive(response, _Part(spool_path, max_bytes), shown)
     except TimeoutError:
@@ -127,6 +130,7 @@ class _Part:
         self._path = final.with_name(f"{final.name}.{uuid4().hex[:8]}.part")
         with _spooling():
             self._file = self._path.open("xb")
+        faults.point("spool.opened")
 
     def write(self, data: bytes) -> None:
         self.size_bytes += len(data)
@@ -142,7 +146,9 @@ class _Part:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+            faults.point("spool.written")
             self._path.replace(self.final)
+            faults.point("spool.named")
 
     @contextmanager
     def discarded_unless_committed(self) -> Iterator[None]:

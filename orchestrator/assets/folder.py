@@ -10,6 +10,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from orchestrator.assets.errors import DestinationFailed, ObjectExists
+from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
 
 _COPY_BYTES = 1024 * 1024
@@ -55,8 +56,10 @@ class FolderDestination:
         with _failing(key), self._part(target) as part:
             part.write(data)
             _sync(part)
+            faults.point("folder.written")
             Path(part.name).replace(target)
             _sync_folder(target.parent)
+            faults.point("folder.named")
         return target.as_uri()
 
     def read(self, key: str) -> bytes | None:
@@ -72,7 +75,9 @@ class FolderDestination:
             _sync(part)
             if _hash(Path(part.name)) != sha256:
                 raise DestinationFailed(f"{target.name}: the file to store is not what was downloaded")
+            faults.point("folder.written")
             _name(Path(part.name), target)
+            faults.point("folder.named")
 
     def _path(self, key: str) -> Path:
         parts = PurePosixPath(key).parts
@@ -87,6 +92,7 @@ class FolderDestination:
         path = target.parent / f".{uuid4().hex}.part"
         try:
             with path.open("xb") as file:
+                faults.point("folder.opened")
                 yield file
         finally:
             path.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 from orchestrator.assets.errors import DestinationFailed, ObjectExists
+from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
 
 MULTIPART_BYTES = 64 * 1024**2
@@ -101,20 +102,24 @@ class S3Destination:
         with _failing(f"store {key}"), path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                 raise DestinationFailed(f"cannot store {key}: the file is not what was downloaded")
+            faults.point("upload.request")
             if path.stat().st_size > MULTIPART_BYTES:
                 self._put_in_parts(key, file, sha256, described)
             else:
                 self._put_once(key, file, sha256, described)
+            faults.point("upload.answered")
         return self.uri(key)
 
     def put_bytes(self, key: str, data: bytes, content_type: str) -> str:
         with _failing(f"store {key}"):
+            faults.point("upload.request")
             s3_client().put_object(
                 **self._at(key),
                 Body=data,
                 ContentType=content_type,
                 ContentMD5=_base64(_md5(data).digest()),
             )
+            faults.point("upload.answered")
         return self.uri(key)
 
     def read(self, key: str) -> bytes | None:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from orchestrator.assets.errors import SpoolFailed
+from orchestrator.base import faults
 
 DEFAULT_CAP_BYTES = 20 * 1024**3
 _STALE_SECONDS = 24 * 3600
@@ -44,6 +45,7 @@ class Spool:
     def discard(self, asset_id: str) -> None:
         """Forget an original, which is stored or gone for good."""
         self.path(asset_id).unlink(missing_ok=True)
+        faults.point("spool.discarded")
 
     def sweep(self) -> int:
         """Delete `.part` files older than a day, left by processes that died; returns how many."""

@@ -49,6 +49,9 @@ class _Phase:
             request = info.get("request")
             if request is None or request.method != b"CONNECT":  # a proxy's tunnel carries nothing of ours yet
                 self.sending_began = True
+                faults.point("pay.request")
+        elif event.endswith("send_request_body.complete"):
+            faults.point("pay.sent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,9 @@ class KatanaClient:
         try:
             async with asyncio.timeout(_READ_DEADLINE_SECONDS):
                 request = self._read.build_request("GET", path)
+                faults.point("ask.request")
                 reply = await _read_reply(await self._read.send(request, stream=True))
+                faults.point("ask.answered")
         except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
             raise ProviderUnavailable(_in_words(error)) from None
         if reply.status != 200:

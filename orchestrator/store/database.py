@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
+from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
 
 __all__ = ["NOW", "Connection", "Database", "OutOfReach", "outages_told"]
@@ -84,8 +85,11 @@ class Database:
 
         Raises OutOfReach where the server or the connection is gone; the commit may have happened then.
         """
-        with outages_told(), self.engine.begin() as connection:
-            yield connection
+        with outages_told():
+            with self.engine.begin() as connection:
+                yield connection
+                faults.point("db.commit")
+            faults.point("db.committed")
 
     def check(self) -> None:
         """Raises Unusable unless the server answers."""
