@@ -13,11 +13,28 @@ from orchestrator.planner.draft import Draft
 from orchestrator.planner.fields import FAST, UHD
 
 
+def work_price(model: ImageModel | VideoModel, seconds: object, *, has_audio: bool) -> Decimal | None:
+    """The credits reserved for one item, by the one rule there is; None where the duration has no price.
+
+    An image has the model's one price, also for UHD and for fast: the guide gives them none. A video whose
+    duration follows its audio reserves the dearest duration. `seconds` is what the item says, whatever that is.
+    """
+    if isinstance(model, ImageModel):
+        return model.credits
+    if _follows_audio(model, has_audio=has_audio):
+        return max(model.credits_by_duration.values())
+    return model.credits_by_duration.get(seconds) if type(seconds) is int else None
+
+
 def price(draft: Draft) -> Decimal:
     """The job's estimate; zero where a fault of the job leaves it without a price."""
-    if isinstance(draft.model, VideoModel):
-        return _video_price(draft, draft.model)
-    return _image_price(draft, draft.model)
+    has_audio = bool(draft.inputs.of("audio"))
+    entry = draft.fields.get("duration_seconds")
+    seconds = entry.value.value if entry and isinstance(entry.value, Scalar) else None
+    amount = work_price(draft.model, seconds, has_audio=has_audio)
+    if amount is not None:
+        _warn_of_unknown_price(draft, amount, has_audio=has_audio)
+    return amount or ZERO
 
 
 def budget_in_credits(budget: Budget, usd_per_credit: Decimal) -> Decimal | None:
@@ -30,23 +47,20 @@ def budget_in_credits(budget: Budget, usd_per_credit: Decimal) -> Decimal | None
     return Decimal(tenths).scaleb(-1)
 
 
-def _video_price(draft: Draft, model: VideoModel) -> Decimal:
-    if "audio_drives_duration" in model.custom_rules and draft.inputs.of("audio"):
-        dearest = max(model.credits_by_duration.values())
-        _warn_reserve(draft, "a duration that follows the audio", dearest, "duration_seconds")
-        return dearest
-    entry = draft.fields.get("duration_seconds")
-    seconds = entry.value.value if entry and isinstance(entry.value, Scalar) else None
-    return model.credits_by_duration.get(seconds, ZERO) if isinstance(seconds, int) else ZERO
+def _follows_audio(model: VideoModel, *, has_audio: bool) -> bool:
+    return has_audio and "audio_drives_duration" in model.custom_rules
 
 
-def _image_price(draft: Draft, model: ImageModel) -> Decimal:
-    """The model's one price, also for UHD (which wins over fast) and for fast: the guide gives them none."""
+def _warn_of_unknown_price(draft: Draft, amount: Decimal, *, has_audio: bool) -> None:
+    """Says where the guide gives no price and the dearest known is reserved. UHD wins over fast."""
+    if isinstance(draft.model, VideoModel):
+        if _follows_audio(draft.model, has_audio=has_audio):
+            _warn_reserve(draft, "a duration that follows the audio", amount, "duration_seconds")
+        return
     for what, names in (("UHD", UHD), ("fast", FAST)):
-        if model.is_in_house and draft.is_on(*names):
-            _warn_reserve(draft, what, model.credits, next(name for name in names if name in draft.fields))
-            break
-    return model.credits
+        if draft.model.is_in_house and draft.is_on(*names):
+            _warn_reserve(draft, what, amount, next(name for name in names if name in draft.fields))
+            return
 
 
 def _warn_reserve(draft: Draft, what: str, amount: Decimal, field: str) -> None:
