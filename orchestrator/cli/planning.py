@@ -12,7 +12,7 @@ from orchestrator.base.money import canonical
 from orchestrator.cli.console import print_json, safe, show, tell
 from orchestrator.cli.failures import tell_diagnostics
 from orchestrator.cli.params import AsJson, MaxCredits
-from orchestrator.cli.words import counted, credits_text
+from orchestrator.cli.words import counted, credits_text, percent
 
 if TYPE_CHECKING:
     from orchestrator.planner.result import Plan
@@ -62,8 +62,20 @@ def cost_notes(planned: "Plan") -> list[Text]:
     catalog = document["catalog"]
     return [
         Text.assemble((f"{planned.name}: {counted(document['jobs'], 'job')}, {total}{budget}", "bold")),
+        *_careful_start(planned),
         safe(f"prices: {catalog['source']} catalogue of {catalog['fetched_at'][:10]}", "dim"),
     ]
+
+
+def _careful_start(planned: "Plan") -> list[Text]:
+    notes = []
+    if planned.canary is not None:
+        notes.append(f"the first {counted(planned.canary, 'job')} of each model, the rest after `approve`")
+    if planned.stop_when_failed_over is not None:
+        notes.append(f"stops when over {percent(planned.stop_when_failed_over)} fail")
+    if planned.price_tolerance:
+        notes.append(f"prices may rise by {percent(planned.price_tolerance)}")
+    return [safe(f"careful start: {' · '.join(notes)}")] if notes else []
 
 
 def tell_plan(planned: "Plan", *, with_table: bool) -> None:

@@ -35,6 +35,15 @@ def submit(
     alongside: Annotated[
         bool, typer.Option("--alongside", help="Even while another batch of the collection can still move.")
     ] = False,
+    canary: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1_000_000,
+            metavar="N",
+            help="Run the first N jobs of each model first; the rest waits for approve.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Check, price and run a manifest; nothing is sent unless every job is valid."""
@@ -43,7 +52,7 @@ def submit(
 
     settings = load_settings()
     options = submitting.SubmitOptions(
-        sandbox=sandbox, detach=wait is False, alongside=alongside, max_credits=max_credits
+        sandbox=sandbox, detach=wait is False, alongside=alongside, max_credits=max_credits, canary=canary
     )
 
     def announce(planned: "Plan") -> None:

@@ -1,8 +1,11 @@
 """How money, times and places are written for people."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from orchestrator.base.money import canonical
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -10,6 +13,11 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 def credits_text(credits_amount: str, usd: str | None = None) -> str:
     """`14 credits (~$0.0728)`; the amounts are canonical strings."""
     return f"{credits_amount} credits" + (f" (~${usd})" if usd is not None else "")
+
+
+def percent(fraction: Decimal) -> str:
+    """`2.5%` for 0.025."""
+    return f"{canonical(fraction * 100)}%"
 
 
 def counted(number: int, noun: str) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest import values
+from orchestrator.manifest.careful_start import CarefulStart, read_careful_start
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.job_keys import ManifestJob, read_defaults, read_jobs, refuse_later
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar
@@ -23,6 +24,9 @@ _KEYS = (
     "budget",
     "payment",
     "bundle",
+    "price_tolerance",
+    "canary",
+    "stop_when",
     "labels",
     "defaults",
     "jobs",
@@ -30,11 +34,8 @@ _KEYS = (
 _LATER_KEYS = (
     "vars",
     "include",
-    "price_tolerance",
     "reuse",
     "on_invalid",
-    "canary",
-    "stop_when",
     "notify",
     "schedule",
 )
@@ -60,6 +61,7 @@ class Manifest:
     key: str = DEFAULT_KEY
     budget: Budget | None = None
     bundle: int = 1
+    careful_start: CarefulStart = field(default_factory=CarefulStart)
     labels: dict[str, str] = field(default_factory=dict)
     defaults: dict[str, Entry] = field(default_factory=dict)
     jobs: tuple[ManifestJob, ...] = ()
@@ -89,6 +91,7 @@ def read_manifest(root: Node, findings: Findings) -> Manifest:
         key=key,
         budget=_budget(entries.get("budget"), findings),
         bundle=_bundle(entries.get("bundle"), findings),
+        careful_start=read_careful_start(entries, findings),
         labels=labels,
         defaults=defaults.fields,
         jobs=jobs,

@@ -10,6 +10,7 @@ from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence, 
 
 MAX_LABELS = 16
 _AMOUNT = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 _MAX_AMOUNT = Decimal(10) ** 12  # what the store's money columns hold, with room for sums
 _MAX_AMOUNT_CHARACTERS = 40
 _MIN_EXPONENT = -18  # finer than any unit of money here; bounds what formatting an amount can cost
@@ -75,6 +76,17 @@ def amount(node: Node, name: str, findings: Findings) -> Decimal | None:
     if found is not None and _is_amount(found):
         return found
     message = f"`{name}` must be an amount above 0 such as 500 or 2.60, it is {describe(node)}"
+    findings.error(Code.INVALID_VALUE, node, message, name)
+    return None
+
+
+def fraction(node: Node, name: str, findings: Findings) -> Decimal | None:
+    """The fraction that a percentage such as `5%` or `2.5%` is, from 0 to 1."""
+    value = node.value if isinstance(node, Scalar) else None
+    found = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
+    if found and (percent := Decimal(found[1])) <= 100:
+        return percent.scaleb(-2)
+    message = f"`{name}` must be a percentage from 0% to 100%, such as 5% or 2.5%, it is {describe(node)}"
     findings.error(Code.INVALID_VALUE, node, message, name)
     return None
 

@@ -38,6 +38,7 @@ class SubmitOptions:
     detach: bool = False
     alongside: bool = False
     max_credits: Decimal | None = None
+    canary: int | None = None
 
 
 def submit(
@@ -61,7 +62,7 @@ def submit(
             "--sandbox brings its own provider along, so it cannot be detached",
             hint="run `orchestrator sandbox` and set KATANA_BASE_URL to it instead",
         )
-    planned = plan(manifest, settings, max_credits=options.max_credits)
+    planned = plan(manifest, settings, max_credits=options.max_credits, canary=options.canary)
     require_valid(planned)
     if announce is not None:
         announce(planned)
@@ -194,4 +195,7 @@ def _new_batch(
         budget=planned.budget,
         usd_per_credit=planned.usd_per_credit,
         jobs=planned.jobs,
+        price_tolerance=planned.price_tolerance,
+        canary=planned.canary,
+        stop_when_failed_over=planned.stop_when_failed_over,
     )

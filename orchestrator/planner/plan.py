@@ -19,10 +19,18 @@ from orchestrator.planner.rules_fields import check_names, check_texts
 __all__ = ["MediaBlob", "Plan", "PlannedJob", "plan"]
 
 
-def plan(path: Path, catalog: Catalog, *, usd_per_credit: Decimal, max_credits: Decimal | None = None) -> Plan:
+def plan(
+    path: Path,
+    catalog: Catalog,
+    *,
+    usd_per_credit: Decimal,
+    max_credits: Decimal | None = None,
+    canary: int | None = None,
+) -> Plan:
     """Checks and prices the manifest at `path`. Never raises for a fault of the file: `Plan.errors` has them all.
 
-    `max_credits` is the caller's own cap; the smaller one of it and the manifest's budget holds.
+    `max_credits` is the caller's own cap; the smaller one of it and the manifest's budget holds. The caller's
+    `canary` goes before the manifest's.
     """
     findings = Findings(str(path))
     root = read_source(path, findings)
@@ -44,6 +52,9 @@ def plan(path: Path, catalog: Catalog, *, usd_per_credit: Decimal, max_credits: 
         key=manifest.key,
         budget=min((limit for limit in (cap, max_credits) if limit is not None), default=None),
         bundle=manifest.bundle,
+        price_tolerance=manifest.careful_start.price_tolerance,
+        canary=canary or manifest.careful_start.canary,
+        stop_when_failed_over=manifest.careful_start.stop_when_failed_over,
         labels=manifest.labels,
         jobs=jobs,
         job_count=len(manifest.jobs),

@@ -36,7 +36,11 @@ class MediaBlob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A manifest, checked and priced. Amounts are credits; `jobs` holds the valid ones of `job_count`."""
+    """A manifest, checked and priced. Amounts are credits; `jobs` holds the valid ones of `job_count`.
+
+    `price_tolerance` and `stop_when_failed_over` are fractions, 0.05 for 5 %. `canary` is the number of jobs of each
+    model that run first.
+    """
 
     file: str
     name: str | None
@@ -44,6 +48,9 @@ class Plan:
     key: str
     budget: Decimal | None
     bundle: int
+    price_tolerance: Decimal
+    canary: int | None
+    stop_when_failed_over: Decimal | None
     labels: dict[str, str]
     jobs: tuple[PlannedJob, ...]
     job_count: int

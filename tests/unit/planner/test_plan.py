@@ -141,3 +141,12 @@ def test_more_than_a_million_jobs(plan_text: PlanText, monkeypatch: pytest.Monke
     monkeypatch.setattr("orchestrator.manifest.job_keys.MAX_JOBS", 1)
     (error,) = plan_text("version: 1\nname: t\njobs: [{id: a}, {id: b}]\n").errors
     assert (error.code, error.line, error.column) == (Code.INVALID_VALUE, 3, 7)
+
+
+def test_a_careful_start(plan_text: PlanText) -> None:
+    keys = "price_tolerance: 2.5%\ncanary: 2\nstop_when: {failed_over: 20%}\n"
+    plan = plan_text(MIXED + keys)
+    assert (plan.price_tolerance, plan.canary, plan.stop_when_failed_over) == (Decimal("0.025"), 2, Decimal("0.2"))
+    assert plan_text(MIXED + keys, canary=5).canary == 5
+    plain = plan_text(MIXED)
+    assert (plain.price_tolerance, plain.canary, plain.stop_when_failed_over) == (0, None, None)
