@@ -6,11 +6,11 @@ proxies of the environment are looked up by `base.proxies`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import urljoin
 
 import httpx
@@ -33,6 +33,35 @@ MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "katana-orchestrator"}
 _TIMEOUT = ClientTimeout(total=None, connect=30, sock_connect=10, sock_read=60)
+
+
+class AssetBody(Protocol):
+    """A body that is still to be read."""
+
+    def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
+        """Its bytes as they come, in pieces of at most `n`. Raises aiohttp's ClientError where it breaks off."""
+        ...
+
+
+class AssetResponse(Protocol):
+    """The answer to a GET: what of aiohttp's `ClientResponse` a download needs."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def content(self) -> AssetBody: ...
+
+
+class AssetSource(Protocol):
+    """Where files are fetched from: the network, or what stands in for it."""
+
+    def get(self, url: str) -> AbstractAsyncContextManager[AssetResponse]:
+        """See `AssetClient.get`."""
+        ...
 
 
 class AssetClient:

@@ -7,17 +7,18 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from uuid import uuid4
 
-from aiohttp import ClientError, ClientResponse
+from aiohttp import ClientError
 
 from orchestrator.assets.address import without_query
-from orchestrator.assets.client import AssetClient
+from orchestrator.assets.client import AssetResponse, AssetSource
 from orchestrator.assets.errors import CorruptAsset, SourceGone, SourceUnavailable, SpoolFailed
 from orchestrator.base import faults
+from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 
 MAX_BYTES = 2 * 1024**3
 TOTAL_SECONDS = 1800.0
@@ -36,12 +37,13 @@ class Fetched:
 
 
 async def fetch(
-    client: AssetClient,
+    source: AssetSource,
     url: str,
     spool_path: Path,
     *,
     max_bytes: int = MAX_BYTES,
     total_seconds: float = TOTAL_SECONDS,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Fetched:
     """Download `url` to `spool_path`, which holds either nothing or a body that arrived in full.
 
@@ -51,9 +53,9 @@ async def fetch(
     shown = without_query(url)
     try:
         faults.point("fetch.request")
-        async with asyncio.timeout(total_seconds), client.get(url) as response:
+        async with asyncio.timeout(total_seconds), source.get(url) as response:
             faults.point("fetch.answered")
-            _check_status(response, shown)
+            _check_status(response, shown, clock)
             return await _receive(response, _Part(spool_path, max_bytes), shown)
     except TimeoutError:
         raise SourceUnavailable(f"{shown}: timed out") from None
@@ -61,16 +63,16 @@ async def fetch(
         raise SourceUnavailable(f"{shown}: {type(error).__name__}") from None
 
 
-def _check_status(response: ClientResponse, shown: str) -> None:
+def _check_status(response: AssetResponse, shown: str, clock: Clock) -> None:
     if response.status == 200:
         return
     message = f"{shown}: HTTP {response.status}"
     if response.status in _GONE:
         raise SourceGone(message, status=response.status)
-    raise SourceUnavailable(message, retry_after_seconds=_retry_after(response.headers.get("Retry-After")))
+    raise SourceUnavailable(message, retry_after_seconds=_retry_after(response.headers.get("Retry-After"), clock))
 
 
-def _retry_after(value: str | None) -> float | None:
+def _retry_after(value: str | None, clock: Clock) -> float | None:
     """Seconds of a Retry-After header in either form (RFC 9110, 10.2.3); None where there is none to read."""
     if value is None:
         return None
@@ -81,10 +83,10 @@ def _retry_after(value: str | None) -> float | None:
     except ValueError:
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds())
+    return max(0.0, (at - clock.now()).total_seconds())
 
 
-async def _receive(response: ClientResponse, part: "_Part", shown: str) -> Fetched:
+async def _receive(response: AssetResponse, part: "_Part", shown: str) -> Fetched:
     with part.discarded_unless_committed():
         body = _Decoded(response.headers.get("Content-Encoding", "identity").strip().lower())
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):

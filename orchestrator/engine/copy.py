@@ -4,7 +4,6 @@ Verified files wait in the spool while the destination fails, so that an expired
 """
 
 import hashlib
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +113,7 @@ async def _fetch(engine: Engine, work: ClaimedCopy, asset: ClaimedAsset) -> _Rea
     sha256 = asset.sha256
     if sha256 is None or await engine.in_file_thread(_hash, spooled) != sha256:
         await engine.in_file_thread(engine.spool.require_room)
-        sha256 = (await fetch(engine.assets, asset.source_url, spooled)).sha256
+        sha256 = (await fetch(engine.assets, asset.source_url, spooled, clock=engine.clock)).sha256
     faults.point("copy.fetched")
     try:
         verified = await engine.in_file_thread(verify, spooled, _kind(asset), asset.declared_mime)
@@ -242,8 +241,8 @@ def _discard_spooled(engine: Engine, work: ClaimedCopy) -> None:
 
 async def _note_failing_destination(engine: Engine, work: ClaimedCopy, error: AssetError) -> None:
     """A destination that has failed for long puts the batch on hold; what is verified stays in the spool."""
-    since = engine.failing_since.setdefault(work.batch_id, time.monotonic())
-    if time.monotonic() - since >= engine.limits.stall_after_seconds:
+    now = engine.clock.monotonic()
+    if now - engine.failing_since.setdefault(work.batch_id, now) >= engine.limits.stall_after_seconds:
         message = f"{work.destination} does not take the files: {error.message}"
         await engine.transact(
             put_hold,

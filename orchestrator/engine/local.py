@@ -20,10 +20,16 @@ W = TypeVar("W")
 
 #: Each step, and the steps for which it may make work when it has done a piece.
 _MAKES_WORK_FOR = {"submit": ("poll",), "poll": ("submit", "copy"), "copy": ()}
-#: Even without a wake-up the store is asked this often: other processes make work too.
-_MAX_SLEEP_SECONDS = 2.0
-_SETTLE_SECONDS = 0.25
-_RESCUE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tempo:
+    """How often the driver looks by itself, in seconds."""
+
+    #: Even without a wake-up the store is asked for work this often: other processes make work too.
+    ask: float = 2.0
+    settle: float = 0.25
+    rescue: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,15 @@ def steps(engine: Engine) -> tuple[Step[ClaimedSubmission], Step[ClaimedPoll], S
     )
 
 
+_USUAL = Tempo()
+
+
 class LocalDriver:
     """Runs the steps on the current event loop. `stop()` lets paid POSTs finish and drops the rest."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, tempo: Tempo = _USUAL) -> None:
         self._engine = engine
+        self._tempo = tempo
         self._stopping = asyncio.Event()
         self._wakes = {name: asyncio.Event() for name in _MAKES_WORK_FOR}
 
@@ -76,7 +86,7 @@ class LocalDriver:
 
     async def _supervise(self, loops: list[asyncio.Task[None]], *, until_idle: bool) -> None:
         """Settle often, rescue now and then, and look whether the work is over or a loop broke."""
-        rounds_per_rescue = int(_RESCUE_SECONDS / _SETTLE_SECONDS)
+        rounds_per_rescue = int(self._tempo.rescue / self._tempo.settle)
         rounds = 0
         while not self._stopping.is_set():
             rounds += 1
@@ -87,7 +97,7 @@ class LocalDriver:
                 return
             done, _ = await asyncio.wait(
                 [*loops, stop := asyncio.create_task(self._stopping.wait())],
-                timeout=_SETTLE_SECONDS,
+                timeout=self._tempo.settle,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             stop.cancel()
@@ -121,7 +131,8 @@ class LocalDriver:
         """Until a wake-up, a stop or the next due time. Returns the tasks that still run, raises what one raised."""
         due = getattr(await self._engine.transact(next_due, self._engine.scope), step.name)
         full = len(tasks) >= step.slots
-        seconds = _MAX_SLEEP_SECONDS if due is None or due == 0 or full else min(due, _MAX_SLEEP_SECONDS)
+        most = self._tempo.ask
+        seconds = most if due is None or due == 0 or full else min(due, most)
         signals = [asyncio.create_task(event.wait()) for event in (self._wakes[step.name], self._stopping)]
         await asyncio.wait([*signals, *tasks], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for signal in signals:

@@ -4,18 +4,18 @@ import asyncio
 import functools
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, TypeVar
 
-from orchestrator.assets.client import AssetClient
+from orchestrator.assets.client import AssetSource
 from orchestrator.assets.destination import Destination, open_destination
 from orchestrator.assets.errors import DestinationFailed
 from orchestrator.assets.media import MediaStore
 from orchestrator.assets.spool import Spool
+from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.errors import Unusable
 from orchestrator.katana.client import KatanaClient
 from orchestrator.store.accounts import Scope
@@ -46,10 +46,11 @@ class Engine:
 
     database: Database
     client: KatanaClient
-    assets: AssetClient
+    assets: AssetSource
     spool: Spool
     scope: Scope
     limits: Limits = field(default_factory=Limits)
+    clock: Clock = SYSTEM_CLOCK
 
     def __post_init__(self) -> None:
         self._session = WorkerSession(self.database)
@@ -125,7 +126,7 @@ class Engine:
 
     def note_outage(self, reason: str) -> None:
         """Say, once a minute, that the provider cannot be reached: a run that waits must not look as if it hung."""
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if now - self._outage_told_at >= _OUTAGE_TOLD_SECONDS:
             self._outage_told_at = now
             log.warning("the provider does not answer (%s); waiting for it", reason)

@@ -7,7 +7,6 @@
 
 import asyncio
 import hashlib
-import time
 from typing import Any
 
 from orchestrator.assets.errors import AssetError, MediaMissing
@@ -84,8 +83,8 @@ async def _record_verdict(engine: Engine, work: ClaimedSubmission, verdict: Verd
 
 async def _put_off(engine: Engine, work: ClaimedSubmission, error: AssetError) -> None:
     """Input media cannot be read: another worker may have them, or they come back; only after long they are lost."""
-    since = engine.media_failing_since.setdefault(work.batch_id, time.monotonic())
-    lasted = time.monotonic() - since
+    now = engine.clock.monotonic()
+    lasted = now - engine.media_failing_since.setdefault(work.batch_id, now)
     if isinstance(error, MediaMissing) and lasted >= engine.limits.stall_after_seconds:
         await _reject_unsendable(engine, work, error)
         return

@@ -15,6 +15,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from orchestrator.base import faults
+from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.proxies import proxy_for
 from orchestrator.katana.problem import Problem, read_problem
 from orchestrator.katana.verdict import Reply, Verdict, judge, retry_after_seconds
@@ -63,28 +64,34 @@ class Polled:
 
 
 class KatanaClient:
-    """The provider at one base URL, spoken to with one set of billing headers."""
+    """The provider at one base URL, spoken to with one set of billing headers.
 
-    def __init__(self, base_url: str, headers: dict[str, str]) -> None:
-        proxy = proxy_for(base_url)
+    `transport` carries everything in place of the network; one for paying has to report httpcore's trace events.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        headers: dict[str, str],
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._clock = clock
         common = {"User-Agent": "katana-orchestrator", "Accept": "application/json"}
         self._pay = httpx.AsyncClient(
             base_url=base_url,
             headers=common | headers,
             timeout=_PAY_TIMEOUT,
-            proxy=proxy,
-            verify=httpx.create_ssl_context(),  # heeds SSL_CERT_FILE, unlike a client without trust_env
+            transport=transport or _pay_transport(base_url),
             trust_env=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             follow_redirects=False,
         )
         self._read = httpx.AsyncClient(
             base_url=base_url,
             headers=common | headers,
             timeout=_READ_TIMEOUT,
-            transport=AiohttpTransport(
-                limits=httpx.Limits(max_connections=64), proxy=httpx.Proxy(proxy) if proxy else None
-            ),
+            transport=transport or _read_transport(base_url),
             follow_redirects=False,
         )
 
@@ -116,8 +123,14 @@ class KatanaClient:
                 reply = await _read_reply(response)
         except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
             failure = _in_words(error)
-        faults.point("submit.answered")
-        return judge(sending_began=phase.sending_began, reply=reply, failure=failure, item_count=item_count)
+        faults.point("pay.answered")
+        return judge(
+            sending_began=phase.sending_began,
+            reply=reply,
+            failure=failure,
+            item_count=item_count,
+            clock=self._clock,
+        )
 
     async def poll(self, request_id: str) -> Polled:
         """The present state of a request. Raises ProviderUnavailable; its status 404 may mean "not yet" or "lost"."""
@@ -156,9 +169,23 @@ class KatanaClient:
             raise ProviderUnavailable(
                 f"HTTP {reply.status}{said}",
                 status=reply.status,
-                retry_after_seconds=retry_after_seconds(reply.headers),
+                retry_after_seconds=retry_after_seconds(reply.headers, self._clock),
             )
         return reply
+
+
+def _pay_transport(base_url: str) -> httpx.AsyncBaseTransport:
+    return httpx.AsyncHTTPTransport(
+        proxy=proxy_for(base_url),
+        verify=httpx.create_ssl_context(),  # heeds SSL_CERT_FILE, unlike a client without trust_env
+        trust_env=False,
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+    )
+
+
+def _read_transport(base_url: str) -> httpx.AsyncBaseTransport:
+    proxy = proxy_for(base_url)
+    return AiohttpTransport(limits=httpx.Limits(max_connections=64), proxy=httpx.Proxy(proxy) if proxy else None)
 
 
 def _in_words(error: Exception) -> str:

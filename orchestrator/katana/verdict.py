@@ -13,10 +13,11 @@ After a payment signature has left, only `accepted` is final: `refused` becomes 
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
+from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.katana.problem import Problem, read_problem
 from orchestrator.katana.wire import Answer, parse_answer, parse_object
 
@@ -64,7 +65,13 @@ class Verdict:
 
 
 def judge(
-    *, sending_began: bool, reply: Reply | None, failure: str | None, signed: bool = False, item_count: int = 1
+    *,
+    sending_began: bool,
+    reply: Reply | None,
+    failure: str | None,
+    signed: bool = False,
+    item_count: int = 1,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Verdict:
     """The verdict on one paid POST.
 
@@ -86,7 +93,7 @@ def judge(
         f"HTTP {reply.status}{said}",
         status=reply.status,
         problem=problem,
-        retry_after_seconds=retry_after_seconds(reply.headers),
+        retry_after_seconds=retry_after_seconds(reply.headers, clock),
         heard_request_id=None if refused else _heard_request_id(reply),
     )
 
@@ -111,7 +118,7 @@ def _judge_success(reply: Reply, *, signed: bool, item_count: int) -> Verdict:
     return Verdict(Kind.UNKNOWN, f"HTTP {reply.status} {why}", status=reply.status, heard_request_id=heard)
 
 
-def retry_after_seconds(headers: dict[str, str]) -> float | None:
+def retry_after_seconds(headers: dict[str, str], clock: Clock = SYSTEM_CLOCK) -> float | None:
     """Seconds that `Retry-After` asks to wait (seconds or an HTTP date), bounded; None where it says nothing."""
     value = headers.get("retry-after", "").strip()
     if not value:
@@ -124,5 +131,5 @@ def retry_after_seconds(headers: dict[str, str]) -> float | None:
         except (ValueError, OverflowError):
             return None
         until = until if until.tzinfo else until.replace(tzinfo=UTC)
-        seconds = (until - datetime.now(UTC)).total_seconds()
+        seconds = (until - clock.now()).total_seconds()
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS) if seconds == seconds else None

@@ -37,7 +37,7 @@ class Api:
         body = await request.read()
         digest = self._provider.note_post(body)
         fault = self._provider.faults.strike("submit", body.decode("utf-8", "replace"))
-        await _before_charge(fault, request)
+        await _before_charge(fault, request, self._provider.clock())
         account = self._identify(request)
         items = read_submission(body, request.content_type)
         verdicts = await asyncio.to_thread(self._judge_all, items)
@@ -45,7 +45,7 @@ class Api:
             raise _payment_required(verdicts)
         partial = fault is not None and fault.kind == "partial-failure"
         accepted = self._provider.submit(account, verdicts, digest, fail_every_second=partial)
-        await _after_charge(fault, request)
+        await _after_charge(fault, request, self._provider.clock())
         if request.query.get("wait") == "true":
             await asyncio.sleep(max(0.0, finished_at(accepted) - self._provider.clock()))
         return web.json_response(self._provider.answer(accepted))
@@ -73,7 +73,7 @@ class Api:
     async def _strike(self, at: Place, request: web.Request) -> FaultRule | None:
         fault = self._provider.faults.strike(at, request.path)
         if fault is not None:
-            await befall(fault, request)
+            await befall(fault, request, self._provider.clock())
         return fault
 
     def _judge_all(self, items: list[Item]) -> list[Verdict]:
@@ -94,15 +94,15 @@ class Api:
         return account
 
 
-async def _before_charge(fault: FaultRule | None, request: web.Request) -> None:
+async def _before_charge(fault: FaultRule | None, request: web.Request, now: float) -> None:
     if fault is None or fault.kind == "slow" or fault.kind.endswith("-after-charge"):
         return
     if fault.kind == "502-html":
         raise html_page(502)
-    await befall(fault, request)
+    await befall(fault, request, now)
 
 
-async def _after_charge(fault: FaultRule | None, request: web.Request) -> None:
+async def _after_charge(fault: FaultRule | None, request: web.Request, now: float) -> None:
     """`slow` waits here: the work is paid for and on its way while the caller still waits for the answer."""
     if fault is None:
         return
@@ -110,7 +110,7 @@ async def _after_charge(fault: FaultRule | None, request: web.Request) -> None:
         raise html_page(502)
     if fault.kind == "garbage":
         raise Instead(web.Response(text='{"request_id": "sandb', content_type="application/json"))
-    await befall(fault, request)
+    await befall(fault, request, now)
 
 
 def _payment_required(verdicts: list[Verdict]) -> Problem:

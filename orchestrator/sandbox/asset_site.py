@@ -1,6 +1,7 @@
 """The origin that assets are downloaded from."""
 
 import asyncio
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -14,12 +15,15 @@ from orchestrator.sandbox.provider import Provider
 from orchestrator.sandbox.records import Job
 from orchestrator.sandbox.render import render
 
+Draw = Callable[[Job, Rendition], bytes]
+
 
 class AssetSite:
-    """The one handler of the asset origin; `routes` lists it."""
+    """The one handler of the asset origin; `routes` lists it. `draw` makes the bytes of a rendition."""
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, draw: Draw = render) -> None:
         self._provider = provider
+        self._draw = draw
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/{rendition}/{name}", self.download)]
@@ -29,9 +33,9 @@ class AssetSite:
         self._provider.counters.asset_downloads += 1
         fault = self._provider.faults.strike("asset", request.path)
         if fault is not None:
-            await befall(fault, request)
+            await befall(fault, request, self._provider.clock())
         rendition, job = self._find(request)
-        body = await asyncio.to_thread(render, job, rendition)
+        body = await asyncio.to_thread(self._draw, job, rendition)
         content_type = mime_type(rendition_format(job, rendition))
         if fault is not None:
             body = _damaged(fault, request, body, content_type)

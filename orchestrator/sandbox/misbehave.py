@@ -1,7 +1,7 @@
 """How faults look on the wire."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from aiohttp import web
@@ -30,13 +30,13 @@ _CODES = {
 }
 
 
-def raise_status(rule: FaultRule) -> None:
+def raise_status(rule: FaultRule, now: float) -> None:
     """Raises the Problem that a rule named by a status stands for (`429`, `500-after-charge`); else does nothing."""
     word = rule.kind.partition("-")[0]
     if not word.isdigit() or int(word) not in _CODES:
         return
     status = int(word)
-    headers = _retry_after(rule) if status == 429 else None
+    headers = _retry_after(rule, now) if status == 429 else None
     raise Problem(status, _CODES[status], f"sandbox: {rule.kind} on demand", headers)
 
 
@@ -67,23 +67,23 @@ def corrupted(body: bytes) -> bytes:
     return body[:start] + bytes(byte ^ 0xA5 for byte in body[start:end]) + body[end:]
 
 
-async def befall(rule: FaultRule, request: web.BaseRequest) -> None:
+async def befall(rule: FaultRule, request: web.BaseRequest, now: float) -> None:
     """The faults that every place knows: a status, a closed connection, slowness. Raises Problem or Instead."""
-    raise_status(rule)
+    raise_status(rule, now)
     if rule.kind.startswith("drop"):
         raise hung_up(request)
     if rule.kind == "slow":
         await asyncio.sleep(rule.seconds)
 
 
-def _retry_after(rule: FaultRule) -> dict[str, str]:
+def _retry_after(rule: FaultRule, now: float) -> dict[str, str]:
     match rule.retry_after:
         case "absent":
             return {}
         case "absurd":
             return {"Retry-After": str(_ABSURD_SECONDS)}
         case "http-date":
-            at = datetime.now(UTC) + timedelta(seconds=rule.seconds)
+            at = datetime.fromtimestamp(now + rule.seconds, UTC)
             return {"Retry-After": format_datetime(at, usegmt=True)}
         case seconds:
             return {"Retry-After": f"{seconds:g}"}

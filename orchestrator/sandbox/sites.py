@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from orchestrator.sandbox.api import Api
-from orchestrator.sandbox.asset_site import AssetSite
+from orchestrator.sandbox.asset_site import AssetSite, Draw
 from orchestrator.sandbox.control import Control
 from orchestrator.sandbox.misbehave import Instead
 from orchestrator.sandbox.ports import Listeners
 from orchestrator.sandbox.problems import Problem
 from orchestrator.sandbox.provider import Provider
+from orchestrator.sandbox.render import render
 
 _LARGEST_BODY_BYTES = 256 * 1024 * 1024
 _SHUTDOWN_SECONDS = 0.2
@@ -43,11 +44,9 @@ class Sites:
         self._loop.close()
 
     async def _open(self) -> list[web.AppRunner]:
-        api = [*Api(self.provider).routes(), *Control(self.provider).routes()]
-        assets = AssetSite(self.provider).routes()
         return [
-            await _serve(_application(api), self.listeners.api),
-            await _serve(_application(assets), self.listeners.assets),
+            await _serve(api_application(self.provider), self.listeners.api),
+            await _serve(asset_application(self.provider), self.listeners.assets),
         ]
 
     async def _close(self) -> None:
@@ -57,6 +56,16 @@ class Sites:
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_STOP_SECONDS)
+
+
+def api_application(provider: Provider) -> web.Application:
+    """The provider's API, and what tests read and set."""
+    return _application([*Api(provider).routes(), *Control(provider).routes()])
+
+
+def asset_application(provider: Provider, draw: Draw = render) -> web.Application:
+    """The origin that assets are downloaded from; `draw` makes their bytes."""
+    return _application(AssetSite(provider, draw).routes())
 
 
 def _application(routes: list[web.RouteDef]) -> web.Application:
