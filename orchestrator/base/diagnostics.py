@@ -43,6 +43,9 @@ class Code(StrEnum):
     TEMPLATE_ERROR = "template-error"
     OVER_BUDGET = "over-budget"
     PRICE_UNKNOWN = "price-unknown"  # warnings only: the estimate reserves the dearest known price
+    PRICE_CHANGED = "price-changed"  # of a saved plan, as are the next two
+    MEDIA_CHANGED = "media-changed"
+    MANIFEST_CHANGED = "manifest-changed"  # warnings only: the saved plan is what runs
 
 
 @dataclass(frozen=True, slots=True)

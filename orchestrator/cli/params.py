@@ -72,3 +72,9 @@ MaxCredits = Annotated[
     Decimal | None,
     typer.Option(parser=credit_amount, metavar="N", help="Refuse when it would cost more credits than this."),
 ]
+Canary = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=1_000_000, metavar="N", help="Run the first N jobs of each model first; the rest waits for approve."
+    ),
+]

@@ -1,5 +1,6 @@
 """`plan`: check and price a manifest."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,33 +12,42 @@ from rich.text import Text
 from orchestrator.base.money import canonical
 from orchestrator.cli.console import print_json, safe, show, tell
 from orchestrator.cli.failures import tell_diagnostics
-from orchestrator.cli.params import AsJson, MaxCredits
+from orchestrator.cli.params import AsJson, Canary, MaxCredits
 from orchestrator.cli.words import counted, credits_text, percent
 
 if TYPE_CHECKING:
     from orchestrator.planner.result import Plan
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The manifest: YAML or JSON.", show_default=False)]
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The manifest (YAML or JSON) or a saved plan.", show_default=False)
+]
 
 
-def plan(file: File, max_credits: MaxCredits = None, as_json: AsJson = False) -> int:
-    """Check every job of a manifest and price it. Spends nothing and needs no network."""
-    from orchestrator.base.errors import ManifestError
+def plan(
+    file: File,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="PLAN", help="Save the plan here, for submit to run exactly as it is."),
+    ] = None,
+    max_credits: MaxCredits = None,
+    canary: Canary = None,
+    as_json: AsJson = False,
+) -> int:
+    """Check every job of a manifest, or a saved plan, and price it. Spends nothing and needs no network."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import planning
 
-    planned = planning.plan(file, load_settings(), max_credits=max_credits)
-    if not planned.valid:
-        raise ManifestError(
-            f"{planned.file} has {counted(len(planned.errors), 'error')}",
-            document=planned.document(),
-            only_money=planned.only_money,
-        )
+    planned = planning.plan(file, load_settings(), max_credits=max_credits, canary=canary)
+    planning.require_valid(planned)
+    if output is not None:
+        planning.save_plan(planned, output)
     if as_json:
         print_json(planned.document())
         return 0
     tell_diagnostics(planned.document())
     show(cost_table(planned), *cost_notes(planned))
+    if output is not None:
+        tell(safe(f"saved; to run exactly this: orchestrator submit {shlex.quote(str(output))}"))
     return 0
 
 

@@ -10,7 +10,7 @@ from orchestrator.base.money import canonical
 from orchestrator.cli.asking import may_spend
 from orchestrator.cli.batch_view import summary
 from orchestrator.cli.console import print_json, show, tell
-from orchestrator.cli.params import AsJson, MaxCredits, MaybeBatch, Yes
+from orchestrator.cli.params import AsJson, Canary, MaxCredits, MaybeBatch, Yes
 from orchestrator.cli.planning import File, tell_plan
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.words import credits_text
@@ -35,18 +35,10 @@ def submit(
     alongside: Annotated[
         bool, typer.Option("--alongside", help="Even while another batch of the collection can still move.")
     ] = False,
-    canary: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=1_000_000,
-            metavar="N",
-            help="Run the first N jobs of each model first; the rest waits for approve.",
-        ),
-    ] = None,
+    canary: Canary = None,
     as_json: AsJson = False,
 ) -> int:
-    """Check, price and run a manifest; nothing is sent unless every job is valid."""
+    """Check, price and run a manifest or a saved plan; nothing is sent unless every job is valid."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import looking, submitting
 

@@ -55,6 +55,15 @@ def plain(node: Node, replaced: MappingType[int, Any]) -> Any:
     return float(node.value) if isinstance(node.value, Decimal) else node.value
 
 
+def node_of(data: Any) -> Node:
+    """The node that JSON data would be read into, with the file's beginning for its place."""
+    if isinstance(data, dict):
+        return Mapping({name: Entry(Scalar(name, 1, 1), node_of(value)) for name, value in data.items()}, 1, 1)
+    if isinstance(data, list):
+        return Sequence([node_of(item) for item in data], 1, 1)
+    return Scalar(Decimal(repr(data)) if isinstance(data, float) else data, 1, 1)
+
+
 def scalars(node: Node, path: str) -> Iterator[tuple[Scalar, str]]:
     """Every scalar under `node`, keys included, with its path (`video_image_data.reference_image_urls[0]`)."""
     if isinstance(node, Scalar):

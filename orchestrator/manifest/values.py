@@ -10,7 +10,7 @@ from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence, 
 
 MAX_LABELS = 16
 _AMOUNT = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
+_PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)%")
 _MAX_AMOUNT = Decimal(10) ** 12  # what the store's money columns hold, with room for sums
 _MAX_AMOUNT_CHARACTERS = 40
 _MIN_EXPONENT = -18  # finer than any unit of money here; bounds what formatting an amount can cost

@@ -11,12 +11,12 @@ from typing import Any
 
 from orchestrator.assets.destination import Destination, open_destination
 from orchestrator.assets.media import MediaStore
-from orchestrator.base.errors import ManifestError, SpendRefused, UsageError
+from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.settings import Settings
 from orchestrator.operations.account import check_funds
 from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.opening import Provider, media_uri, own_sandbox, real_provider
-from orchestrator.operations.planning import plan
+from orchestrator.operations.planning import plan, require_valid
 from orchestrator.operations.running import Progress, run_batches
 from orchestrator.planner.result import Plan
 from orchestrator.store import accounts, batches, creating, reads
@@ -50,9 +50,9 @@ def submit(
     announce: Announce | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Submit a manifest and return the batch's document when it has ended, is held, or is left to workers.
+    """Submit a manifest or a saved plan; returns the batch's document when it ended, is held, or is left to workers.
 
-    Nothing is stored or sent unless the whole manifest is valid and fits the budget, `confirm` says yes, and
+    Nothing is stored or sent unless all of it is valid and fits the budget, `confirm` says yes, and
     destination, credentials and balance were found good. A sandbox batch spends nothing, so `confirm` is not
     asked; `announce` gets the valid plan of either kind. Raises ManifestError, SpendRefused, Unusable, and
     Interrupted after a clean stop.
@@ -63,11 +63,11 @@ def submit(
             hint="run `orchestrator sandbox` and set KATANA_BASE_URL to it instead",
         )
     planned = plan(manifest, settings, max_credits=options.max_credits, canary=options.canary)
-    require_valid(planned)
+    require_valid(planned, "; nothing was stored or sent")
     if announce is not None:
         announce(planned)
     provider = None if options.sandbox else real_provider(settings)
-    destination = _destination(planned, settings)
+    destination = open_destination(planned.destination or settings.destination)
     with ExitStack() as stack:
         database = stack.enter_context(open_database(settings))
         if provider is not None:
@@ -86,17 +86,6 @@ def submit(
         return patiently(database, lambda connection: reads.batch_document(connection, batch_id))
 
 
-def require_valid(planned: Plan) -> None:
-    """Raises ManifestError unless the plan may be submitted."""
-    if not planned.valid:
-        count = len(planned.errors)
-        raise ManifestError(
-            f"{planned.file} has {count} error{'s' if count > 1 else ''}; nothing was stored or sent",
-            document=planned.document(),
-            only_money=planned.only_money,
-        )
-
-
 def _warn_of_buying_again(database: Database, planned: Plan, provider: Provider) -> None:
     with database.begin() as connection:
         account_pk = accounts.account_pk(connection, provider.origin, provider.account)
@@ -108,15 +97,6 @@ def _warn_of_buying_again(database: Database, planned: Plan, provider: Provider)
 
 def _runs_here(settings: Settings, options: SubmitOptions) -> bool:
     return options.sandbox or not (options.detach or settings.broker_url)
-
-
-def _destination(planned: Plan, settings: Settings) -> Destination:
-    """The manifest's destination (a folder is relative to the manifest), else the one of the settings."""
-    if planned.destination is None:
-        return open_destination(settings.destination)
-    if "://" in planned.destination:
-        return open_destination(planned.destination)
-    return open_destination(str(Path(planned.file).absolute().parent / Path(planned.destination).expanduser()))
 
 
 def _store(

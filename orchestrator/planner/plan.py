@@ -16,7 +16,7 @@ from orchestrator.planner.pricing import budget_in_credits
 from orchestrator.planner.result import MediaBlob, Plan, PlannedJob
 from orchestrator.planner.rules_fields import check_names, check_texts
 
-__all__ = ["MediaBlob", "Plan", "PlannedJob", "plan"]
+__all__ = ["MediaBlob", "Plan", "PlannedJob", "plan", "plan_manifest"]
 
 
 def plan(
@@ -35,22 +35,40 @@ def plan(
     findings = Findings(str(path))
     root = read_source(path, findings)
     manifest = read_manifest(root, findings) if root is not None else Manifest()
+    reader = MediaReader(path.parent)
+    return plan_manifest(
+        manifest, reader, catalog, findings, usd_per_credit=usd_per_credit, max_credits=max_credits, canary=canary
+    )
+
+
+def plan_manifest(
+    manifest: Manifest,
+    reader: MediaReader,
+    catalog: Catalog,
+    findings: Findings,
+    *,
+    usd_per_credit: Decimal,
+    max_credits: Decimal | None,
+    canary: int | None,
+) -> Plan:
+    """`plan` from the manifest on; `findings` may hold what was wrong with its file."""
     check_names(manifest.defaults, None, findings)
     check_texts(manifest.defaults.values(), findings)
 
-    reader = MediaReader(path.parent)
     planned = (plan_job(job, manifest.defaults, catalog, reader, findings) for job in manifest.jobs)
     jobs = tuple(job for job in planned if job is not None)
     estimate = sum((job.estimate for job in jobs), ZERO)
 
-    cap = budget_in_credits(manifest.budget, usd_per_credit) if manifest.budget else None
-    _check_budget(estimate, manifest.budget, cap, max_credits, findings)
+    budget = manifest.budget
+    cap = budget_in_credits(budget, usd_per_credit) if budget else None
+    _check_budget(estimate, budget, cap, max_credits, findings)
     return Plan(
         file=findings.file,
         name=manifest.name,
-        destination=manifest.destination,
+        destination=_destination(manifest.destination, reader.folder),
         key=manifest.key,
         budget=min((limit for limit in (cap, max_credits) if limit is not None), default=None),
+        budget_usd=budget.amount if budget and budget.unit == "usd" else None,
         bundle=manifest.bundle,
         price_tolerance=manifest.careful_start.price_tolerance,
         canary=canary or manifest.careful_start.canary,
@@ -65,6 +83,20 @@ def plan(
         warnings=in_order(findings.warnings),
         media=reader.blobs(),
     )
+
+
+def _destination(written: str | None, folder: Path) -> str | None:
+    """A folder is relative to the manifest."""
+    if written is None or "://" in written:
+        return written
+    return str(folder.absolute() / _without_tilde(Path(written)))
+
+
+def _without_tilde(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # nobody's home: a folder of that name
+        return path
 
 
 def _check_budget(

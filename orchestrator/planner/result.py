@@ -10,6 +10,8 @@ from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.base.money import ZERO, canonical, credits_to_usd
 from orchestrator.catalog.models import Catalog
 
+_MONEY = frozenset({Code.OVER_BUDGET, Code.PRICE_CHANGED})
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
@@ -38,8 +40,9 @@ class MediaBlob:
 class Plan:
     """A manifest, checked and priced. Amounts are credits; `jobs` holds the valid ones of `job_count`.
 
-    `price_tolerance` and `stop_when_failed_over` are fractions, 0.05 for 5 %. `canary` is the number of jobs of each
-    model that run first.
+    `destination` is s3://, file:// or an absolute path. `budget` is the least of all caps, `budget_usd` what the
+    manifest says where it says dollars. `price_tolerance` and `stop_when_failed_over` are fractions, 0.05 for 5 %.
+    `canary` is the number of jobs of each model that run first.
     """
 
     file: str
@@ -47,6 +50,7 @@ class Plan:
     destination: str | None
     key: str
     budget: Decimal | None
+    budget_usd: Decimal | None
     bundle: int
     price_tolerance: Decimal
     canary: int | None
@@ -68,7 +72,7 @@ class Plan:
     @property
     def only_money(self) -> bool:
         """Whether the price is all that is wrong (exit code 3 rather than 2)."""
-        return bool(self.errors) and all(error.code is Code.OVER_BUDGET for error in self.errors)
+        return bool(self.errors) and all(error.code in _MONEY for error in self.errors)
 
     def document(self) -> dict[str, Any]:
         """The interface's `plan` JSON."""

@@ -1,0 +1,160 @@
+"""A saved plan against what is there now: it runs exactly as it was seen, or says what changed since."""
+
+import base64
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from orchestrator.base.diagnostics import Code, Diagnostic
+from orchestrator.catalog.models import Catalog
+from orchestrator.manifest.careful_start import CarefulStart
+from orchestrator.manifest.findings import Findings, in_order
+from orchestrator.manifest.job_keys import ManifestJob
+from orchestrator.manifest.nodes import Entry, Mapping, Scalar, node_of
+from orchestrator.manifest.schema import Budget, Manifest
+from orchestrator.planner.fields import ALL_FIELDS
+from orchestrator.planner.media import MediaReader
+from orchestrator.planner.plan import plan_manifest
+from orchestrator.planner.price_changes import report_price_changes
+from orchestrator.planner.result import MediaBlob, Plan
+from orchestrator.planner.saved import START, SavedJob, SavedMedium, SavedPlan, manifest_sha256, read_saved_plan
+
+
+def replan(
+    path: Path,
+    catalog: Catalog,
+    *,
+    usd_per_credit: Decimal,
+    max_credits: Decimal | None = None,
+    canary: int | None = None,
+) -> Plan:
+    """The plan saved at `path`: its items as they were seen, checked against `catalog` and priced by it.
+
+    What changed since is in `errors` where it stands against running the plan, else in `warnings`. Never raises for
+    a fault of the file. `max_credits` and `canary` are as for `plan`.
+    """
+    findings = Findings(str(path))
+    check = partial(plan_manifest, reader=MediaReader(path.parent), catalog=catalog, usd_per_credit=usd_per_credit)
+    saved = read_saved_plan(path, findings)
+    if saved is None:
+        return check(Manifest(), findings=findings, max_credits=max_credits, canary=canary)
+    caps = [cap for cap in (saved.budget, max_credits) if cap is not None]
+    manifest = _manifest(saved, without=_broken_media(saved, findings))
+    fresh = check(manifest, findings=findings, max_credits=min(caps, default=None), canary=canary)
+    return _as_seen(saved, fresh)
+
+
+def _broken_media(saved: SavedPlan, findings: Findings) -> set[str]:
+    """The hashes of local files that are not what they were; each is reported with a job that needs it."""
+    jobs_of: dict[str, list[str]] = defaultdict(list)
+    for job in saved.jobs:
+        for sha256 in set(_media_of(job.item)):
+            jobs_of[sha256].append(job.id)
+    broken = set()
+    for sha256, jobs in jobs_of.items():
+        path = saved.media[sha256].path
+        if path is None or (now := _sha256(path)) == sha256:
+            continue
+        broken.add(sha256)
+        code, what = (Code.MEDIA_CHANGED, "has changed") if now else (Code.MEDIA_FILE_MISSING, "is gone")
+        others = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+        message = f"`{path}` of job `{jobs[0]}`{others} {what} since the plan was made; plan again"
+        findings.for_job(jobs[0]).error(code, START, message, str(path))
+    return broken
+
+
+def _media_of(value: Any) -> Iterator[str]:
+    """The hashes of all media in an item."""
+    if isinstance(value, dict):
+        if "$media" in value:
+            yield value["$media"]
+        else:
+            yield from _media_of(list(value.values()))
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _media_of(entry)
+
+
+def _sha256(path: Path) -> str | None:
+    """The hash of a file's bytes now; None where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
+def _manifest(saved: SavedPlan, *, without: set[str]) -> Manifest:
+    """The manifest that says what the plan does, less the jobs that need media of `without`."""
+    return Manifest(
+        name=saved.name,
+        destination=saved.destination,
+        key=saved.key,
+        budget=None if saved.budget_usd is None else Budget(saved.budget_usd, "usd", START),
+        bundle=saved.bundle,
+        careful_start=CarefulStart(saved.price_tolerance, saved.canary, saved.stop_when_failed_over),
+        labels=saved.labels,
+        jobs=tuple(
+            _manifest_job(ordinal, job, saved.media)
+            for ordinal, job in enumerate(saved.jobs)
+            if without.isdisjoint(_media_of(job.item))
+        ),
+    )
+
+
+def _manifest_job(ordinal: int, job: SavedJob, media: dict[str, SavedMedium]) -> ManifestJob:
+    item = {name: Entry(Scalar(name, 1, 1), node_of(_as_written(value, media))) for name, value in job.item.items()}
+    fields = {name: entry for name, entry in item.items() if name in ALL_FIELDS}
+    extra = {name: entry for name, entry in item.items() if name not in ALL_FIELDS}
+    node = Mapping({"id": Entry(Scalar("id", 1, 1), Scalar(job.id, 1, 1))}, 1, 1)
+    return ManifestJob(ordinal, job.id, node, job.labels, extra, fields)
+
+
+def _as_written(value: Any, media: dict[str, SavedMedium]) -> Any:
+    """A value of an item with its media as a manifest gives them: a path, a data URL, base64."""
+    if isinstance(value, list):
+        return [_as_written(entry, media) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    if "$media" not in value:
+        return {name: _as_written(entry, media) for name, entry in value.items()}
+    medium = media[value["$media"]]
+    return f"{value['prefix']}{medium.base64}" if medium.path is None else str(medium.path)
+
+
+def _as_seen(saved: SavedPlan, fresh: Plan) -> Plan:
+    changes = Findings(fresh.file)
+    report_price_changes(saved, fresh, changes)
+    return replace(
+        fresh,
+        jobs=tuple(replace(job, item=saved.jobs[job.ordinal].item) for job in fresh.jobs),
+        job_count=len(saved.jobs),
+        errors=in_order([*fresh.errors, *changes.errors]),
+        warnings=(*saved.warnings, *in_order([*_news(saved, fresh), *changes.warnings, *_edits(saved, fresh.file)])),
+        media={sha256: _blob(sha256, medium) for sha256, medium in saved.media.items()},
+    )
+
+
+def _news(saved: SavedPlan, fresh: Plan) -> list[Diagnostic]:
+    """What the present catalogue warns of and the one that was seen did not."""
+    seen = {(warning.code, warning.field) for warning in saved.warnings}
+    return [warning for warning in fresh.warnings if (warning.code, warning.field) not in seen]
+
+
+def _edits(saved: SavedPlan, file: str) -> list[Diagnostic]:
+    """A later edit of the manifest, of which the plan takes no notice."""
+    now = manifest_sha256(saved.manifest.file)
+    if saved.manifest.sha256 is None or now in (None, saved.manifest.sha256):
+        return []
+    message = f"{saved.manifest.file} was changed since; what was planned then is what runs"
+    return [Diagnostic(Code.MANIFEST_CHANGED, message, file)]
+
+
+def _blob(sha256: str, medium: SavedMedium) -> MediaBlob:
+    data = None if medium.base64 is None else base64.b64decode(medium.base64)
+    return MediaBlob(sha256, medium.bytes, medium.path, data)
