@@ -80,7 +80,8 @@ def cost_notes(planned: "Plan") -> list[Text]:
 def _careful_start(planned: "Plan") -> list[Text]:
     notes = []
     if planned.canary is not None:
-        notes.append(f"the first {counted(planned.canary, 'job')} of each model, the rest after `approve`")
+        first = "first job" if planned.canary == 1 else f"first {planned.canary} jobs"
+        notes.append(f"the {first} of each model, the rest after `approve`")
     if planned.stop_when_failed_over is not None:
         notes.append(f"stops when over {percent(planned.stop_when_failed_over)} fail")
     if planned.price_tolerance:
