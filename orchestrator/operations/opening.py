@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.assets.client import AssetClient
+from orchestrator.assets.client import AssetClient, AssetSource
 from orchestrator.assets.spool import Spool
+from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.errors import SpendRefused, Unusable
 from orchestrator.base.settings import Settings, is_loopback_url
 from orchestrator.catalog.models import Catalog
@@ -75,24 +76,37 @@ async def open_engine(
         KatanaClient(provider.base_url, provider.payer.headers) as client,
         AssetClient(allow_loopback=is_loopback_url(provider.base_url)) as assets,
     ):
-        spool = Spool(settings.home / "spool")
-        await asyncio.to_thread(spool.sweep)
-        engine = Engine(
-            database=database,
-            client=client,
-            assets=assets,
-            spool=spool,
-            scope=scope,
-            limits=Limits(
-                max_in_flight=settings.max_in_flight,
-                request_lost_after_seconds=settings.request_lost_after,
-                stall_after_seconds=settings.stall_after,
-            ),
-        )
+        engine = await asyncio.to_thread(make_engine, settings, database, client, assets, scope)
         try:
             yield engine
         finally:
             engine.close()
+
+
+def make_engine(
+    settings: Settings,
+    database: Database,
+    client: KatanaClient,
+    assets: AssetSource,
+    scope: Scope,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Engine:
+    """An engine with these ways out, as `settings` want it; `close` it. Looks through the spool: call it in a thread."""
+    spool = Spool(settings.home / "spool")
+    spool.sweep()
+    return Engine(
+        database=database,
+        client=client,
+        assets=assets,
+        spool=spool,
+        scope=scope,
+        limits=Limits(
+            max_in_flight=settings.max_in_flight,
+            request_lost_after_seconds=settings.request_lost_after,
+            stall_after_seconds=settings.stall_after,
+        ),
+        clock=clock,
+    )
 
 
 def media_uri(settings: Settings, destination: str) -> str:
