@@ -29,8 +29,8 @@ POINTS = [
     ("submit.intended", 1),
     ("submit.sent", 1),
     ("submit.sent", 3),
-    ("submit.answered", 1),
-    ("submit.answered", 3),
+    ("pay.answered", 1),
+    ("pay.answered", 3),
     ("submit.recorded", 1),
     ("submit.recorded", 3),
     ("poll.recorded", 1),
@@ -42,7 +42,7 @@ POINTS = [
     ("settle.indexed", 1),
 ]
 #: Killed there, something has been sent of which no answer was recorded.
-DOUBTFUL = ("submit.sent", "submit.answered")
+DOUBTFUL = ("submit.sent", "pay.answered")
 
 
 @dataclass
@@ -129,7 +129,7 @@ def test_killed_again_and_again(worker: Worker) -> None:
 
 def test_a_bundle_in_doubt_is_never_sent_again(worker: Worker) -> None:
     worker.site.make_batch(JOBS, bundle=JOBS)
-    assert worker.run("submit.answered") == -signal.SIGKILL
+    assert worker.run("pay.answered") == -signal.SIGKILL
     for _ in range(2):
         assert worker.run() == 0, worker.log()
     assert worker.site.states() == ["in_doubt"] * JOBS
