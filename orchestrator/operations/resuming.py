@@ -8,7 +8,6 @@ from typing import Any
 
 from orchestrator.base.errors import Interrupted, SpendRefused, Unusable
 from orchestrator.base.settings import Settings
-from orchestrator.base.states import ENDED_BATCHES
 from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.opening import own_sandbox, real_provider, require_same_payer
 from orchestrator.operations.running import Progress, run_batches
@@ -33,7 +32,7 @@ def resume(
     """
     with open_database(settings) as database:
         headers = _ours(settings, _headers(database, reference), is_named=reference is not None)
-        movable = [header for header in headers if header.state not in ENDED_BATCHES]
+        movable = [header for header in headers if header.is_open]
         real = [header for header in movable if not header.sandbox]
         unsent = sum((header.unsent_credits for header in real), Decimal(0))
         if unsent and not confirm([header.id for header in real], unsent):
@@ -60,7 +59,7 @@ def _ours(settings: Settings, headers: list[BatchHeader], *, is_named: bool) -> 
     """Without the batches that someone else pays for. Raises Unusable for a named one, or without credentials."""
     ours = []
     for header in headers:
-        if not header.sandbox and header.state not in ENDED_BATCHES:
+        if not header.sandbox and header.is_open:
             provider = real_provider(settings)
             try:
                 require_same_payer(provider, batch_id=header.id, origin=header.origin, account=header.account)

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select, text
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from orchestrator.base.money import ZERO, canonical, optional_canonical
-from orchestrator.base.states import BatchState, JobError, JobState
+from orchestrator.base.states import ENDED_BATCHES, BatchState, JobError, JobState
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.tables import accounts, assets, batches, holds, jobs, submissions
 
@@ -24,10 +24,14 @@ def rfc3339(at: datetime | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class BatchHeader:
-    """What an operation has to know of a batch before it works on it."""
+    """What an operation has to know of a batch before it works on it.
+
+    `is_open`: there is something left to do, if only its index, which a process killed at the very end did not write.
+    """
 
     id: str
     state: BatchState
+    is_open: bool
     sandbox: bool
     account_pk: int
     origin: str
@@ -45,8 +49,16 @@ def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
         .join(accounts, accounts.c.pk == batches.c.account_pk)
         .where(batches.c.id == batch_id)
     ).one()
+    state = BatchState(row.state)
     return BatchHeader(
-        row.id, BatchState(row.state), row.sandbox, row.account_pk, row.origin, row.account, Decimal(row.unsent)
+        id=row.id,
+        state=state,
+        is_open=row.index_due or state not in ENDED_BATCHES,
+        sandbox=row.sandbox,
+        account_pk=row.account_pk,
+        origin=row.origin,
+        account=row.account,
+        unsent_credits=Decimal(row.unsent),
     )
 
 
@@ -69,7 +81,7 @@ def open_batches(connection: Connection) -> list[str]:
     """Every batch that `resume` without an argument takes up, the oldest first."""
     found = connection.execute(
         select(batches.c.id)
-        .where(batches.c.state.in_([BatchState.RUNNING, BatchState.PAUSED, BatchState.HELD]))
+        .where(or_(batches.c.state.not_in(ENDED_BATCHES), batches.c.index_due))
         .order_by(batches.c.created_at)
     ).scalars()
     return [str(batch_id) for batch_id in found]
