@@ -115,7 +115,8 @@ class TextModel(_Model):
     model_key: str | None = None
 
 
-Model = Annotated[ImageModel | VideoModel | TextModel, Field(discriminator="type")]
+AnyModel = ImageModel | VideoModel | TextModel
+Model = Annotated[AnyModel, Field(discriminator="type")]
 
 
 class Catalog(BaseModel):
@@ -131,16 +132,16 @@ class Catalog(BaseModel):
     models: dict[str, Model]
     notes: tuple[str, ...] = ()
 
-    def get(self, name: str) -> ImageModel | VideoModel | TextModel | None:
+    def get(self, name: str) -> AnyModel | None:
         """The model with this public name, or None."""
         return self.models.get(name)
 
-    def by_key(self, key: str) -> ImageModel | VideoModel | TextModel | None:
+    def by_key(self, key: str) -> AnyModel | None:
         """The model that the provider's answers call `key` (its `model_key` or its public name), or None."""
         return self._by_key.get(key) or self.models.get(key)
 
     @cached_property
-    def _by_key(self) -> dict[str, ImageModel | VideoModel | TextModel]:
+    def _by_key(self) -> dict[str, AnyModel]:
         return {model.model_key: model for model in self.models.values() if model.model_key}
 
     @cached_property

@@ -13,13 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.base.errors import Unusable
 from orchestrator.base.money import canonical
-from orchestrator.catalog.models import Catalog, ImageModel, Model, TextModel, VideoModel
+from orchestrator.catalog.models import AnyModel, Catalog, Model
 from orchestrator.catalog.wire import Record, records, translate
 
 MAX_PRICE_FACTOR = 20
 """A price that grew by more is taken for a mistake and not taken over."""
 
-AnyModel = ImageModel | VideoModel | TextModel
 _MODEL: TypeAdapter[AnyModel] = TypeAdapter(Model)
 
 

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.base.errors import UsageError
 from orchestrator.base.money import canonical
+from orchestrator.cli.changes_view import change_document, changes_summary, changes_table
 from orchestrator.cli.console import print_json, safe, show, tell
 from orchestrator.cli.params import AsJson, credit_amount
-from orchestrator.cli.words import counted
+from orchestrator.cli.words import counted, value_text
 
 if TYPE_CHECKING:
     from orchestrator.catalog.changes import Change
-    from orchestrator.catalog.models import Catalog
-    from orchestrator.operations.catalogue import Model
+    from orchestrator.catalog.models import AnyModel, Catalog
 
 
 class ModelType(StrEnum):
@@ -60,7 +61,7 @@ def models(
         refreshed = catalogue.refresh(settings)
         _tell_refreshed(refreshed.catalog, refreshed.changes)
     if changes:
-        _show_changes(catalogue.changes_since_release(settings), as_json=as_json)
+        _show_changes(catalogue.catalogue(settings), catalogue.changes_since_release(settings), as_json=as_json)
         return
     wanted = catalogue.Filter(name, type_.value if type_ else None, feature, max_credits)
     catalog = catalogue.catalogue(settings)
@@ -80,52 +81,28 @@ def _origin(catalog: "Catalog") -> str:
 
 
 def _tell_refreshed(catalog: "Catalog", changes: "list[Change]") -> None:
-    tell(safe(f"{counted(len(catalog.models), 'model')} read from {catalog.source}, {counted(len(changes), 'change')}"))
-    tell(*(safe(f"  {_change_text(change)}") for change in changes))
-    tell(*(safe(f"  not taken over: {note}", "yellow") for note in catalog.notes))
+    read = f"{counted(len(catalog.models), 'model')} read from {catalog.source}"
+    tell(safe(f"{read}, {changes_summary(changes)}"), *([changes_table(changes)] if changes else []))
+    tell(*_notes(catalog))
 
 
-def _show_changes(changes: "list[Change]", *, as_json: bool) -> None:
+def _show_changes(catalog: "Catalog", changes: "list[Change]", *, as_json: bool) -> None:
+    """How the catalogue in use differs from the bundled one."""
     if as_json:
-        print_json([_change_document(change) for change in changes])
-    elif changes:
-        show(*(safe(_change_text(change)) for change in changes))
-    else:
-        tell("nothing differs from the bundled catalogue")
+        print_json([change_document(change) for change in changes])
+        return
+    if not changes:
+        tell(safe(f"nothing differs from the bundled catalogue in the {_origin(catalog)}"), *_notes(catalog))
+        return
+    tell(safe(f"{_origin(catalog)}, {changes_summary(changes)} since the bundled one"), *_notes(catalog))
+    show(changes_table(changes))
 
 
-def _change_document(change: "Change") -> dict[str, Any]:
-    return {
-        "model": change.model,
-        "kind": change.kind,
-        "field": change.field,
-        "before": change.before,
-        "after": change.after,
-    }
+def _notes(catalog: "Catalog") -> list[Text]:
+    return [safe(f"  not taken over: {note}", "yellow") for note in catalog.notes]
 
 
-def _change_text(change: "Change") -> str:
-    if change.field is None:
-        return f"{change.model}: {change.kind}"
-    return f"{change.model}: {change.field} {_value(change.before)} → {_value(change.after)}"
-
-
-def _value(value: Any) -> str:
-    """A value of a model's document in words."""
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case list():
-            return ", ".join(map(str, value)) or "-"
-        case dict():
-            return ", ".join(f"{key} s: {amount}" for key, amount in value.items()) or "-"
-        case _:
-            return str(value)
-
-
-def _table(models: "list[Model]") -> Table:
+def _table(models: "list[AnyModel]") -> Table:
     from orchestrator.operations.catalogue import lowest_price
 
     table = Table("model", "type", "creator", box=SIMPLE_HEAD)
@@ -134,7 +111,9 @@ def _table(models: "list[Model]") -> Table:
     table.add_column("takes")
     for model in models:
         document = model.document()
-        shape = _value(document["aspect_ratios"]) if model.type != "text" else f"{document['context_length']} tokens"
+        shape = (
+            value_text(document["aspect_ratios"]) if model.type != "text" else f"{document['context_length']} tokens"
+        )
         table.add_row(
             safe(model.name),
             model.type,
@@ -149,7 +128,7 @@ def _table(models: "list[Model]") -> Table:
 def _takes(document: dict[str, Any]) -> str:
     """What a model takes besides a prompt."""
     if document["type"] == "text":
-        return _value(document["input_types"])
+        return value_text(document["input_types"])
     references, audio = document["max_reference_images"], document.get("max_audio_files", 0)
     frames = [slot for slot in ("first_frame", "mid_frame", "last_frame") if document.get(slot)]
     parts = [slot.replace("_", " ") for slot in frames]
@@ -162,5 +141,5 @@ def _details(document: dict[str, Any]) -> Table:
     table = Table(show_header=False, box=SIMPLE_HEAD)
     for key, value in document.items():
         if value not in (None, "", [], {}):
-            table.add_row(key.replace("_", " "), safe(_value(value)))
+            table.add_row(key.replace("_", " "), safe(value_text(value)))
     return table

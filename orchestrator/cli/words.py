@@ -59,3 +59,18 @@ def state_counts(document: dict[str, Any]) -> str:
     """`3 generating · 11 completed`, the states that jobs are in."""
     counts = ((state, number) for state, number in document["jobs"].items() if state != "total" and number)
     return " · ".join(f"{number} {state.replace('_', ' ')}" for state, number in counts)
+
+
+def value_text(value: Any) -> str:
+    """A value of a model's document in words; a mapping is by seconds."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return ", ".join(map(str, value)) or "-"
+        case dict():
+            return ", ".join(f"{key} s: {amount}" for key, amount in value.items()) or "-"
+        case _:
+            return str(value)

@@ -12,13 +12,13 @@ from orchestrator.base.settings import Settings
 from orchestrator.catalog.bundled import bundled_catalog
 from orchestrator.catalog.cache import load_catalog, save_catalog
 from orchestrator.catalog.changes import Change, changes
-from orchestrator.catalog.models import Catalog, ImageModel, TextModel, VideoModel
+from orchestrator.catalog.models import AnyModel, Catalog, ImageModel, TextModel, VideoModel
 from orchestrator.catalog.refresh import read_models
 from orchestrator.katana.client import KatanaClient, ProviderUnavailable
 from orchestrator.manifest.suggest import did_you_mean
 from orchestrator.payments.credits import credits_payer
 
-Model = ImageModel | VideoModel | TextModel
+
 ModelType = Literal["image", "video", "text"]
 
 
@@ -42,7 +42,7 @@ def catalogue(settings: Settings) -> Catalog:
     return load_catalog(settings.home)
 
 
-def select(catalog: Catalog, wanted: Filter) -> list[Model]:
+def select(catalog: Catalog, wanted: Filter) -> list[AnyModel]:
     """The models that `wanted` describes, by type and name. Raises UsageError for a name that is not there."""
     if wanted.name is not None and catalog.get(wanted.name) is None:
         raise UsageError(
@@ -62,7 +62,7 @@ def _fits(model: Model, wanted: Filter) -> bool:
     )
 
 
-def lowest_price(model: Model) -> Decimal:
+def lowest_price(model: AnyModel) -> Decimal:
     """The least credits that a piece of work of the model costs; for text, a million input tokens."""
     match model:
         case ImageModel():

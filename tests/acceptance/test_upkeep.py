@@ -1,13 +1,16 @@
 """The catalogue, the account, the sandbox in the foreground, workers and set-up."""
 
 import itertools
+import json
 import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -65,6 +68,36 @@ def test_refresh_reads_the_provider_and_tells_what_changed(cli: Cli, account: di
     assert (cli.home / "catalog.json").exists()
     assert cli("plan", cli.manifest("after", [MUG]), "--json").json["catalog"]["source"] == account["KATANA_BASE_URL"]
     (cli.home / "catalog.json").unlink()
+
+
+def test_changes_of_prices_and_limits(cli: Cli) -> None:
+    def edited(document: dict[str, Any]) -> dict[str, Any]:
+        models = document["models"]
+        models["gpt-image-2"]["credits"] = "15"
+        models["seedance-2-0"]["credits_by_duration"] = {"5": "180", "10": "375"}
+        models["dall-e-9"] = models["gen"] | {"name": "dall-e-9"}
+        del models["kling-1-6"]
+        return document
+
+    bundled = files("orchestrator.catalog").joinpath("snapshot.json").read_text(encoding="utf-8")
+    (cli.home / "catalog.json").write_text(json.dumps(edited(json.loads(bundled))))
+    try:
+        found = cli("models", "--changes", "--json").json
+        spoken = cli("models", "--changes")
+    finally:
+        (cli.home / "catalog.json").unlink()
+    assert [(change["model"], change["effect"], change["field"], change["percent"]) for change in found] == [
+        ("dall-e-9", "new", None, None),
+        ("gpt-image-2", "dearer", "credits", "7.1"),
+        ("kling-1-6", "gone", None, None),
+        ("seedance-2-0", "cheaper", "credits_by_duration.5", "-10"),
+        ("seedance-2-0", "changed", "credits_by_duration.15", None),
+    ]
+    assert (found[1]["kind"], found[1]["before"], found[1]["after"]) == ("price", "14", "15")
+    assert "5 changes: 1 gone, 1 dearer, 1 cheaper, 1 new, 1 changed" in spoken.stderr
+    assert spoken.stdout.index("kling-1-6") < spoken.stdout.index("gpt-image-2") < spoken.stdout.index("dall-e-9")
+    assert "15 (+7.1%)" in spoken.stdout
+    assert "nothing differs" in cli("models", "--changes").stderr
 
 
 def test_refresh_of_a_provider_that_is_away_keeps_the_catalogue(cli: Cli) -> None:

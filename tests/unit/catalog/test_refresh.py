@@ -98,7 +98,7 @@ def test_changes_are_told_by_kind() -> None:
     found = changes(old, new)
     assert Change("gpt-image-2", "price", "credits", "14", "15") in found
     assert Change("gpt-image-2", "aspects", "aspect_ratios", *_aspects(old, new)) in found
-    assert Change("kling-1-6", "removed") in found
+    assert Change("kling-1-6", "removed", before=old.models["kling-1-6"].document()) in found
     assert Change("gpt-image-2", "price", "usd", "0.0728", None) not in found
     assert changes(old, old) == []
 
