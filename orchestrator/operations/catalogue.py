@@ -18,7 +18,6 @@ from orchestrator.katana.client import KatanaClient, ProviderUnavailable
 from orchestrator.manifest.suggest import did_you_mean
 from orchestrator.payments.credits import credits_payer
 
-
 ModelType = Literal["image", "video", "text"]
 
 
@@ -53,7 +52,7 @@ def select(catalog: Catalog, wanted: Filter) -> list[AnyModel]:
     return sorted(found, key=lambda model: (model.type, model.name))
 
 
-def _fits(model: Model, wanted: Filter) -> bool:
+def _fits(model: AnyModel, wanted: Filter) -> bool:
     return (
         (wanted.name is None or model.name == wanted.name)
         and (wanted.type is None or model.type == wanted.type)
