@@ -79,8 +79,66 @@ class HoldCode(StrEnum):
     IN_DOUBT = "in-doubt"
     BUDGET_REACHED = "budget-reached"
     BALANCE_LOW = "balance-low"
+    CANARY = "canary"
+    PRICE_CHANGED = "price-changed"
+    STOP_WHEN = "stop-when"
     DESTINATION_FAILING = "destination-failing"
     PROVIDER_REFUSING = "provider-refusing"
+
+
+class Book(StrEnum):
+    """Where a credit is, as the ledger keeps it: every entry moves an amount from one book to another."""
+
+    #: With the provider, free to be used.
+    AVAILABLE = "available"
+    #: Set aside for a submission that is written, under way or accepted.
+    RESERVED = "reserved"
+    #: Perhaps charged: the answer to its submission was lost.
+    IN_DOUBT = "in_doubt"
+    #: Charged by the provider, in its own words or at its worst case.
+    SPENT = "spent"
+    #: Taken for charged, and nothing can be fetched for it.
+    LOST = "lost"
+
+
+class EntryKind(StrEnum):
+    """What a movement in the ledger is."""
+
+    #: available → reserved, in the transaction that writes the submission.
+    RESERVE = "reserve"
+    #: reserved → spent; what passes the reserve comes from available.
+    CHARGE = "charge"
+    #: reserved or in_doubt → available: not charged after all.
+    RELEASE = "release"
+    #: reserved → in_doubt: the answer was lost.
+    DOUBT = "doubt"
+    #: in_doubt → reserved: the answer came late, or was found.
+    CLEAR = "clear"
+    #: in_doubt → lost: taken for charged, with nothing to fetch.
+    LOSS = "loss"
+    #: spent → available: the provider gave it back.
+    REFUND = "refund"
+
+
+class SettledBy(StrEnum):
+    """On whose word a submission's charge rests."""
+
+    #: The provider named it.
+    PROVIDER = "provider"
+    #: The provider did not name it: counted at its worst case.
+    ASSUMED = "assumed"
+    #: Two readings of the balance left no other explanation.
+    BALANCE = "balance"
+    #: A person settled it with `resolve`.
+    PERSON = "person"
+    #: Nobody could tell within 72 hours: counted as charged.
+    WRITE_OFF = "write-off"
+
+
+class WaitsFor(StrEnum):
+    """What a waiting job waits for."""
+
+    CANARY = "canary"
 
 
 class JobError(StrEnum):
@@ -106,10 +164,19 @@ HOLD_EXIT_CODES = {
     HoldCode.DESTINATION_FAILING: 4,
     HoldCode.BUDGET_REACHED: 3,
     HoldCode.BALANCE_LOW: 3,
+    HoldCode.PRICE_CHANGED: 3,
+    HoldCode.STOP_WHEN: 3,
+    HoldCode.CANARY: 3,
 }
 
-#: Holds under which a batch sends nothing new. Doubt about one job does not stop the others.
-BLOCKING_HOLDS = (HoldCode.BUDGET_REACHED, HoldCode.BALANCE_LOW, HoldCode.PROVIDER_REFUSING)
+#: Holds under which a batch sends nothing new. Doubt about a few jobs does not stop the others; too much of it does.
+BLOCKING_HOLDS = (
+    HoldCode.BUDGET_REACHED,
+    HoldCode.BALANCE_LOW,
+    HoldCode.PROVIDER_REFUSING,
+    HoldCode.PRICE_CHANGED,
+    HoldCode.STOP_WHEN,
+)
 
 _J = JobState
 JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {

@@ -72,7 +72,7 @@ def _read_item(
         spent = charge if charge is not None else estimate
         sources = tuple(_sources(item))
         if any(source.role == "original" for source in sources):
-            return ItemOutcome(position, JobState.COPYING, spent, sources=sources)
+            return ItemOutcome(position, JobState.COPYING, spent, sources=sources, is_told=charge is not None)
     if patience_over and _is_done_with(answer, item):
         return _given_up(answer, position, status, charge, estimate)
     return None
@@ -87,7 +87,8 @@ def _given_up(
     else:
         words = f"the request is {answer.status}, the item is {status or 'without a status'}"
         error = job_error(JobError.UNKNOWN, words, charged=None)
-    return ItemOutcome(position, JobState.FAILED, charge if charge is not None else estimate, error=error)
+    spent = charge if charge is not None else estimate
+    return ItemOutcome(position, JobState.FAILED, spent, error=error, is_told=charge is not None)
 
 
 def _item_status(answer: Answer, item: Item | None) -> str | None:
@@ -107,7 +108,8 @@ def _ended(
     filed = problem.filed_under(code) if problem else code
     message = problem.message if problem else f"the provider reported it {state} without a reason"
     charged = spent > 0 if known else None
-    return ItemOutcome(position, state, spent, error=job_error(filed, message, charged=charged, provider=problem))
+    error = job_error(filed, message, charged=charged, provider=problem)
+    return ItemOutcome(position, state, spent, error=error, is_told=known)
 
 
 def _sources(item: Item) -> Iterable[Source]:

@@ -99,4 +99,4 @@ def _record_failure(connection: Connection, engine: Engine, work: ClaimedPoll, e
 def _given_up(open_items: list[tuple[int, Decimal]], reason: str) -> list[ItemOutcome]:
     """The request is lost and what it cost is spent."""
     error = job_error(JobError.REQUEST_LOST, reason, charged=True)
-    return [ItemOutcome(position, JobState.FAILED, estimate, error=error) for position, estimate in open_items]
+    return [ItemOutcome(position, JobState.FAILED, price, error=error, is_told=False) for position, price in open_items]

@@ -10,16 +10,23 @@ from orchestrator.base import faults
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.store import batches, reads
 from orchestrator.store.database import Connection
-from orchestrator.store.leases import rescue
+from orchestrator.store.leases import Rescued, rescue
 from orchestrator.store.reads import Collection
 
 
 async def rescue_dead(engine: Engine) -> None:
     """Put back the leases of workers that are gone."""
     await engine.owner()
-    found = await engine.transact(rescue)
+    found = await engine.transact(_rescue)
     if found.in_doubt or found.not_sent:
         log.warning("a worker died: %s in doubt, %s not sent", found.in_doubt, found.not_sent)
+
+
+def _rescue(connection: Connection) -> Rescued:
+    found = rescue(connection)
+    for batch_id in found.doubtful_batches:
+        batches.note_doubt(connection, batch_id)  # at once: too much of it stops the sending
+    return found
 
 
 async def settle(engine: Engine) -> None:

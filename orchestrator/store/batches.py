@@ -1,10 +1,12 @@
 """Finding a batch, and settling its state from the states of its jobs."""
 
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, and_, exists, func, null, or_, select, update
 
 from orchestrator.base.errors import UsageError
+from orchestrator.base.money import canonical
 from orchestrator.base.states import (
     ACTIVE_JOBS,
     BLOCKING_HOLDS,
@@ -16,11 +18,15 @@ from orchestrator.base.states import (
 )
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import NOW
-from orchestrator.store.holds import lift_holds, put_hold
+from orchestrator.store.holds import is_blocked, lift_holds, put_hold
 from orchestrator.store.tables import batches, holds, jobs
 
 #: Holds that `resume` takes away, to try again; doubt stays until it is settled.
 RESUMABLE_HOLDS = (*BLOCKING_HOLDS, HoldCode.DESTINATION_FAILING)
+
+
+#: The share of a batch's budget that may be in doubt before it sends nothing more.
+DOUBTFUL_SHARE = Decimal("0.1")
 
 
 def find_batch(connection: Connection, reference: str) -> str:
@@ -105,7 +111,7 @@ def _movable() -> Any:
             jobs.c.state == JobState.SUBMITTING,
             and_(jobs.c.state == JobState.GENERATING, ~_has_hold(HoldCode.PROVIDER_REFUSING)),
             and_(jobs.c.state == JobState.COPYING, or_(untried, ~_has_hold(HoldCode.DESTINATION_FAILING))),
-            and_(jobs.c.state == JobState.PENDING, ~_has_hold(*BLOCKING_HOLDS)),
+            and_(jobs.c.state == JobState.PENDING, ~is_blocked()),
         ),
     )
 
@@ -131,7 +137,7 @@ def settle_batch(connection: Connection, batch_id: str) -> BatchState:
             select(jobs.c.state, func.count().label("n")).where(jobs.c.batch_id == batch_id).group_by(jobs.c.state)
         )
     }
-    _settle_doubt(connection, batch_id, counts.get(JobState.IN_DOUBT, 0))
+    note_doubt(connection, batch_id)
     movable = connection.execute(select(_movable()).where(batches.c.id == batch_id)).scalar_one()
     target = _target_state(state, counts, movable=movable)
     if target is not state:
@@ -152,23 +158,29 @@ def settle_batch(connection: Connection, batch_id: str) -> BatchState:
 
 
 def note_doubt(connection: Connection, batch_id: str) -> None:
-    """Say at once, while the rest goes on, that money is in doubt."""
-    counted = select(func.count()).where(jobs.c.batch_id == batch_id, jobs.c.state == JobState.IN_DOUBT)
-    _settle_doubt(connection, batch_id, connection.execute(counted).scalar_one())
+    """Say at once, while the rest goes on, that money is in doubt; where it is too much, nothing more is sent.
 
-
-def _settle_doubt(connection: Connection, batch_id: str, in_doubt: int) -> None:
-    if not in_doubt:
+    Too much is more than a tenth of the budget (of the estimate where there is none), and more than one job.
+    """
+    price = func.coalesce(jobs.c.price, jobs.c.estimate)
+    count, doubtful, dearest = connection.execute(
+        select(func.count(), func.coalesce(func.sum(price), 0), func.coalesce(func.max(price), 0)).where(
+            jobs.c.batch_id == batch_id, jobs.c.state == JobState.IN_DOUBT
+        )
+    ).one()
+    if not count:
         lift_holds(connection, batch_id, (HoldCode.IN_DOUBT,))
         return
-    put_hold(
-        connection,
-        batch_id,
-        HoldCode.IN_DOUBT,
-        f"{in_doubt} job(s) may have been paid for and their answers were lost: never sent again by themselves; "
-        "their reserve stands, and this release cannot settle them yet",
-        f"orchestrator jobs {batch_id} --state in_doubt",
-    )
+    base = connection.execute(
+        select(func.coalesce(batches.c.budget, batches.c.estimated)).where(batches.c.id == batch_id)
+    ).scalar_one()
+    limit = max(DOUBTFUL_SHARE * base, dearest)
+    too_much = doubtful > limit
+    message = f"{count} job(s) may have been paid for and their answers were lost, {canonical(doubtful)} credits"
+    if too_much:
+        message += f": more than {canonical(limit)} credits in doubt, so nothing more is sent until it is settled"
+    command = f"orchestrator resolve {batch_id} --job ID --as charged|not-charged"
+    put_hold(connection, batch_id, HoldCode.IN_DOUBT, message, command, blocking=too_much)
 
 
 def _target_state(state: BatchState, counts: dict[str, int], *, movable: bool) -> BatchState:

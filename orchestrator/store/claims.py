@@ -12,11 +12,13 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, bindparam, exists, func, insert, null, select, update
 
-from orchestrator.base.money import ZERO, canonical
-from orchestrator.base.states import IN_FLIGHT_JOBS, HoldCode, JobState, SubmissionState
+from orchestrator.base.money import ZERO
+from orchestrator.base.states import IN_FLIGHT_JOBS, JobState, SubmissionState
+from orchestrator.store import ledger
 from orchestrator.store.accounts import Scope, lock_account
+from orchestrator.store.budgets import Purse
 from orchestrator.store.database import NOW
-from orchestrator.store.holds import may_send, put_hold
+from orchestrator.store.holds import may_send
 from orchestrator.store.leases import Lease
 from orchestrator.store.tables import batches, jobs, submissions
 
@@ -47,7 +49,7 @@ def claim_submissions(
     """Reserve the money of up to `limit` due jobs and write their submissions as `intended`.
 
     The account's row lock makes the count of jobs at the provider and the check of the budget exact, however
-    many workers claim at once. A job that would pass its batch's budget puts the batch on hold instead.
+    many workers claim at once. A job that would pass its batch's budget or a cap puts the batch on hold instead.
     """
     if not lock_account(connection, scope.account_pk):
         return []
@@ -60,10 +62,11 @@ def claim_submissions(
     lease = Lease.new(owner, lease_seconds)
     claimed: list[ClaimedSubmission] = []
     intents: list[dict[str, Any]] = []
+    purse = Purse(connection, scope.account_pk)
     sendable = connection.execute(_sendable_batches(scope).limit(room)).all()
     for number, batch in enumerate(sendable):
         share = ceil(room / (len(sendable) - number))  # evenly: a large batch does not starve a small one
-        affordable = _within_budget(connection, batch, connection.execute(_due_jobs(batch.id).limit(share)).all())
+        affordable = purse.affordable(batch, connection.execute(_due_jobs(batch.id).limit(share)).all())
         room -= len(affordable)
         for start in range(0, len(affordable), batch.bundle):
             rows = affordable[start : start + batch.bundle]
@@ -81,7 +84,7 @@ def _sendable_batches(scope: Scope) -> Any:
     )
     has_due = exists().where(jobs.c.batch_id == batches.c.id, jobs.c.state == JobState.PENDING, jobs.c.due_at <= NOW)
     return (
-        select(batches.c.id, batches.c.bundle, batches.c.media, batches.c.budget)
+        select(batches.c.id, batches.c.bundle, batches.c.media, batches.c.budget, batches.c.usd_per_credit)
         .where(scope.covers(batches.c.account_pk, batches.c.id), may_send(), has_due)
         .order_by(at_provider, batches.c.created_at)
     )
@@ -89,45 +92,15 @@ def _sendable_batches(scope: Scope) -> Any:
 
 def _due_jobs(batch_id: str) -> Any:
     return (
-        select(jobs.c.pk, jobs.c.name, jobs.c.item, jobs.c.estimate)
+        select(jobs.c.pk, jobs.c.name, jobs.c.item, func.coalesce(jobs.c.price, jobs.c.estimate).label("price"))
         .where(jobs.c.batch_id == batch_id, jobs.c.state == JobState.PENDING, jobs.c.due_at <= NOW)
         .order_by(jobs.c.due_at, jobs.c.pk)
         .with_for_update(skip_locked=True)
     )
 
 
-def committed_money(connection: Connection, batch_id: str) -> Decimal:
-    """Credits of a batch that are spent, reserved or in doubt at their worst case."""
-    counted = select(func.coalesce(func.sum(func.coalesce(submissions.c.charged, submissions.c.reserved)), 0)).where(
-        submissions.c.batch_id == batch_id,
-        submissions.c.state.not_in([SubmissionState.REFUSED, SubmissionState.NOT_SENT]),
-    )
-    return Decimal(connection.execute(counted).scalar_one())
-
-
-def _within_budget(connection: Connection, batch: Any, rows: Sequence[Any]) -> Sequence[Any]:
-    if batch.budget is None or not rows:
-        return rows
-    committed = committed_money(connection, batch.id)
-    affordable = []
-    for row in rows:
-        if committed + row.estimate > batch.budget:
-            missing = canonical(committed + row.estimate - batch.budget)
-            put_hold(
-                connection,
-                batch.id,
-                HoldCode.BUDGET_REACHED,
-                f"job {row.name} needs {canonical(row.estimate)} credits, {missing} more than the budget has left",
-                f"orchestrator status {batch.id}",
-            )
-            break
-        committed += row.estimate
-        affordable.append(row)
-    return affordable
-
-
 def _total(rows: Sequence[Any]) -> Decimal:
-    return sum((row.estimate for row in rows), ZERO)
+    return sum((row.price for row in rows), ZERO)
 
 
 def _claimed_submission(batch: Any, rows: Sequence[Any], lease: Lease) -> ClaimedSubmission:
@@ -168,3 +141,4 @@ def _write_intents(
             for position, job in enumerate(submission.jobs)
         ],
     )
+    ledger.reserve(connection, [submission.id for submission in claimed])

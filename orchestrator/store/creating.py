@@ -2,16 +2,17 @@
 
 import json
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, exists, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from orchestrator.base.states import BatchState
+from orchestrator.base.money import ZERO
+from orchestrator.base.states import BatchState, WaitsFor
 from orchestrator.catalog.models import Catalog
 from orchestrator.planner.result import PlannedJob
 from orchestrator.store.database import NOW
@@ -37,12 +38,16 @@ class NewBatch:
     budget: Decimal | None
     usd_per_credit: Decimal
     jobs: Sequence[PlannedJob]
+    price_tolerance: Decimal = ZERO
+    canary: int | None = None
+    stop_when_failed_over: Decimal | None = None
 
 
 def new_batch_id(connection: Connection, name: str) -> str:
     """An id that no batch has yet: the collection's name, today's date (UTC) and four random hex digits."""
+    today = f"{connection.execute(select(NOW)).scalar_one():%Y%m%d}"
     while True:
-        batch_id = f"{name}-{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(2)}"
+        batch_id = f"{name}-{today}-{secrets.token_hex(2)}"
         if not connection.execute(select(exists().where(batches.c.id == batch_id))).scalar_one():
             return batch_id
 
@@ -76,12 +81,16 @@ def create_batch(connection: Connection, batch: NewBatch) -> None:
             estimated=batch.estimated,
             budget=batch.budget,
             usd_per_credit=batch.usd_per_credit,
+            price_tolerance=batch.price_tolerance,
+            canary=batch.canary,
+            stop_when_failed_over=batch.stop_when_failed_over,
             index_due=False,
             created_at=NOW,
         )
     )
+    waits = _waits_for_canaries(batch)
     for start in range(0, len(batch.jobs), _JOBS_PER_INSERT):
-        rows = [_job_row(job) for job in batch.jobs[start : start + _JOBS_PER_INSERT]]
+        rows = [_job_row(job, waits) for job in batch.jobs[start : start + _JOBS_PER_INSERT]]
         parameters = {"batch_id": batch.id, "account_pk": batch.account_pk, "jobs": json.dumps(rows)}
         connection.execute(_INSERT_JOBS, parameters)
 
@@ -91,16 +100,29 @@ _JOBS_PER_INSERT = 5000
 _INSERT_JOBS = text(
     """
     INSERT INTO job (batch_id, account_pk, ordinal, name, type, model, item, labels, estimate,
-                     state, attempts, copy_failures, due_at)
+                     state, waits_for, attempts, copy_failures, due_at)
     SELECT :batch_id, :account_pk, ordinal, name, type, model, item, labels, estimate,
-           'pending', 0, 0, (SELECT orchestrator_now())
+           CASE WHEN waits_for IS NULL THEN 'pending' ELSE 'waiting' END, waits_for, 0, 0, (SELECT orchestrator_now())
     FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS planned
-        (ordinal integer, name text, type text, model text, item jsonb, labels jsonb, estimate numeric)
+        (ordinal integer, name text, type text, model text, item jsonb, labels jsonb, estimate numeric, waits_for text)
     """
 )
 
 
-def _job_row(job: PlannedJob) -> dict[str, Any]:
+def _waits_for_canaries(batch: NewBatch) -> set[int]:
+    """The jobs (by ordinal) that wait until the first `canary` jobs of their model have been looked at."""
+    if batch.canary is None:
+        return set()
+    seen: Counter[str] = Counter()
+    waiting = set()
+    for job in batch.jobs:
+        seen[job.model] += 1
+        if seen[job.model] > batch.canary:
+            waiting.add(job.ordinal)
+    return waiting
+
+
+def _job_row(job: PlannedJob, waits_for_canaries: set[int]) -> dict[str, Any]:
     return {
         "ordinal": job.ordinal,
         "name": job.id,
@@ -109,6 +131,7 @@ def _job_row(job: PlannedJob) -> dict[str, Any]:
         "item": job.item,
         "labels": job.labels,
         "estimate": str(job.estimate),
+        "waits_for": WaitsFor.CANARY if job.ordinal in waits_for_canaries else None,
     }
 
 

@@ -8,13 +8,19 @@ from orchestrator.store.database import NOW
 from orchestrator.store.tables import batches, holds
 
 
-def put_hold(connection: Connection, batch_id: str, code: HoldCode, message: str, command: str) -> None:
-    """Put a batch on hold for `code`; the first time stays its `since`, the newest words stay its message."""
-    row = {"batch_id": batch_id, "code": code, "since": NOW, "message": message, "command": command}
+def put_hold(
+    connection: Connection, batch_id: str, code: HoldCode, message: str, command: str, *, blocking: bool | None = None
+) -> None:
+    """Put a batch on hold for `code`; the first time stays its `since`, the newest words stay its message.
+
+    `blocking`: whether it sends nothing new meanwhile; what it is not said for goes by the code.
+    """
+    blocks = code in BLOCKING_HOLDS if blocking is None else blocking
+    newest = {"message": message, "command": command, "blocking": blocks}
     connection.execute(
         upsert(holds)
-        .values(row)
-        .on_conflict_do_update(index_elements=["batch_id", "code"], set_={"message": message, "command": command})
+        .values(newest | {"batch_id": batch_id, "code": code, "since": NOW})
+        .on_conflict_do_update(index_elements=["batch_id", "code"], set_=newest)
     )
 
 
@@ -25,5 +31,9 @@ def lift_holds(connection: Connection, batch_id: str, codes: tuple[HoldCode, ...
 
 def may_send() -> ColumnElement[bool]:
     """Whether a batch may send something new."""
-    blocked = exists().where(holds.c.batch_id == batches.c.id, holds.c.code.in_(BLOCKING_HOLDS))
-    return and_(batches.c.state == BatchState.RUNNING, ~blocked)
+    return and_(batches.c.state == BatchState.RUNNING, ~is_blocked())
+
+
+def is_blocked() -> ColumnElement[bool]:
+    """Whether a hold keeps a batch from sending something new."""
+    return exists().where(holds.c.batch_id == batches.c.id, holds.c.blocking)

@@ -5,6 +5,7 @@ closed socket and the lock is gone, so that its work can be taken up at once; `l
 (a machine that vanished, a pooler between us and Postgres).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,7 +13,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import BigInteger, ColumnElement, Connection, Table, and_, null, or_, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from orchestrator.base.states import JobState, SubmissionState
+from orchestrator.base.states import EntryKind, JobState, SubmissionState
+from orchestrator.store import ledger
 from orchestrator.store.database import NOW, Database, outages_told
 from orchestrator.store.tables import jobs, submissions
 
@@ -108,6 +110,7 @@ class Rescued:
     not_sent: int
     in_doubt: int
     released: int
+    doubtful_batches: frozenset[str] = frozenset()
 
 
 def rescue(connection: Connection) -> Rescued:
@@ -121,10 +124,13 @@ def rescue(connection: Connection) -> Rescued:
     released = 0
     for table in (submissions, jobs):
         released += connection.execute(update(table).where(_dead(table)).values(NO_LEASE)).rowcount
-    return Rescued(not_sent, in_doubt, released)
+    doubtful = frozenset(str(row.batch_id) for row in in_doubt)
+    return Rescued(len(not_sent), len(in_doubt), released, doubtful)
 
 
-def _end_dead(connection: Connection, state: SubmissionState, end: SubmissionState, job_state: JobState) -> int:
+def _end_dead(
+    connection: Connection, state: SubmissionState, end: SubmissionState, job_state: JobState
+) -> Sequence[Any]:
     found = connection.execute(
         update(submissions)
         .where(submissions.c.state == state, _dead(submissions))
@@ -133,13 +139,15 @@ def _end_dead(connection: Connection, state: SubmissionState, end: SubmissionSta
             | {"state": end, "ended_at": NOW if end is SubmissionState.NOT_SENT else null()}
             | {"answer": {"verdict": str(end), "reason": "the worker died before an answer was recorded"}}
         )
-        .returning(submissions.c.id)
-    ).scalars()
-    ids = list(found)
+        .returning(submissions.c.id, submissions.c.batch_id)
+    ).all()
+    ids = [row.id for row in found]
     if ids:
         connection.execute(
             update(jobs)
             .where(jobs.c.submission_id.in_(ids), jobs.c.state == JobState.SUBMITTING)
             .values(state=job_state)
         )
-    return len(ids)
+        kind = EntryKind.DOUBT if end is SubmissionState.UNKNOWN else EntryKind.RELEASE
+        ledger.move(connection, kind, ids)
+    return found

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, insert, null, select, update
 
-from orchestrator.base.states import JobState, SubmissionState
+from orchestrator.base.states import Book, JobState, SettledBy, SubmissionState
+from orchestrator.store import ledger
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import NO_LEASE
 from orchestrator.store.sending import in_seconds
@@ -42,6 +43,8 @@ class ItemOutcome:
     spent: Decimal
     sources: tuple[Source, ...] = ()
     error: dict[str, Any] | None = None
+    #: Whether the provider named what it charged; else `spent` is the worst case.
+    is_told: bool = True
 
 
 def record_outcomes(connection: Connection, submission_id: UUID, outcomes: Sequence[ItemOutcome]) -> int:
@@ -49,9 +52,14 @@ def record_outcomes(connection: Connection, submission_id: UUID, outcomes: Seque
 
     Guarded by the job's state alone: the word is final, whoever heard it.
     """
-    moved = 0
+    charges: dict[int, Decimal] = {}
     for outcome in outcomes:
-        values: dict[str, Any] = {"state": outcome.state, "spent": outcome.spent, "error": outcome.error, "due_at": NOW}
+        values: dict[str, Any] = {
+            "state": outcome.state,
+            "spent": func.coalesce(jobs.c.spent, 0) + outcome.spent,  # an earlier attempt may have cost something
+            "error": outcome.error,
+            "due_at": NOW,
+        }
         if outcome.state is JobState.COPYING:
             known = [source.expires_at for source in outcome.sources if source.role == "original" and source.expires_at]
             latest = in_seconds(_LONGEST_LIFE_SECONDS)
@@ -69,9 +77,14 @@ def record_outcomes(connection: Connection, submission_id: UUID, outcomes: Seque
             .returning(jobs.c.pk)
         ).scalar_one_or_none()
         if pk is not None:
-            moved += 1
+            charges[pk] = outcome.spent
             _insert_sources(connection, pk, outcome.sources)
-    return moved
+    ledger.charge(connection, submission_id, charges)
+    if not all(outcome.is_told for outcome in outcomes):
+        connection.execute(
+            update(submissions).where(submissions.c.id == submission_id).values(settled_by=SettledBy.ASSUMED)
+        )
+    return len(charges)
 
 
 def _insert_sources(connection: Connection, job_pk: int, sources: Sequence[Source]) -> None:
@@ -154,7 +167,6 @@ def _put_back(connection: Connection, submission_id: UUID, token: UUID, values: 
 def resolve_finished(connection: Connection, submission_id: UUID, provider_status: str | None) -> bool:
     """End a submission none of whose jobs is generating any more; its charge is what its jobs spent."""
     open_jobs = select(jobs.c.pk).where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.GENERATING)
-    charged = select(func.coalesce(func.sum(jobs.c.spent), 0)).where(jobs.c.submission_id == submission_id)
     return bool(
         connection.execute(
             update(submissions)
@@ -168,7 +180,8 @@ def resolve_finished(connection: Connection, submission_id: UUID, provider_statu
                 | {
                     "state": SubmissionState.RESOLVED,
                     "provider_status": provider_status,
-                    "charged": charged.scalar_subquery(),
+                    "settled_by": func.coalesce(submissions.c.settled_by, SettledBy.PROVIDER),
+                    "charged": ledger.in_book(connection, submission_id, Book.SPENT),
                     "polls": submissions.c.polls + 1,
                     "due_at": null(),
                     "ended_at": NOW,
@@ -179,10 +192,10 @@ def resolve_finished(connection: Connection, submission_id: UUID, provider_statu
 
 
 def open_items(connection: Connection, submission_id: UUID) -> list[tuple[int, Decimal]]:
-    """(position, estimate) of the submission's jobs that are still generating."""
+    """(position, price in credits) of the submission's jobs that are still generating."""
     rows = connection.execute(
-        select(jobs.c.position, jobs.c.estimate)
+        select(jobs.c.position, func.coalesce(jobs.c.price, jobs.c.estimate).label("price"))
         .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.GENERATING)
         .order_by(jobs.c.position)
     ).all()
-    return [(row.position, row.estimate) for row in rows]
+    return [(row.position, row.price) for row in rows]

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select,
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from orchestrator.base.money import ZERO, canonical, optional_canonical
-from orchestrator.base.states import ENDED_BATCHES, BatchState, JobError, JobState
+from orchestrator.base.states import ENDED_BATCHES, BatchState, Book, JobState
 from orchestrator.store.accounts import lock_account
-from orchestrator.store.tables import accounts, assets, batches, holds, jobs, submissions
+from orchestrator.store.tables import accounts, assets, batches, holds, jobs, ledger, submissions
 
 _RESERVED = (JobState.SUBMITTING, JobState.GENERATING)
 
@@ -132,25 +132,35 @@ class _Totals:
 
 
 def _totals(connection: Connection, batch_id: str) -> _Totals:
-    payment_lost = jobs.c.error["code"].astext == JobError.PAYMENT_LOST
     rows = connection.execute(
         select(
             jobs.c.state,
             func.count().label("n"),
-            func.sum(jobs.c.estimate).label("estimate"),
+            func.sum(func.coalesce(jobs.c.price, jobs.c.estimate)).label("price"),
             func.coalesce(func.sum(jobs.c.spent), 0).label("spent"),
-            func.coalesce(func.sum(case((payment_lost, jobs.c.spent), else_=0)), 0).label("lost"),
         )
         .where(jobs.c.batch_id == batch_id)
         .group_by(jobs.c.state)
     ).all()
     return _Totals(
         counts={row.state: row.n for row in rows},
-        reserved=sum((row.estimate for row in rows if row.state in _RESERVED), ZERO),
+        reserved=sum((row.price for row in rows if row.state in _RESERVED), ZERO),
         spent=sum((Decimal(row.spent) for row in rows), ZERO),
-        in_doubt=sum((row.estimate for row in rows if row.state == JobState.IN_DOUBT), ZERO),
-        lost=sum((Decimal(row.lost) for row in rows), ZERO),
+        in_doubt=sum((row.price for row in rows if row.state == JobState.IN_DOUBT), ZERO),
+        lost=_lost(connection, batch_id),
     )
+
+
+def _lost(connection: Connection, batch_id: str) -> Decimal:
+    """Credits that were taken for charged with nothing to fetch for them; they are a part of what was spent."""
+    amount = case((ledger.c.to_book == Book.LOST, ledger.c.amount), else_=-ledger.c.amount)
+    lost = select(func.coalesce(func.sum(amount), 0)).where(ledger.c.batch_id == batch_id, is_about_losses())
+    return Decimal(connection.execute(lost).scalar_one())
+
+
+def is_about_losses() -> ColumnElement[bool]:
+    """The condition of the ledger's index of losses."""
+    return or_(ledger.c.from_book == Book.LOST, ledger.c.to_book == Book.LOST)
 
 
 def stored_jobs_of(connection: Connection, name: str, account_pk: int) -> set[str]:

@@ -11,7 +11,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, case, func, null, select, update
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.base.states import JobState, SubmissionState
+from orchestrator.base.states import EntryKind, JobState, SettledBy, SubmissionState
+from orchestrator.store import ledger
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import NO_LEASE
 from orchestrator.store.tables import accounts, jobs, submissions
@@ -87,6 +88,7 @@ def record_accepted(
             )
             .values(state=JobState.GENERATING)
         )
+        ledger.move(connection, EntryKind.CLEAR, [submission_id])
     return bool(accepted)
 
 
@@ -152,6 +154,7 @@ def record_unknown(connection: Connection, submission_id: UUID, token: UUID, ans
             .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.SUBMITTING)
             .values(state=JobState.IN_DOUBT)
         )
+        ledger.move(connection, EntryKind.DOUBT, [submission_id])
     return bool(marked)
 
 
@@ -176,12 +179,19 @@ def _end(
         or connection.execute(
             update(submissions)
             .where(submissions.c.id == submission_id, submissions.c.state == SubmissionState.UNKNOWN)
-            .values(state=SubmissionState.RESOLVED, answer=answer, charged=0, ended_at=NOW)
+            .values(
+                state=SubmissionState.RESOLVED,
+                answer=answer,
+                charged=0,
+                settled_by=SettledBy.PROVIDER,
+                ended_at=NOW,
+            )
         ).rowcount
     )
     if ended:
         open_states = jobs.c.state.in_([JobState.SUBMITTING, JobState.IN_DOUBT])
         connection.execute(update(jobs).where(jobs.c.submission_id == submission_id, open_states).values(job_values))
+        ledger.move(connection, EntryKind.RELEASE, [submission_id])
     return bool(ended)
 
 

@@ -4,7 +4,7 @@ SQLModel tables do not validate; rows are filled from validated values. Checks, 
 table that guard them are made by the migrations.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, cast
@@ -14,7 +14,9 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
+    Float,
     ForeignKey,
     Identity,
     Index,
@@ -26,10 +28,23 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from orchestrator.base.states import BatchState, HoldCode, JobState, SubmissionState
+from orchestrator.base.states import (
+    BatchState,
+    Book,
+    EntryKind,
+    HoldCode,
+    JobState,
+    SettledBy,
+    SubmissionState,
+    WaitsFor,
+)
 
 #: Credits and US dollars: exact, six decimals are enough for both and for USDC.
 MONEY = Numeric(20, 6)
+#: Who works here, as each connection says it at its start.
+CURRENT_ACTOR = text("nullif(current_setting('orchestrator.actor', true), '')")
+#: A share of one, such as 0.05 for 5 %.
+SHARE = Numeric(7, 6)
 
 
 def _instant(*, nullable: bool = True) -> Any:
@@ -63,14 +78,60 @@ def _due(name: str, state: str, *columns: str) -> Index:
 
 
 class Account(SQLModel, table=True):
-    """Who pays where: a digest of the key at one provider origin, and how fast we may go there."""
+    """Who pays where: a digest of the key at one provider origin, its caps, and whether the provider is there.
 
-    __table_args__ = (UniqueConstraint("origin", "account"),)
+    A cap is an amount of `cap_unit`s (credits or usd) a UTC day or month. `breaker_opened_at` is set while the
+    provider is taken for down.
+    """
+
+    __table_args__ = (
+        UniqueConstraint("origin", "account"),
+        CheckConstraint("(daily_cap IS NULL) = (daily_unit IS NULL)", name="daily_whole"),
+        CheckConstraint("(monthly_cap IS NULL) = (monthly_unit IS NULL)", name="monthly_whole"),
+        CheckConstraint("daily_unit IN ('credits', 'usd') AND monthly_unit IN ('credits', 'usd')", name="unit_known"),
+    )
     pk: int = _key()
     origin: str
     account: str
     paused_until: datetime | None = _instant()
     throttles: int = 0
+    daily_cap: Decimal | None = _money(nullable=True)
+    daily_unit: str | None = None
+    monthly_cap: Decimal | None = _money(nullable=True)
+    monthly_unit: str | None = None
+    breaker_failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    breaker_opened_at: datetime | None = _instant()
+    breaker_probe_at: datetime | None = _instant()
+
+
+class Pace(SQLModel, table=True):
+    """How fast an account goes with one model (`model` "": with all of them), learned from what the provider answers.
+
+    `room` is how many jobs may be at the provider at once, `rate` how many POSTs a second (null: no limit seen),
+    `tokens` how many of them may leave now, as of `filled_at`.
+    """
+
+    account_pk: int = _reference("account.pk", key=True)
+    model: str = Field(primary_key=True)
+    room: float = Field(sa_column=Column(Float(), nullable=False))
+    rate: float | None = Field(default=None, sa_column=Column(Float(), nullable=True))
+    tokens: float = Field(sa_column=Column(Float(), nullable=False))
+    filled_at: datetime = _instant(nullable=False)
+    paused_until: datetime | None = _instant()
+    throttles: int = 0
+
+
+class Reading(SQLModel, table=True):
+    """A balance the provider told. `quiet`: nothing of ours was open at the provider from before it was asked for
+    until it was stored, so that only others can have moved it.
+    """
+
+    __table_args__ = (Index("ix_reading_account", "account_pk", "at"),)
+    pk: int = _key()
+    account_pk: int = _reference("account.pk")
+    at: datetime = _instant(nullable=False)
+    credits: Decimal = _money()
+    quiet: bool
 
 
 class CatalogRow(SQLModel, table=True):
@@ -108,6 +169,12 @@ class Batch(SQLModel, table=True):
     estimated: Decimal = _money()
     budget: Decimal | None = _money(nullable=True)
     usd_per_credit: Decimal = _money()
+    price_tolerance: Decimal = Field(default=0, sa_column=Column(SHARE, nullable=False, server_default="0"))
+    canary: int | None = None
+    stop_when_failed_over: Decimal | None = Field(default=None, sa_column=Column(SHARE, nullable=True))
+    forgiven_failed: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    forgiven_ended: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    cancelled_at: datetime | None = _instant()
     index_due: bool = False
     created_at: datetime = _instant(nullable=False)
     finished_at: datetime | None = _instant()
@@ -122,6 +189,8 @@ class Hold(SQLModel, table=True):
     since: datetime = _instant(nullable=False)
     message: str
     command: str
+    #: Whether the batch sends nothing new under it.
+    blocking: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
 
 
 class Submission(SQLModel, table=True):
@@ -129,12 +198,14 @@ class Submission(SQLModel, table=True):
 
     __table_args__ = (
         _one_of("state", SubmissionState),
+        _one_of("settled_by", SettledBy),
         UniqueConstraint("account_pk", "request_id"),
         CheckConstraint("state <> 'accepted' OR request_id IS NOT NULL", name="accepted_has_request_id"),
         CheckConstraint("state <> 'sent' OR body_sha256 IS NOT NULL", name="sent_has_body"),
         CheckConstraint("(lease_token IS NULL) = (lease_owner IS NULL)", name="lease_whole"),
         Index("ix_submission_batch", "batch_id"),
         _due("ix_submission_poll_due", "accepted", "due_at"),
+        _due("ix_submission_in_doubt", "unknown", "account_pk", "sent_at"),
         Index("ix_submission_leased", "lease_until", postgresql_where=text("lease_token IS NOT NULL")),
     )
     id: UUID = Field(primary_key=True)
@@ -143,6 +214,8 @@ class Submission(SQLModel, table=True):
     state: str
     reserved: Decimal = _money()
     charged: Decimal | None = _money(nullable=True)
+    settled_by: str | None = None
+    evidence: dict[str, Any] | None = _json(nullable=True)
     body_sha256: str | None = None
     request_id: str | None = None
     provider_status: str | None = None
@@ -165,6 +238,7 @@ class Job(SQLModel, table=True):
 
     __table_args__ = (
         _one_of("state", JobState),
+        _one_of("waits_for", WaitsFor),
         UniqueConstraint("batch_id", "name"),
         UniqueConstraint("batch_id", "ordinal"),
         CheckConstraint(
@@ -177,7 +251,7 @@ class Job(SQLModel, table=True):
         Index("ix_job_submission", "submission_id"),
         Index("ix_job_batch_state", "batch_id", "state"),
         Index("ix_job_in_flight", "account_pk", postgresql_where=text("state IN ('submitting', 'generating')")),
-        _due("ix_job_submit_due", "pending", "batch_id", "due_at", "pk"),
+        _due("ix_job_submit_due", "pending", "batch_id", "model", "due_at", "pk"),
         _due("ix_job_copy_due", "copying", "source_expires_at", "pk"),
         Index("ix_job_leased", "lease_until", postgresql_where=text("lease_token IS NOT NULL")),
     )
@@ -191,7 +265,10 @@ class Job(SQLModel, table=True):
     item: dict[str, Any] = _json()
     labels: dict[str, str] = _json()
     estimate: Decimal = _money()
+    #: What is reserved for it, where a charge has shown that the estimate is wrong.
+    price: Decimal | None = _money(nullable=True)
     state: str
+    waits_for: str | None = None
     attempts: int = 0
     submission_id: UUID | None = _reference("submission.id", nullable=True)
     position: int | None = None
@@ -234,6 +311,56 @@ class Asset(SQLModel, table=True):
     stored_at: datetime | None = _instant()
 
 
+class LedgerEntry(SQLModel, table=True):
+    """One movement of credits from one book to another, for one job of one submission. Rows are only ever added.
+
+    `day` is the UTC day on which the job's reserve was made: whatever becomes of it counts in that day's and
+    month's window. `usd_per_credit` is the price of a credit at that time.
+    """
+
+    __tablename__ = "ledger"
+    __table_args__ = (
+        _one_of("kind", EntryKind),
+        _one_of("from_book", Book),
+        _one_of("to_book", Book),
+        CheckConstraint("amount > 0", name="amount_positive"),
+        CheckConstraint("from_book <> to_book", name="books_differ"),
+        Index("ix_ledger_submission", "submission_id", "job_pk"),
+        Index("ix_ledger_batch", "batch_id"),
+        Index("ix_ledger_account_at", "account_pk", "at"),
+        Index("ix_ledger_lost", "batch_id", postgresql_where=text("from_book = 'lost' OR to_book = 'lost'")),
+    )
+    pk: int = _key()
+    at: datetime = _instant(nullable=False)
+    day: date = Field(sa_column=Column(Date(), nullable=False))
+    account_pk: int = _reference("account.pk")
+    batch_id: str = _reference("batch.id")
+    submission_id: UUID = _reference("submission.id")
+    job_pk: int = _reference("job.pk")
+    kind: str
+    from_book: str
+    to_book: str
+    amount: Decimal = _money()
+    usd_per_credit: Decimal = _money()
+    actor: str | None = Field(default=None, sa_column_kwargs={"server_default": CURRENT_ACTOR})
+
+
+class Usage(SQLModel, table=True):
+    """Committed money (reserved, in doubt, spent, lost) of a batch and of a day: the sum of its rows.
+
+    A trigger adds a row for what each statement on the ledger changes, and a claim folds them: exact at all times,
+    and no row that two workers would have to wait for.
+    """
+
+    __table_args__ = (Index("ix_usage_account", "account_pk", "day"), Index("ix_usage_batch", "batch_id"))
+    pk: int = _key()
+    account_pk: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    batch_id: str
+    day: date = Field(sa_column=Column(Date(), nullable=False))
+    credits: Decimal = _money()
+    usd: Decimal = _money()
+
+
 class Event(SQLModel, table=True):
     """Every transition of a batch, job or submission, written by trigger."""
 
@@ -267,5 +394,9 @@ holds = table_of(Hold)
 submissions = table_of(Submission)
 jobs = table_of(Job)
 assets = table_of(Asset)
+ledger = table_of(LedgerEntry)
+usages = table_of(Usage)
+readings = table_of(Reading)
+paces = table_of(Pace)
 events = table_of(Event)
 transitions = table_of(Transition)

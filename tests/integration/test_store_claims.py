@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import event, func, select, text, update
 
-from orchestrator.base.states import HoldCode, JobState, SubmissionState
-from orchestrator.store import claims, free_claims, sending
+from orchestrator.base.states import BLOCKING_HOLDS, HoldCode, JobState, SubmissionState
+from orchestrator.store import free_claims, sending
 from orchestrator.store.accounts import Scope
+from orchestrator.store.budgets import committed_credits
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Database
 from orchestrator.store.due import next_due
@@ -111,7 +111,7 @@ def test_eight_threads_never_pass_the_budget(database: Database) -> None:
     all_at_once(work)
     assert Counter(job_states(database, BATCH)) == {"submitting": 33, "pending": 167}
     with database.begin() as connection:
-        assert claims.committed_money(connection, BATCH) == 99
+        assert committed_credits(connection, BATCH) == 99
     assert row(database, holds).code == HoldCode.BUDGET_REACHED
 
 
@@ -123,28 +123,6 @@ def test_the_places_are_counted_over_all_batches_of_the_account(database: Databa
     assert len(claim(database, second, limit=3, max_in_flight=4)) == 1
     assert len(claim(database, Scope(first.account_pk), limit=3, max_in_flight=4)) == 0
     assert len(claim(database, Scope(account(database, "credits:other")), limit=9, max_in_flight=4)) == 4
-
-
-@pytest.mark.parametrize(
-    ("state", "charged", "counts"),
-    [
-        ("intended", None, 3),
-        ("sent", None, 3),
-        ("accepted", None, 3),
-        ("unknown", None, 3),
-        ("resolved", "2.5", Decimal("2.5")),
-        ("resolved", "0", 0),
-        ("refused", None, 0),
-        ("not_sent", None, 0),
-    ],
-)
-def test_what_counts_against_the_budget(database: Database, state: str, charged: str | None, counts: Decimal) -> None:
-    scope = make_batch(database)
-    make_batch(database, "other-1")
-    with database.begin() as connection:
-        put_submission(connection, BATCH, scope.account_pk, state, charged=charged)
-        put_submission(connection, "other-1", scope.account_pk, "accepted")
-        assert claims.committed_money(connection, BATCH) == counts
 
 
 def test_a_budget_that_just_fits_is_used_up(database: Database) -> None:
@@ -174,7 +152,7 @@ def test_only_blocking_holds_stop_new_submissions(database: Database, code: Hold
     scope = make_batch(database)
     with database.begin() as connection:
         put_hold(connection, BATCH, code, "why", "what to do")
-    blocks = code in (HoldCode.BUDGET_REACHED, HoldCode.BALANCE_LOW, HoldCode.PROVIDER_REFUSING)
+    blocks = code in BLOCKING_HOLDS
     assert bool(claim(database, scope)) is not blocks
 
 

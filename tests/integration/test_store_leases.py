@@ -174,7 +174,7 @@ def rescued(database: Database) -> Rescued:
     ("state", "end", "job_state", "found"),
     [
         ("intended", "not_sent", "pending", Rescued(1, 0, 0)),
-        ("sent", "unknown", "in_doubt", Rescued(0, 1, 0)),
+        ("sent", "unknown", "in_doubt", Rescued(0, 1, 0, frozenset({BATCH}))),
         ("accepted", "accepted", "generating", Rescued(0, 0, 1)),
     ],
 )

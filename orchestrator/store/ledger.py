@@ -1,0 +1,121 @@
+"""The ledger's only writers: every credit is moved from one book to another in the transaction that makes it true.
+
+Rows are added, never changed; what is in a book is the sum of what was moved there less what was moved away.
+Every function is set-based: one statement for any number of submissions or jobs.
+"""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Connection, Numeric, TextClause, Uuid, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from orchestrator.base.states import Book, EntryKind
+
+_COLUMNS = "at, day, account_pk, batch_id, submission_id, job_pk, kind, from_book, to_book, amount, usd_per_credit"
+
+_RESERVE = text(
+    f"""
+    INSERT INTO ledger ({_COLUMNS})
+    SELECT orchestrator_now(), (orchestrator_now() AT TIME ZONE 'UTC')::date,
+           job.account_pk, job.batch_id, job.submission_id, job.pk,
+           'reserve', 'available', 'reserved', coalesce(job.price, job.estimate), batch.usd_per_credit
+    FROM job JOIN batch ON batch.id = job.batch_id
+    WHERE job.submission_id = ANY(:submissions) AND coalesce(job.price, job.estimate) > 0
+    """  # noqa: S608 - constants only
+).bindparams(bindparam("submissions", type_=ARRAY(Uuid())))
+
+
+def _move_all(kind: EntryKind, source: Book, target: Book) -> TextClause:
+    """The statement that moves all that some submissions have in `source` to `target`."""
+    held = f"sum(CASE to_book WHEN '{source}' THEN amount ELSE -amount END)"
+    return text(
+        f"""
+        INSERT INTO ledger ({_COLUMNS})
+        SELECT orchestrator_now(), day, account_pk, batch_id, submission_id, job_pk,
+               '{kind}', '{source}', '{target}', {held}, usd_per_credit
+        FROM ledger
+        WHERE submission_id = ANY(:submissions) AND '{source}' IN (from_book, to_book)
+        GROUP BY day, account_pk, batch_id, submission_id, job_pk, usd_per_credit
+        HAVING {held} > 0
+        """  # noqa: S608 - constants only
+    ).bindparams(bindparam("submissions", type_=ARRAY(Uuid())))
+
+
+#: The ways of each kind that moves everything a submission has in a book.
+_WAYS = {
+    EntryKind.RELEASE: ((Book.RESERVED, Book.AVAILABLE), (Book.IN_DOUBT, Book.AVAILABLE)),
+    EntryKind.DOUBT: ((Book.RESERVED, Book.IN_DOUBT),),
+    EntryKind.CLEAR: ((Book.IN_DOUBT, Book.RESERVED),),
+    EntryKind.LOSS: ((Book.IN_DOUBT, Book.LOST),),
+    EntryKind.REFUND: ((Book.LOST, Book.AVAILABLE), (Book.SPENT, Book.AVAILABLE)),
+}
+_MOVES = {kind: [_move_all(kind, *way) for way in ways] for kind, ways in _WAYS.items()}
+
+_CHARGE = text(
+    f"""
+    WITH told AS (
+        SELECT * FROM unnest(:jobs, :amounts) AS told (job_pk, charged)
+    ), held AS (
+        SELECT job_pk, min(day) AS day, sum(CASE to_book WHEN 'reserved' THEN amount ELSE -amount END) AS amount
+        FROM ledger
+        WHERE submission_id = :submission AND 'reserved' IN (from_book, to_book)
+        GROUP BY job_pk
+    ), charged AS (
+        SELECT job.*, told.charged, coalesce(held.amount, 0) AS held,
+               coalesce(held.day, (orchestrator_now() AT TIME ZONE 'UTC')::date) AS day
+        FROM told JOIN job ON job.pk = told.job_pk LEFT JOIN held ON held.job_pk = told.job_pk
+    )
+    INSERT INTO ledger ({_COLUMNS})
+    SELECT orchestrator_now(), charged.day, charged.account_pk, charged.batch_id, :submission, charged.pk,
+           move.kind, move.from_book, move.to_book, move.amount, batch.usd_per_credit
+    FROM charged JOIN batch ON batch.id = charged.batch_id
+    CROSS JOIN LATERAL (VALUES
+        ('charge', 'reserved', 'spent', least(charged.held, charged.charged)),
+        ('charge', 'available', 'spent', greatest(charged.charged - charged.held, 0)),
+        ('release', 'reserved', 'available', greatest(charged.held - charged.charged, 0))
+    ) AS move (kind, from_book, to_book, amount)
+    WHERE move.amount > 0
+    """  # noqa: S608 - constants only
+).bindparams(bindparam("jobs", type_=ARRAY(BigInteger())), bindparam("amounts", type_=ARRAY(Numeric())))
+
+_IN_BOOK = text(
+    "SELECT coalesce(sum(CASE to_book WHEN CAST(:book AS text) THEN amount ELSE -amount END), 0) FROM ledger "
+    "WHERE submission_id = :submission AND CAST(:book AS text) IN (from_book, to_book)"
+)
+
+
+def reserve(connection: Connection, submission_ids: Iterable[UUID]) -> None:
+    """Set aside the price of every job of new submissions, in the transaction that writes them."""
+    connection.execute(_RESERVE, {"submissions": list(submission_ids)})
+
+
+def move(connection: Connection, kind: EntryKind, submission_ids: Iterable[UUID]) -> None:
+    """Move all that these submissions have in the book (or books) that `kind` takes from.
+
+    `kind` is one of release, doubt, clear, loss and refund. Repeating it moves nothing more.
+    """
+    ids = list(submission_ids)
+    for statement in _MOVES[kind]:
+        connection.execute(statement, {"submissions": ids})
+
+
+def charge(connection: Connection, submission_id: UUID, charges: Mapping[int, Decimal]) -> None:
+    """Settle the reserve of jobs (by row) of a submission at what they cost, in credits.
+
+    What the reserve has more is released to the day it was reserved on; what passes it is charged on top.
+    """
+    if charges:
+        parameters: dict[str, Any] = {
+            "submission": submission_id,
+            "jobs": list(charges),
+            "amounts": list(charges.values()),
+        }
+        connection.execute(_CHARGE, parameters)
+
+
+def in_book(connection: Connection, submission_id: UUID, book: Book) -> Decimal:
+    """The credits that a submission has in a book."""
+    return Decimal(connection.execute(_IN_BOOK, {"submission": submission_id, "book": book}).scalar_one())
