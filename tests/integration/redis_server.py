@@ -59,6 +59,10 @@ class RedisServer:
             assert time.monotonic() < until, "redis-server does not answer"
             time.sleep(0.02)
 
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
     def kill(self) -> None:
         """SIGKILL: whatever it held is gone."""
         self._process.kill()
