@@ -1,0 +1,174 @@
+"""Whether the books balance: the ledger's derived balances against the rows that they are about.
+
+One statement, so that all of it is seen at one instant, also while workers run. Each rule yields what the rows say
+(`expected`) and what the books say (`found`); where both are the same there is nothing to tell.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from orchestrator.base.money import canonical
+
+_WORDS = {
+    "movement": "an entry of {found} credits goes a way that its kind does not know",
+    "misfiled": "entries of {found} credits are filed under another batch or account than their job",
+    "overdrawn": "a book is at {found} credits on a day",
+    "reserved": "{found} credits are reserved, {expected} should be",
+    "in-doubt": "{found} credits are in doubt, {expected} should be",
+    "charged": "the submission says that it cost {expected} credits, its books say {found}",
+    "spent": "the job says that it cost {expected} credits, its books say {found}",
+    "batch-reserved": "the batch's jobs hold {expected} credits, its books {found}",
+    "batch-in-doubt": "the batch's jobs have {expected} credits in doubt, its books {found}",
+    "batch-spent": "the batch's jobs spent {expected} credits, its books say {found}",
+    "usage": "caps count {expected} credits on a day, the books say {found}",
+    "usage-usd": "caps count {expected} dollars on a day, the books say {found}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One imbalance; the rule that is broken, where, and the two amounts (credits, or dollars in `usage-usd`)."""
+
+    rule: str
+    batch: str
+    job: str | None
+    submission: str | None
+    expected: Decimal
+    found: Decimal
+
+    @property
+    def message(self) -> str:
+        return _WORDS[self.rule].format(expected=canonical(self.expected), found=canonical(self.found))
+
+    def document(self) -> dict[str, Any]:
+        """The finding in JSON."""
+        return {
+            "rule": self.rule,
+            "batch": self.batch,
+            "job": self.job,
+            "submission": self.submission,
+            "expected": canonical(self.expected),
+            "found": canonical(self.found),
+            "message": self.message,
+        }
+
+
+def audit(connection: Connection, batch_id: str | None = None) -> list[Finding]:
+    """Every imbalance of one batch, or of all there are; empty where the books balance."""
+    rows = connection.execute(_AUDIT, {"batch": batch_id})
+    return [
+        Finding(
+            rule=row.rule,
+            batch=row.batch_id,
+            job=row.job,
+            submission=None if row.submission_id is None else str(row.submission_id),
+            expected=row.expected,
+            found=row.found,
+        )
+        for row in rows
+    ]
+
+
+#: `book` holds what each job of each submission has in each book, by the day that it counts in.
+_AUDIT = text(
+    """
+    WITH entry AS NOT MATERIALIZED (
+        SELECT * FROM ledger WHERE CAST(:batch AS text) IS NULL OR batch_id = CAST(:batch AS text)
+    ), item AS NOT MATERIALIZED (
+        SELECT job.*, coalesce(price, estimate) AS cost FROM job
+        WHERE CAST(:batch AS text) IS NULL OR batch_id = CAST(:batch AS text)
+    ), book AS MATERIALIZED (
+        SELECT batch_id, submission_id, job_pk, day, count(*) AS entries,
+               sum(CASE 'reserved' WHEN to_book THEN amount WHEN from_book THEN -amount ELSE 0 END) AS reserved,
+               sum(CASE 'in_doubt' WHEN to_book THEN amount WHEN from_book THEN -amount ELSE 0 END) AS in_doubt,
+               sum(CASE 'spent' WHEN to_book THEN amount WHEN from_book THEN -amount ELSE 0 END) AS spent,
+               sum(CASE 'lost' WHEN to_book THEN amount WHEN from_book THEN -amount ELSE 0 END) AS lost,
+               sum(CASE 'available' WHEN to_book THEN -amount WHEN from_book THEN amount ELSE 0 END) AS committed,
+               sum(usd_per_credit * CASE 'available' WHEN to_book THEN -amount WHEN from_book THEN amount ELSE 0 END)
+                   AS committed_usd
+        FROM entry GROUP BY batch_id, submission_id, job_pk, day
+    ), pair AS MATERIALIZED (
+        SELECT batch_id, submission_id, job_pk,
+               sum(reserved) AS reserved, sum(in_doubt) AS in_doubt, sum(spent + lost) AS cost
+        FROM book GROUP BY batch_id, submission_id, job_pk
+    ), due AS (
+        SELECT item.batch_id, item.submission_id, item.pk AS job_pk,
+               CASE WHEN item.state IN ('submitting', 'generating') AND s.state IN ('intended', 'sent', 'accepted')
+                    THEN item.cost ELSE 0 END AS reserved,
+               CASE WHEN item.state = 'in_doubt' AND s.state = 'unknown' THEN item.cost ELSE 0 END AS in_doubt
+        FROM item JOIN submission s ON s.id = item.submission_id
+    ), of_batch AS (
+        SELECT batch_id, sum(reserved) AS reserved, sum(in_doubt) AS in_doubt, sum(cost) AS cost
+        FROM pair GROUP BY batch_id
+    ), of_items AS (
+        SELECT batch_id, sum(cost) FILTER (WHERE state IN ('submitting', 'generating')) AS reserved,
+               sum(cost) FILTER (WHERE state = 'in_doubt') AS in_doubt, sum(spent) AS cost
+        FROM item GROUP BY batch_id
+    ), of_day AS (
+        SELECT batch_id, day, sum(committed) AS credits, sum(committed_usd) AS usd, sum(entries) AS entries
+        FROM book GROUP BY batch_id, day
+    ), counted AS (
+        SELECT batch_id, day, sum(credits) AS credits, sum(usd) AS usd
+        FROM usage WHERE CAST(:batch AS text) IS NULL OR batch_id = CAST(:batch AS text)
+        GROUP BY batch_id, day
+    ), finding (rule, batch_id, job_pk, submission_id, expected, found) AS (
+        SELECT 'movement', batch_id, job_pk, submission_id, 0, amount FROM entry
+        WHERE (kind, from_book, to_book) NOT IN (
+            ('reserve', 'available', 'reserved'), ('release', 'reserved', 'available'),
+            ('release', 'in_doubt', 'available'), ('charge', 'reserved', 'spent'), ('charge', 'in_doubt', 'spent'),
+            ('charge', 'available', 'spent'), ('doubt', 'reserved', 'in_doubt'), ('clear', 'in_doubt', 'reserved'),
+            ('loss', 'in_doubt', 'lost'), ('refund', 'spent', 'available'), ('refund', 'lost', 'available'))
+        UNION ALL
+        SELECT 'misfiled', entry.batch_id, job.pk, entry.submission_id, 0, sum(amount)
+        FROM entry JOIN job ON job.pk = entry.job_pk JOIN submission s ON s.id = entry.submission_id
+        WHERE (entry.batch_id, entry.account_pk) <> (job.batch_id, job.account_pk)
+           OR (entry.batch_id, entry.account_pk) <> (s.batch_id, s.account_pk)
+        GROUP BY entry.batch_id, job.pk, entry.submission_id
+        UNION ALL
+        SELECT 'overdrawn', batch_id, job_pk, submission_id, 0, least(reserved, in_doubt, spent, lost)
+        FROM book WHERE least(reserved, in_doubt, spent, lost) < 0
+        UNION ALL
+        SELECT told.rule, batch_id, job_pk, submission_id, told.expected, told.found
+        FROM pair FULL JOIN due USING (batch_id, submission_id, job_pk)
+        CROSS JOIN LATERAL (VALUES
+            ('reserved', due.reserved, pair.reserved), ('in-doubt', due.in_doubt, pair.in_doubt)
+        ) AS told (rule, expected, found)
+        WHERE coalesce(told.expected, 0) <> coalesce(told.found, 0)
+        UNION ALL
+        SELECT 'charged', s.batch_id, NULL, s.id, s.charged, cost.found
+        FROM submission s
+        LEFT JOIN (SELECT submission_id, sum(cost) AS found FROM pair GROUP BY submission_id) AS cost
+               ON cost.submission_id = s.id
+        WHERE (CAST(:batch AS text) IS NULL OR s.batch_id = CAST(:batch AS text))
+          AND s.state IN ('resolved', 'refused', 'not_sent') AND coalesce(s.charged, 0) <> coalesce(cost.found, 0)
+        UNION ALL
+        SELECT 'spent', item.batch_id, item.pk, item.submission_id, item.spent, cost.found
+        FROM item
+        LEFT JOIN (SELECT job_pk, sum(cost) AS found FROM pair GROUP BY job_pk) AS cost ON cost.job_pk = item.pk
+        WHERE coalesce(item.spent, 0) <> coalesce(cost.found, 0)
+        UNION ALL
+        SELECT told.rule, batch_id, NULL, NULL, told.expected, told.found
+        FROM of_items FULL JOIN of_batch USING (batch_id)
+        CROSS JOIN LATERAL (VALUES
+            ('batch-reserved', of_items.reserved, of_batch.reserved),
+            ('batch-in-doubt', of_items.in_doubt, of_batch.in_doubt), ('batch-spent', of_items.cost, of_batch.cost)
+        ) AS told (rule, expected, found)
+        WHERE coalesce(told.expected, 0) <> coalesce(told.found, 0)
+        UNION ALL
+        SELECT 'usage', batch_id, NULL, NULL, counted.credits, of_day.credits
+        FROM counted FULL JOIN of_day USING (batch_id, day)
+        WHERE coalesce(counted.credits, 0) <> coalesce(of_day.credits, 0)
+        UNION ALL  -- dollars are kept with six decimals: each entry may have been rounded
+        SELECT 'usage-usd', batch_id, NULL, NULL, counted.usd, of_day.usd
+        FROM counted FULL JOIN of_day USING (batch_id, day)
+        WHERE abs(coalesce(counted.usd, 0) - coalesce(of_day.usd, 0)) > 0.000001 * coalesce(of_day.entries, 1)
+    )
+    SELECT finding.rule, finding.batch_id, job.name AS job, finding.submission_id,
+           coalesce(finding.expected, 0) AS expected, coalesce(finding.found, 0) AS found
+    FROM finding LEFT JOIN job ON job.pk = finding.job_pk
+    ORDER BY finding.batch_id, job.ordinal NULLS LAST, finding.rule, finding.submission_id, expected, found
+    """
+)
