@@ -11,7 +11,7 @@ import time
 from sqlalchemy import text
 
 from ..auditor import Auditor
-from .mishaps import MISHAPS
+from .mishaps import MISHAPS, SLOW
 from .site import SECRET, Site, make_site, summary
 
 _FIRST_BATCHES = 3
@@ -44,6 +44,7 @@ def main() -> int:
 
 def befall(site: Site, dice: random.Random, seconds: float) -> None:
     """One mishap after the other until the time is over."""
+    site.play(SLOW)
     for _ in range(_FIRST_BATCHES):
         site.submit(30, bundle=1, budget=None)
     mishaps, weights = zip(*MISHAPS, strict=True)

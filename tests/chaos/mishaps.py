@@ -22,6 +22,8 @@ _PAID_FAULTS = (
     "429",
     "partial-failure",
 )
+#: In force all the time: kills should find paid requests on the wire.
+SLOW = {"at": "submit", "kind": "slow", "times": None, "probability": 0.4, "seconds": 0.7}
 _POLL_FAULTS = ("404", "429", "500", "drop", "slow", "unknown-status", "missing-responses", "no-original")
 _ASSET_FAULTS = ("403", "500", "corrupt", "empty", "html", "slow", "truncated", "truncated-no-length")
 
@@ -93,7 +95,8 @@ def kill_the_provider(site: Site, dice: random.Random) -> str:
     site.provider.kill()
     seconds = dice.uniform(0, 8)
     time.sleep(seconds)
-    site.provider.start()
+    site.start()
+    site.play(SLOW)
     return f"the provider down for {seconds:.1f} s"
 
 
@@ -120,7 +123,7 @@ def provider_faults(site: Site, dice: random.Random) -> str:
         {"at": at, "kind": dice.choice(kinds), "times": dice.randint(1, 3), "seconds": 2.0, "retry_after": 0.5}
         for at, kinds in (("submit", _PAID_FAULTS), ("poll", _POLL_FAULTS), ("asset", _ASSET_FAULTS))
     ]
-    site.play(*rules)
+    site.play(*rules, SLOW)
     return "faults: " + ", ".join(f"{rule['times']} x {rule['at']} {rule['kind']}" for rule in rules)
 
 
