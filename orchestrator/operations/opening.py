@@ -91,7 +91,7 @@ def make_engine(
     scope: Scope,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Engine:
-    """An engine with these ways out, as `settings` want it; `close` it. Looks through the spool: call it in a thread."""
+    """An engine with these ways out, as `settings` want it; `close` it. It looks through the spool: best in a thread."""
     spool = Spool(settings.home / "spool")
     spool.sweep()
     return Engine(
