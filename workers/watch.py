@@ -15,7 +15,7 @@ from orchestrator.base.errors import Unusable
 from orchestrator.base.settings import load_settings
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import real_provider
-from orchestrator.store import accounts, batches
+from orchestrator.store import accounts, settling
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.due import next_due
@@ -136,6 +136,6 @@ class Watcher:
 def _due(connection: Connection, scope: Scope) -> dict[str, float]:
     """The seconds until there is work of each kind (0: now)."""
     due = next_due(connection, scope)
-    unsettled = batches.unsettled_batches(connection, scope) or batches.batches_to_index(connection, scope)
+    unsettled = settling.unsettled_batches(connection, scope) or settling.batches_to_index(connection, scope)
     seconds = {"submit": due.submit, "poll": due.poll, "copy": due.copy, SETTLE: 0.0 if unsettled else None}
     return {kind: inf if wait is None else wait for kind, wait in seconds.items()}

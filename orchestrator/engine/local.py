@@ -11,10 +11,10 @@ from typing import Generic, TypeVar
 
 from orchestrator.engine import copy, poll, settle, submit
 from orchestrator.engine.runtime import Engine
-from orchestrator.store.batches import any_running
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.due import next_due
 from orchestrator.store.free_claims import ClaimedCopy, ClaimedPoll
+from orchestrator.store.settling import any_at_work
 
 W = TypeVar("W")
 
@@ -93,7 +93,7 @@ class LocalDriver:
             if rounds % rounds_per_rescue == 0:
                 await settle.rescue_dead(self._engine)
             await settle.settle(self._engine)
-            if until_idle and not await self._engine.transact(any_running, self._engine.scope):
+            if until_idle and not await self._engine.transact(any_at_work, self._engine.scope):
                 return
             done, _ = await asyncio.wait(
                 [*loops, stop := asyncio.create_task(self._stopping.wait())],

@@ -8,7 +8,7 @@ from orchestrator.assets.index import IndexRow, index_documents, is_of_sandbox
 from orchestrator.assets.keys import index_key
 from orchestrator.base import faults
 from orchestrator.engine.runtime import Engine, log
-from orchestrator.store import batches, reads
+from orchestrator.store import reads, settling
 from orchestrator.store.database import Connection
 from orchestrator.store.leases import Rescued, rescue
 from orchestrator.store.reads import Collection
@@ -25,15 +25,15 @@ async def rescue_dead(engine: Engine) -> None:
 def _rescue(connection: Connection) -> Rescued:
     found = rescue(connection)
     for batch_id in found.doubtful_batches:
-        batches.note_doubt(connection, batch_id)  # at once: too much of it stops the sending
+        settling.note_doubt(connection, batch_id)  # at once: too much of it stops the sending
     return found
 
 
 async def settle(engine: Engine) -> None:
     """Bring every batch in scope into line, and write the indexes that are due."""
-    for batch_id in await engine.transact(batches.unsettled_batches, engine.scope):
-        await engine.transact(batches.settle_batch, batch_id)
-    for batch_id in await engine.transact(batches.batches_to_index, engine.scope):
+    for batch_id in await engine.transact(settling.unsettled_batches, engine.scope):
+        await engine.transact(settling.settle_batch, batch_id)
+    for batch_id in await engine.transact(settling.batches_to_index, engine.scope):
         await _write_index(engine, batch_id)
 
 
@@ -75,7 +75,7 @@ def _index_stem(destination: Destination, collection: Collection) -> str:
 def _record_indexed(
     connection: Connection, batch_id: str, collection: Collection, stamp: frozenset[tuple[str, str]]
 ) -> bool:
-    batches.record_indexed(connection, batch_id)  # first: it waits for whoever settles the batch just now
+    settling.record_indexed(connection, batch_id)  # first: it waits for whoever settles the batch just now
     is_current = reads.collection_stamp(connection, collection) == stamp
     if not is_current:
         connection.rollback()

@@ -20,10 +20,10 @@ from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind, Verdict
 from orchestrator.katana.wire import Answer
 from orchestrator.store import polling, sending
-from orchestrator.store.batches import note_doubt
 from orchestrator.store.claims import ClaimedSubmission, claim_submissions
 from orchestrator.store.database import Connection
 from orchestrator.store.holds import put_hold
+from orchestrator.store.settling import note_doubt
 
 #: Longer than the longest POST, with room for what is committed around it.
 LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120

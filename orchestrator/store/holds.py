@@ -5,7 +5,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.states import BLOCKING_HOLDS, BatchState, HoldCode
 from orchestrator.store.database import NOW
-from orchestrator.store.tables import batches, holds
+from orchestrator.store.tables import batches, holds, jobs
 
 
 def put_hold(
@@ -31,9 +31,19 @@ def lift_holds(connection: Connection, batch_id: str, codes: tuple[HoldCode, ...
 
 def may_send() -> ColumnElement[bool]:
     """Whether a batch may send something new."""
-    return and_(batches.c.state == BatchState.RUNNING, ~is_blocked())
+    return and_(batches.c.state == BatchState.RUNNING, batches.c.cancelled_at.is_(None), ~is_blocked())
 
 
 def is_blocked() -> ColumnElement[bool]:
     """Whether a hold keeps a batch from sending something new."""
-    return exists().where(holds.c.batch_id == batches.c.id, holds.c.blocking)
+    return exists().where(holds.c.batch_id == batches.c.id, holds.c.blocking).correlate(batches)
+
+
+def has_hold(*codes: HoldCode) -> ColumnElement[bool]:
+    """Whether a batch has one of these holds."""
+    return exists().where(holds.c.batch_id == batches.c.id, holds.c.code.in_(codes)).correlate(batches)
+
+
+def has_job(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a batch has a job for which `condition` holds."""
+    return exists().where(jobs.c.batch_id == batches.c.id, condition).correlate(batches)

@@ -8,7 +8,7 @@ from sqlalchemy import select, text, update
 from orchestrator.base.errors import UsageError
 from orchestrator.base.states import BatchState, HoldCode, JobState, SubmissionState
 from orchestrator.store import batches as store
-from orchestrator.store import reads
+from orchestrator.store import reads, settling
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Database
 from orchestrator.store.holds import put_hold
@@ -80,8 +80,8 @@ def test_what_a_batch_settles_to(
 ) -> None:
     scope = arrange(database, states, codes)
     with database.begin() as connection:
-        unsettled = store.unsettled_batches(connection, scope)
-        assert store.settle_batch(connection, BATCH) == target
+        unsettled = settling.unsettled_batches(connection, scope)
+        assert settling.settle_batch(connection, BATCH) == target
     found = row(database, batches)
     ended = target not in ("running", "held")
     assert (found.state, found.finished_at is not None) == (target, ended)
@@ -90,9 +90,9 @@ def test_what_a_batch_settles_to(
     assert bool(unsettled) == (target != "running"), "the settle step would have found it"
     before = freeze(database)
     with database.begin() as connection:
-        assert store.settle_batch(connection, BATCH) == target
-        assert store.unsettled_batches(connection, scope) == []
-        assert store.any_running(connection, scope) == (target == "running")
+        assert settling.settle_batch(connection, BATCH) == target
+        assert settling.unsettled_batches(connection, scope) == []
+        assert settling.any_at_work(connection, scope) == (target == "running")
     assert freeze(database) == before
 
 
@@ -106,8 +106,8 @@ def test_a_stopped_batch_is_found_when_it_moves_or_is_over(
     with database.begin() as connection:
         connection.execute(update(batches).values(state=state))
     with database.begin() as connection:
-        for batch_id in store.unsettled_batches(connection, scope):
-            store.settle_batch(connection, batch_id)
+        for batch_id in settling.unsettled_batches(connection, scope):
+            settling.settle_batch(connection, batch_id)
     ended = target not in ("running", "held")
     expected = target if ended or state == "held" else state
     assert row(database, batches).state == expected
@@ -118,8 +118,8 @@ def test_an_ended_batch_stays_ended(database: Database, state: str) -> None:
     scope = arrange(database, "completed failed")
     with database.begin() as connection:
         connection.execute(update(batches).values(state=state, finished_at=text("now()")))
-        assert store.settle_batch(connection, BATCH) == state
-        assert store.unsettled_batches(connection, scope) == []
+        assert settling.settle_batch(connection, BATCH) == state
+        assert settling.unsettled_batches(connection, scope) == []
         assert store.resume_batch(connection, BATCH) == state
 
 
@@ -127,7 +127,7 @@ def test_resuming_lifts_what_can_be_tried_again_and_makes_it_due(database: Datab
     arrange(database, "pending copying in_doubt", (BUDGET, FUNDS, REFUSING, FAILING))
     with database.begin() as connection:
         connection.execute(update(jobs).values(due_at=text("now() + interval '1 hour'")))
-        assert store.settle_batch(connection, BATCH) is BatchState.HELD
+        assert settling.settle_batch(connection, BATCH) is BatchState.HELD
     with database.begin() as connection:
         assert store.resume_batch(connection, BATCH) is BatchState.RUNNING
         late = connection.execute(select(jobs.c.name).where(jobs.c.due_at > text("orchestrator_now()"))).scalars().all()
@@ -140,9 +140,9 @@ def test_a_finished_job_is_tried_once_although_the_destination_fails(database: D
     arrange(database, "copying", (FAILING,))
     with database.begin() as connection:
         connection.execute(update(jobs).values(copy_failures=0))
-        assert store.settle_batch(connection, BATCH) is BatchState.RUNNING
+        assert settling.settle_batch(connection, BATCH) is BatchState.RUNNING
         connection.execute(update(jobs).values(copy_failures=1))
-        assert store.settle_batch(connection, BATCH) is BatchState.HELD
+        assert settling.settle_batch(connection, BATCH) is BatchState.HELD
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_second_run_is_seen_while_the_first_can_move(database: Database) -> No
     with database.begin() as connection:
         assert store.open_batch_of(connection, "things", scope.account_pk + 1) is None
         assert store.open_batch_of(connection, "other", scope.account_pk) is None
-        store.settle_batch(connection, BATCH)
+        settling.settle_batch(connection, BATCH)
     assert open_batch() is None
 
 

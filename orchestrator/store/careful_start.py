@@ -1,0 +1,127 @@
+"""A careful start: the rest of a batch waits until its canaries were looked at, and it stops when too much fails."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, null, select, update
+
+from orchestrator.base.money import canonical
+from orchestrator.base.states import BatchState, HoldCode, JobState, WaitsFor
+from orchestrator.store.database import NOW
+from orchestrator.store.holds import has_hold, has_job, lift_holds, put_hold
+from orchestrator.store.tables import batches, jobs
+
+#: Failures are judged against at least so many jobs (or all, where there are fewer): one of two is no bad sign yet.
+FEWEST_JUDGED = 10
+_UNDER_WAY = (JobState.PENDING, JobState.SUBMITTING, JobState.GENERATING, JobState.COPYING)
+_FAILED = (JobState.FAILED, JobState.REJECTED)
+_PRICE = func.coalesce(jobs.c.price, jobs.c.estimate)
+
+
+def waits_for_canary() -> ColumnElement[bool]:
+    """Whether a job waits until the canaries of its batch are approved."""
+    return and_(jobs.c.state == JobState.WAITING, jobs.c.waits_for == WaitsFor.CANARY)
+
+
+def note_canary(connection: Connection, batch_id: str, counts: Mapping[str, int]) -> None:
+    """Once no canary is under way, say what they cost and that the rest waits for a person."""
+    if not counts.get(JobState.WAITING) or any(counts.get(state) for state in _UNDER_WAY):
+        lift_holds(connection, batch_id, (HoldCode.CANARY,))
+        return
+    message = f"{_cost_so_far(connection, batch_id)}; {_waiting(connection, batch_id)}"
+    put_hold(connection, batch_id, HoldCode.CANARY, message, f"orchestrator approve {batch_id}")
+
+
+def _cost_so_far(connection: Connection, batch_id: str) -> str:
+    """What the jobs that ran were to cost and did cost, model by model."""
+    rows = connection.execute(
+        select(
+            jobs.c.model,
+            func.count().label("n"),
+            func.count().filter(jobs.c.state.in_(_FAILED)).label("failed"),
+            func.sum(jobs.c.estimate).label("estimated"),
+            func.coalesce(func.sum(jobs.c.spent), 0).label("spent"),
+        )
+        .where(jobs.c.batch_id == batch_id, jobs.c.state.in_([JobState.COMPLETED, *_FAILED]))
+        .group_by(jobs.c.model)
+        .order_by(jobs.c.model)
+    ).all()
+    return "; ".join(_model_cost(row) for row in rows) or "no canary has ended"
+
+
+def _model_cost(row: Any) -> str:
+    failed = f", {row.failed} failed" if row.failed else ""
+    costs = f"{canonical(row.spent)} credits spent, {canonical(row.estimated)} estimated"
+    return f"{row.model}: {_jobs(row.n)}{failed}, {costs}"
+
+
+def _waiting(connection: Connection, batch_id: str) -> str:
+    count, price = connection.execute(
+        select(func.count(), func.coalesce(func.sum(_PRICE), 0)).where(jobs.c.batch_id == batch_id, waits_for_canary())
+    ).one()
+    return f"{_jobs(count)} of {canonical(price)} credits wait{'s' if count == 1 else ''} for approval"
+
+
+def _jobs(count: int) -> str:
+    return f"{count} job{'' if count == 1 else 's'}"
+
+
+def release_waiting(connection: Connection, batch_id: str, job_pks: Sequence[int]) -> int:
+    """Let jobs go that wait for the canaries; returns how many. Others are left as they are."""
+    return connection.execute(
+        update(jobs)
+        .where(jobs.c.batch_id == batch_id, jobs.c.pk.in_(job_pks), waits_for_canary())
+        .values(state=JobState.PENDING, waits_for=null(), due_at=NOW)
+    ).rowcount
+
+
+def fails_too_much() -> ColumnElement[bool]:
+    """Whether a running batch with something left to send has more failures than it wants to go on with."""
+    return and_(
+        batches.c.state == BatchState.RUNNING,
+        batches.c.stop_when_failed_over.is_not(None),
+        ~has_hold(HoldCode.STOP_WHEN),
+        has_job(jobs.c.state.in_([JobState.PENDING, JobState.WAITING])),
+        _failed() > batches.c.stop_when_failed_over * func.greatest(_ended(), func.least(_total(), FEWEST_JUDGED)),
+    )
+
+
+def _failed() -> Any:
+    return _count(jobs.c.state.in_(_FAILED)) - batches.c.forgiven_failed
+
+
+def _ended() -> Any:
+    return _count(jobs.c.state.in_([JobState.COMPLETED, *_FAILED])) - batches.c.forgiven_ended
+
+
+def _total() -> Any:
+    return _count(jobs.c.batch_id.is_not(None))
+
+
+def _count(condition: ColumnElement[bool]) -> Any:
+    return select(func.count()).where(jobs.c.batch_id == batches.c.id, condition).correlate(batches).scalar_subquery()
+
+
+def note_failures(connection: Connection, batch_id: str) -> None:
+    """Where too much failed, stop the sending until a person has looked."""
+    found = connection.execute(
+        select(
+            _failed().label("failed"), _ended().label("ended"), batches.c.stop_when_failed_over.label("share")
+        ).where(batches.c.id == batch_id, fails_too_much())
+    ).one_or_none()
+    if found is not None:
+        share = f"{canonical(Decimal(found.share) * 100)}%"
+        message = f"{found.failed} of {_jobs(found.ended)} failed, and the batch is to stop when over {share} do"
+        put_hold(connection, batch_id, HoldCode.STOP_WHEN, message, f"orchestrator approve {batch_id}")
+
+
+def forgive_failures(connection: Connection, batch_id: str) -> None:
+    """Go on in spite of what failed so far: only what fails from now on counts for `stop_when`."""
+    lift_holds(connection, batch_id, (HoldCode.STOP_WHEN,))
+    forgiven = {
+        "forgiven_failed": _count(jobs.c.state.in_(_FAILED)),
+        "forgiven_ended": _count(jobs.c.state.in_([JobState.COMPLETED, *_FAILED])),
+    }
+    stops = batches.c.stop_when_failed_over.is_not(None)
+    connection.execute(update(batches).where(batches.c.id == batch_id, stops).values(forgiven))
