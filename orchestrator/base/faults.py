@@ -2,8 +2,7 @@
 
 One stands at every boundary where the outside world sees a difference: before and after each commit (`db`), each paid
 POST (`pay`), free request (`ask`), download (`fetch`) and upload (`upload`), and around each file that is made durable
-(`spool`, `folder`). `tests/crash` numbers them and kills a process at each. Those named after a step tell which one it
-is.
+(`spool`, `folder`). `tests/crash` numbers them and kills a process at each.
 """
 
 from collections.abc import Callable
@@ -18,6 +17,6 @@ def install(hook: Callable[[str], None] | None) -> None:
 
 
 def point(name: str) -> None:
-    """A boundary a crash test can stop at, such as `db.committed` or `copy.uploaded`."""
+    """A boundary a crash test can stop at, such as `db.committed` or `pay.sent`."""
     if _hook is not None:
         _hook(name)

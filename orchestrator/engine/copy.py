@@ -20,7 +20,6 @@ from orchestrator.assets.errors import (
 from orchestrator.assets.fetch import fetch
 from orchestrator.assets.keys import KeyFields, render_key, rendition_key
 from orchestrator.assets.verify import Kind, Verified, verify
-from orchestrator.base import faults
 from orchestrator.base.states import HoldCode, JobError
 from orchestrator.engine.answers import job_error
 from orchestrator.engine.pacing import retry_seconds
@@ -79,7 +78,6 @@ async def store(engine: Engine, work: ClaimedCopy) -> None:
     await _store_renditions(engine, work)
     _discard_spooled(engine, work)
     await engine.transact(copying.record_completed, work.pk, work.token)
-    faults.point("copy.completed")
     if engine.failing_since.pop(work.batch_id, None) is not None or work.failures:
         await engine.transact(lift_holds, work.batch_id, (HoldCode.DESTINATION_FAILING,))
 
@@ -114,7 +112,6 @@ async def _fetch(engine: Engine, work: ClaimedCopy, asset: ClaimedAsset) -> _Rea
     if sha256 is None or await engine.in_file_thread(_hash, spooled) != sha256:
         await engine.in_file_thread(engine.spool.require_room)
         sha256 = (await fetch(engine.assets, asset.source_url, spooled, clock=engine.clock)).sha256
-    faults.point("copy.fetched")
     try:
         verified = await engine.in_file_thread(verify, spooled, _kind(asset), asset.declared_mime)
     except CorruptAsset:
@@ -134,10 +131,8 @@ async def _put(engine: Engine, work: ClaimedCopy, file: _Ready) -> None:
     except DestinationFailed:
         await engine.transact(copying.record_verified, file.asset.pk, file.sha256)
         raise
-    faults.point("copy.uploaded")
     stored = _stored(key, uri, file.sha256, file.path, file.verified)
     await engine.transact(copying.record_stored, file.asset.pk, stored)
-    faults.point("copy.stored")
 
 
 def _kind(asset: ClaimedAsset) -> Kind:

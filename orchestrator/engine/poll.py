@@ -2,7 +2,6 @@
 
 from decimal import Decimal
 
-from orchestrator.base import faults
 from orchestrator.base.states import HoldCode, JobError, JobState
 from orchestrator.engine.answers import is_stuck, job_error, read_outcomes
 from orchestrator.engine.pacing import next_poll_seconds, retry_seconds
@@ -39,7 +38,6 @@ async def ask(engine: Engine, work: ClaimedPoll) -> None:
         await engine.transact(_record_failure, engine, work, error)
     else:
         await _record(engine, work, polled)
-    faults.point("poll.recorded")
 
 
 async def _record(engine: Engine, work: ClaimedPoll, polled: Polled) -> None:

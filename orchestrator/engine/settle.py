@@ -6,7 +6,6 @@ from orchestrator.assets.destination import Destination
 from orchestrator.assets.errors import AssetError
 from orchestrator.assets.index import IndexRow, index_documents, is_of_sandbox
 from orchestrator.assets.keys import index_key
-from orchestrator.base import faults
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.store import reads, settling
 from orchestrator.store.database import Connection
@@ -52,7 +51,6 @@ async def _write_index(engine: Engine, batch_id: str) -> None:
         except AssetError as error:
             log.warning("the index of %s cannot be written yet: %s", batch_id, error.message)
             return
-        faults.point("settle.indexed")
         is_current = await engine.transact(_record_indexed, batch_id, collection, stamp)
 
 

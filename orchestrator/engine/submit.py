@@ -10,7 +10,6 @@ import hashlib
 from typing import Any
 
 from orchestrator.assets.errors import AssetError, MediaMissing
-from orchestrator.base import faults
 from orchestrator.base.states import HoldCode, JobError, SubmissionState
 from orchestrator.engine.answers import job_error, read_outcomes
 from orchestrator.engine.bodies import submission_body
@@ -34,7 +33,7 @@ MEDIA_RETRY_SECONDS = 15.0
 async def claim(engine: Engine, limit: int) -> list[ClaimedSubmission]:
     """Write the intents of up to `limit` due jobs."""
     owner = await engine.owner()
-    claimed = await engine.transact(
+    return await engine.transact(
         claim_submissions,
         engine.scope,
         owner=owner,
@@ -42,9 +41,6 @@ async def claim(engine: Engine, limit: int) -> list[ClaimedSubmission]:
         limit=limit,
         max_in_flight=engine.limits.max_in_flight,
     )
-    if claimed:
-        faults.point("submit.intended")
-    return claimed
 
 
 async def send(engine: Engine, work: ClaimedSubmission) -> None:
@@ -62,9 +58,7 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     if not await engine.transact(sending.mark_sent, work.id, work.token, digest, lease_seconds=LEASE_SECONDS):
         log.warning("submission %s lost its lease before it was sent; nothing was sent", work.id)
         return
-    faults.point("submit.sent")
     await _record_verdict(engine, work, await engine.client.submit(body, item_count=len(work.jobs)))
-    faults.point("submit.recorded")
 
 
 async def _record_verdict(engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:

@@ -95,7 +95,7 @@ async def test_a_full_spool_stops_downloads_and_loses_nothing(site: Site, monkey
     site.audit()
 
 
-@pytest.mark.parametrize("after", ["submit.sent", "submit.recorded", "poll.recorded", "copy.fetched", "copy.uploaded"])
+@pytest.mark.parametrize("after", ["pay.request", "pay.answered", "ask.answered", "spool.named", "folder.named"])
 async def test_a_stop_records_what_is_under_way_and_a_second_run_finishes(site: Site, after: str) -> None:
     scope = site.make_batch(6)
     async with open_engine(site.settings, site.database, site.provider, scope) as engine:

@@ -81,7 +81,7 @@ def test_an_index_is_written_again_when_another_batch_ended_meanwhile(site: Site
     others: list[threading.Thread] = []
 
     def end_another_batch(point: str) -> None:
-        if point == "settle.indexed" and not others:
+        if point == "folder.named" and not others:
             stale = path.read_bytes()
             others.append(threading.Thread(target=run, args=[site, REAL], kwargs={"cup": "A cup"}))
             others[0].start()
