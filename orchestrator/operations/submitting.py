@@ -14,6 +14,7 @@ from orchestrator.assets.media import MediaStore
 from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.settings import Settings
 from orchestrator.operations.account import check_funds
+from orchestrator.operations.budgeting import check_caps
 from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.opening import Provider, media_uri, own_sandbox, real_provider
 from orchestrator.operations.planning import plan, require_valid
@@ -71,7 +72,7 @@ def submit(
     with ExitStack() as stack:
         database = stack.enter_context(open_database(settings))
         if provider is not None:
-            _warn_of_buying_again(database, planned, provider)
+            _look_before_buying(database, planned, provider)
             if not confirm(planned):
                 raise SpendRefused("not confirmed: nothing was stored or sent", hint="say yes with --yes")
         destination.probe()
@@ -86,9 +87,11 @@ def submit(
         return patiently(database, lambda connection: reads.batch_document(connection, batch_id))
 
 
-def _warn_of_buying_again(database: Database, planned: Plan, provider: Provider) -> None:
+def _look_before_buying(database: Database, planned: Plan, provider: Provider) -> None:
+    """Warns of jobs that are bought again. Raises SpendRefused where the estimate passes a cap of the account."""
     with database.begin() as connection:
         account_pk = accounts.account_pk(connection, provider.origin, provider.account)
+        check_caps(connection, account_pk, planned.estimate, planned.usd_per_credit)
         stored = reads.stored_jobs_of(connection, str(planned.name), account_pk)
     again = sum(job.id in stored for job in planned.jobs)
     if again:

@@ -39,11 +39,14 @@ def price(draft: Draft) -> Decimal:
 
 def budget_in_credits(budget: Budget, usd_per_credit: Decimal) -> Decimal | None:
     """The budget in credits, a dollar budget rounded down to 0.1; None where credits cost no dollars."""
-    if budget.unit == "credits":
-        return budget.amount
+    return budget.amount if budget.unit == "credits" else dollars_in_credits(budget.amount, usd_per_credit)
+
+
+def dollars_in_credits(usd: Decimal, usd_per_credit: Decimal) -> Decimal | None:
+    """The credits that so many dollars buy, rounded down to 0.1; None where credits cost no dollars."""
     if usd_per_credit == 0:
         return None
-    tenths = floor(Fraction(budget.amount) * 10 / Fraction(usd_per_credit))
+    tenths = floor(Fraction(usd) * 10 / Fraction(usd_per_credit))
     return Decimal(tenths).scaleb(-1)
 
 

@@ -3,18 +3,19 @@
 Read and used only under the account's row lock, so that whatever runs at the same time cannot pass a cap.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
+from datetime import date, timedelta
+from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Date, func, literal_column, select, text
 
-from orchestrator.base.money import canonical
-from orchestrator.base.states import HoldCode
+from orchestrator.base.money import ZERO, canonical
+from orchestrator.base.states import HoldCode, JobState
 from orchestrator.store.holds import put_hold
-from orchestrator.store.tables import accounts, usages
+from orchestrator.store.tables import accounts, jobs, usages
 
 Unit = Literal["credits", "usd"]
 Window = Literal["daily", "monthly"]
@@ -28,22 +29,50 @@ _FOLD = text(
     SELECT account_pk, batch_id, day, sum(credits), sum(usd) FROM gone GROUP BY account_pk, batch_id, day
     """
 )
-_TODAY = literal_column("(orchestrator_now() AT TIME ZONE 'UTC')::date", Date())
+TODAY = literal_column("(orchestrator_now() AT TIME ZONE 'UTC')::date", Date())
+#: The finest amount that the store keeps.
+_FINEST = Decimal("0.000001")
+#: The share of a cap from which on it is worth a word.
+_NEAR = Decimal("0.8")
 
 
 @dataclass(slots=True)
 class Cap:
-    """One limit of an account. `used` counts what is spent, lost, reserved and in doubt in the window that runs."""
+    """One limit of an account. `used` counts what is spent, lost, reserved and in doubt in the window that runs.
+
+    The window ends when the UTC day `ends` begins.
+    """
 
     window: Window
     unit: Unit
     amount: Decimal
     used: Decimal
+    ends: date
 
     @property
     def left(self) -> Decimal:
-        """What may still be reserved; below zero where more was charged than was estimated."""
+        """What may still be reserved; below zero where more was charged than was estimated, or the cap was lowered."""
         return self.amount - self.used
+
+    @property
+    def is_near(self) -> bool:
+        """Whether most of it is used."""
+        return self.used >= _NEAR * self.amount
+
+    def lacks(self, credit_amount: Decimal, usd_per_credit: Decimal) -> Decimal:
+        """What is missing, in the cap's unit, to reserve so many credits more; zero or less where they fit."""
+        return in_unit(credit_amount, self.unit, usd_per_credit) - self.left
+
+    def document(self) -> dict[str, Any]:
+        """The cap in JSON."""
+        return {
+            "window": self.window,
+            "cap": canonical(self.amount),
+            "unit": self.unit,
+            "used": canonical(self.used),
+            "left": canonical(max(self.left, ZERO)),
+            "ends_at": f"{self.ends}T00:00:00Z",
+        }
 
 
 def committed_credits(connection: Connection, batch_id: str) -> Decimal:
@@ -61,16 +90,25 @@ def committed_credits(connection: Connection, batch_id: str) -> Decimal:
 
 def account_caps(connection: Connection, account_pk: int) -> list[Cap]:
     """The caps that an account has, with what counts in the day and the month that run now."""
-    account = connection.execute(select(accounts, _TODAY.label("today")).where(accounts.c.pk == account_pk)).one()
-    set_ones: tuple[tuple[Window, Unit | None, Decimal | None, date], ...] = (
-        ("daily", account.daily_unit, account.daily_cap, account.today),
-        ("monthly", account.monthly_unit, account.monthly_cap, account.today.replace(day=1)),
+    account = connection.execute(select(accounts, TODAY.label("today")).where(accounts.c.pk == account_pk)).one()
+    set_ones: tuple[tuple[Window, Unit | None, Decimal | None], ...] = (
+        ("daily", account.daily_unit, account.daily_cap),
+        ("monthly", account.monthly_unit, account.monthly_cap),
     )
-    return [
-        Cap(window, unit, amount, used_since(connection, account_pk, unit, since))
-        for window, unit, amount, since in set_ones
-        if amount is not None and unit is not None
-    ]
+    caps = []
+    for window, unit, amount in set_ones:
+        if amount is not None and unit is not None:
+            begins, ends = bounds(window, account.today)
+            caps.append(Cap(window, unit, amount, used_since(connection, account_pk, unit, begins), ends))
+    return caps
+
+
+def bounds(window: Window, today: date) -> tuple[date, date]:
+    """The UTC days on which the window of `today` begins, and the next one."""
+    if window == "daily":
+        return today, today + timedelta(days=1)
+    first = today.replace(day=1)
+    return first, (first + timedelta(days=31)).replace(day=1)
 
 
 def used_since(connection: Connection, account_pk: int, unit: Unit, since: date) -> Decimal:
@@ -86,46 +124,73 @@ class Purse:
     def __init__(self, connection: Connection, account_pk: int) -> None:
         self._connection = connection
         self._caps = account_caps(connection, account_pk)
+        self._committed: dict[str, Decimal] = {}
+        self._granted: defaultdict[str, Decimal] = defaultdict(Decimal)
 
     def affordable(self, batch: Any, rows: Sequence[Any]) -> Sequence[Any]:
         """The first rows (with `price`) that fit; the batch is held at the first one that does not.
 
         `batch` has `id`, `budget` (None: none) and `usd_per_credit`. A job that costs nothing always fits.
         """
-        left = None if batch.budget is None else batch.budget - committed_credits(self._connection, batch.id)
         for number, row in enumerate(rows):
             if row.price <= 0:
                 continue
+            left = self._left_of(batch)
             if left is not None and row.price > left:
-                self._hold_for_budget(batch, row, row.price - left)
+                self._hold_for_budget(batch, row, left)
                 return rows[:number]
-            passed = self._passed_cap(row.price, batch.usd_per_credit)
+            passed = next((cap for cap in self._caps if cap.lacks(row.price, batch.usd_per_credit) > 0), None)
             if passed is not None:
                 self._hold_for_cap(batch, row, passed)
                 return rows[:number]
-            left = None if left is None else left - row.price
+            self._granted[batch.id] += row.price
             for cap in self._caps:
                 cap.used += in_unit(row.price, cap.unit, batch.usd_per_credit)
         return rows
 
-    def _passed_cap(self, price: Decimal, usd_per_credit: Decimal) -> Cap | None:
-        return next((cap for cap in self._caps if in_unit(price, cap.unit, usd_per_credit) > cap.left), None)
+    def _left_of(self, batch: Any) -> Decimal | None:
+        if batch.budget is None:
+            return None
+        if batch.id not in self._committed:
+            self._committed[batch.id] = committed_credits(self._connection, batch.id)
+        return Decimal(batch.budget - self._committed[batch.id] - self._granted[batch.id])
 
-    def _hold_for_budget(self, batch: Any, row: Any, missing: Decimal) -> None:
+    def _hold_for_budget(self, batch: Any, row: Any, left: Decimal) -> None:
         message = (
-            f"job {row.name} needs {canonical(row.price)} credits, {canonical(missing)} more than the budget has left"
+            f"job {row.name} needs {canonical(row.price)} credits, {canonical(row.price - left)} more than the budget "
+            f"of {canonical(batch.budget)} has left"
         )
-        command = f"orchestrator budget set --batch {batch.id} --credits {canonical(batch.budget + missing)}"
+        enough = batch.budget - left + self._unsent(batch)
+        command = f"orchestrator budget set --batch {batch.id} --credits {canonical(enough)}"
         put_hold(self._connection, batch.id, HoldCode.BUDGET_REACHED, message, command)
 
     def _hold_for_cap(self, batch: Any, row: Any, cap: Cap) -> None:
-        needed = in_unit(row.price, cap.unit, batch.usd_per_credit)
+        needed, missing = in_unit(row.price, cap.unit, batch.usd_per_credit), cap.lacks(row.price, batch.usd_per_credit)
         message = (
-            f"job {row.name} needs {canonical(needed)} {cap.unit}, {canonical(needed - cap.left)} more than the "
+            f"job {row.name} needs {canonical(needed)} {cap.unit}, {canonical(missing)} more than the "
             f"{cap.window} cap of {canonical(cap.amount)} {cap.unit} has left"
         )
-        command = f"orchestrator budget set --{cap.window} {canonical(cap.amount + needed - cap.left)}{cap.unit}"
+        command = raise_command(self._caps, self._unsent(batch), batch.usd_per_credit)
         put_hold(self._connection, batch.id, HoldCode.BUDGET_REACHED, message, command)
+
+    def _unsent(self, batch: Any) -> Decimal:
+        """What the jobs cost that are not sent yet and not granted just now: a hold's command is enough for all."""
+        price = func.coalesce(jobs.c.price, jobs.c.estimate)
+        total = select(func.coalesce(func.sum(price), 0)).where(
+            jobs.c.batch_id == batch.id, jobs.c.state.in_([JobState.PENDING, JobState.WAITING])
+        )
+        return Decimal(self._connection.execute(total).scalar_one() - self._granted[batch.id])
+
+
+def raise_command(caps: Sequence[Cap], credit_amount: Decimal, usd_per_credit: Decimal) -> str:
+    """The command that gives every cap that is too low room for so many credits more."""
+    flags = []
+    for cap in caps:
+        lacks = cap.lacks(credit_amount, usd_per_credit)
+        if lacks > 0:
+            enough = (cap.amount + lacks).quantize(_FINEST, ROUND_CEILING)
+            flags.append(f"--{cap.window} {canonical(enough)}{cap.unit}")
+    return f"orchestrator budget set {' '.join(flags)}"
 
 
 def in_unit(credit_amount: Decimal, unit: Unit, usd_per_credit: Decimal) -> Decimal:
