@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.operations.looking import jobs, recent, status, wait
     from orchestrator.operations.planning import plan
     from orchestrator.operations.resuming import resume
+    from orchestrator.operations.steering import cancel, pause
     from orchestrator.operations.submitting import SubmitOptions, submit
 
     __version__: str
@@ -23,9 +24,11 @@ __all__ = [
     "SubmitOptions",
     "__version__",
     "balance",
+    "cancel",
     "errors",
     "jobs",
     "load_settings",
+    "pause",
     "plan",
     "recent",
     "resume",
@@ -38,8 +41,10 @@ _HOMES = {
     "Settings": "orchestrator.base.settings",
     "SubmitOptions": "orchestrator.operations.submitting",
     "balance": "orchestrator.operations.account",
+    "cancel": "orchestrator.operations.steering",
     "jobs": "orchestrator.operations.looking",
     "load_settings": "orchestrator.base.settings",
+    "pause": "orchestrator.operations.steering",
     "plan": "orchestrator.operations.planning",
     "recent": "orchestrator.operations.looking",
     "resume": "orchestrator.operations.resuming",

@@ -10,6 +10,7 @@ from orchestrator.cli.models import models
 from orchestrator.cli.planning import plan
 from orchestrator.cli.running import resume, submit
 from orchestrator.cli.serving import sandbox, worker
+from orchestrator.cli.steering import cancel, pause
 from orchestrator.cli.upkeep import balance, db, doctor
 
 app = typer.Typer(
@@ -43,7 +44,7 @@ def _root(
 
 
 for _command in (
-    plan, submit, resume, status, jobs, watch, wait, models, balance, doctor, sandbox, worker,
+    plan, submit, resume, pause, cancel, status, jobs, watch, wait, models, balance, doctor, sandbox, worker,
 ):  # fmt: skip
     app.command()(_command)
 app.add_typer(db, name="db")

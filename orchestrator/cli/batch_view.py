@@ -11,6 +11,8 @@ from rich.text import Text
 from orchestrator.cli.console import printable, safe
 from orchestrator.cli.words import ago, credits_text, elapsed_between, place, state_counts
 
+#: Holds that `resume` leaves: their own command answers them.
+ANSWERED_HOLDS = ("in-doubt", "canary", "price-changed")
 #: How many failed jobs a summary names.
 FAILURES_SHOWN = 10
 STATE_COLOURS = {
@@ -74,12 +76,14 @@ def summary(document: dict[str, Any], failures: Sequence[dict[str, Any]] = ()) -
 
 def _headline(document: dict[str, Any]) -> Text:
     sandbox = (" (sandbox)", "yellow") if document["sandbox"] else ""
+    being_cancelled = document["cancelled_at"] is not None and document["state"] != "cancelled"
     took = elapsed_between(document["created_at"], document["finished_at"])
     return Text.assemble(
         (printable(document["batch"]), "bold"),
         sandbox,
         ": ",
         state_text(document["state"]),
+        " (being cancelled)" if being_cancelled else "",
         f" in {took}" if took else "",
     )
 
@@ -138,8 +142,10 @@ def _next_commands(document: dict[str, Any]) -> list[Text]:
     batch, state = document["batch"], document["state"]
     if state == "running":
         commands = [f"orchestrator watch {batch}", f"orchestrator resume {batch}"]
-    elif state == "paused" or any(hold["code"] != "in-doubt" for hold in document["holds"]):
+    elif state == "paused" or any(hold["code"] not in ANSWERED_HOLDS for hold in document["holds"]):
         commands = [f"orchestrator resume {batch}", f"orchestrator jobs {batch}"]
+    elif failed_count(document) and state in ("failed", "partial_failure"):
+        commands = [f"orchestrator jobs {batch}", f"orchestrator retry {batch}"]
     else:
         commands = [f"orchestrator jobs {batch}"]
     return [safe("next: " + "   ".join(commands), "dim")]

@@ -61,6 +61,11 @@ def state_counts(document: dict[str, Any]) -> str:
     return " · ".join(f"{number} {state.replace('_', ' ')}" for state, number in counts)
 
 
+def under_way(document: dict[str, Any]) -> int:
+    """How many jobs of a batch were paid for, or may have been just now, and are not fetched yet."""
+    return sum(int(document["jobs"][state]) for state in ("submitting", "generating", "copying"))
+
+
 def value_text(value: Any) -> str:
     """A value of a model's document in words; a mapping is by seconds."""
     match value:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from orchestrator.base.errors import Interrupted
+from orchestrator.base.errors import Interrupted, SpendRefused
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import HOLD_EXIT_CODES, BatchState, HoldCode
 from orchestrator.engine.local import LocalDriver
@@ -104,6 +104,8 @@ def exit_code(document: dict[str, Any]) -> int:
     state = BatchState(document["state"])
     if state in (BatchState.COMPLETED, BatchState.RUNNING):
         return 0
+    if state is BatchState.PAUSED:
+        return SpendRefused.exit_code
     if state is BatchState.HELD:
         held_for = {HoldCode(hold["code"]) for hold in document["holds"]}
         return next((code for hold, code in HOLD_EXIT_CODES.items() if hold in held_for), 3)

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, exists, func, or_, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from orchestrator.base.money import ZERO, canonical, optional_canonical
 from orchestrator.base.states import ENDED_BATCHES, BatchState, Book, JobState
 from orchestrator.store.accounts import lock_account
+from orchestrator.store.batches import RESUMABLE_HOLDS
 from orchestrator.store.tables import accounts, assets, batches, holds, jobs, ledger, submissions
 
 _RESERVED = (JobState.SUBMITTING, JobState.GENERATING)
@@ -40,12 +41,9 @@ class BatchHeader:
 
 
 def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
-    """The header of an existing batch; `unsent_credits` is the estimate of what may still be sent."""
-    unsent = select(func.coalesce(func.sum(jobs.c.estimate), 0)).where(
-        jobs.c.batch_id == batch_id, jobs.c.state.in_([JobState.PENDING, JobState.WAITING])
-    )
+    """The header of an existing batch; `unsent_credits` is the price of what `resume` may send."""
     row = connection.execute(
-        select(batches, accounts.c.origin, accounts.c.account, unsent.scalar_subquery().label("unsent"))
+        select(batches, accounts.c.origin, accounts.c.account, _resumable_credits().label("unsent"))
         .join(accounts, accounts.c.pk == batches.c.account_pk)
         .where(batches.c.id == batch_id)
     ).one()
@@ -59,6 +57,17 @@ def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
         origin=row.origin,
         account=row.account,
         unsent_credits=Decimal(row.unsent),
+    )
+
+
+def _resumable_credits() -> ScalarSelect[Any]:
+    """The price of a batch's pending jobs; nothing where a hold that `resume` does not lift keeps them back."""
+    kept_back = exists().where(holds.c.batch_id == batches.c.id, holds.c.blocking, holds.c.code.not_in(RESUMABLE_HOLDS))
+    return (
+        select(func.coalesce(func.sum(func.coalesce(jobs.c.price, jobs.c.estimate)), 0))
+        .where(jobs.c.batch_id == batches.c.id, jobs.c.state == JobState.PENDING, ~kept_back)
+        .correlate(batches)
+        .scalar_subquery()
     )
 
 
@@ -118,6 +127,7 @@ def batch_document(connection: Connection, batch_id: str) -> dict[str, Any]:
         ],
         "destination": batch.destination,
         "created_at": rfc3339(batch.created_at),
+        "cancelled_at": rfc3339(batch.cancelled_at),
         "finished_at": rfc3339(batch.finished_at),
     }
 

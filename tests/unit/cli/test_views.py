@@ -24,7 +24,7 @@ def batch(
         "credits": {"estimated": "28", "reserved": "0", "spent": "14", "in_doubt": "14", "lost": "0", "budget": "30"},
         "usd": {"estimated": "0.1456", "spent": "0.0728"}, "usdc": None, "holds": list(holds),
         "destination": "file:///a%20folder",
-        "created_at": "2026-11-22T01:00:00Z", "finished_at": "2026-11-22T01:02:05Z",
+        "created_at": "2026-11-22T01:00:00Z", "cancelled_at": None, "finished_at": "2026-11-22T01:02:05Z",
     }  # fmt: skip
 
 
