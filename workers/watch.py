@@ -65,7 +65,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         def send(kind: str) -> None:
             app.send_task(kind, expires=HINT_EXPIRES_SECONDS, retry=False)
 
-        return Watcher(database, scope, kinds=read, send=send)
+        return Watcher(database, scope, max_in_flight=settings.max_in_flight, kinds=read, send=send)
 
     def close(self, worker: Any) -> None:
         """The worker stops, by whatever way: nothing more is hinted at or claimed."""
@@ -82,9 +82,18 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
 class Watcher:
     """Sends hints of the `kinds` that this worker reads; neither Postgres nor the broker needs to be there always."""
 
-    def __init__(self, database: Database, scope: Scope, *, kinds: frozenset[str], send: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        scope: Scope,
+        *,
+        max_in_flight: int,
+        kinds: frozenset[str],
+        send: Callable[[str], None],
+    ) -> None:
         self._database = database
         self._scope = scope
+        self._max_in_flight = max_in_flight
         self._send = send
         self._hinted_at = dict.fromkeys(kinds, -inf)
         self._broker_is_there = True
@@ -108,7 +117,7 @@ class Watcher:
     def _look(self) -> float:
         """Hint at what is due; returns the seconds until the next look."""
         with self._database.begin() as connection:
-            due = _due(connection, self._scope)
+            due = _due(connection, self._scope, self._max_in_flight)
         now = time.monotonic()
         waits = [_LOOK_SECONDS]
         for kind, hinted_at in self._hinted_at.items():
@@ -133,9 +142,9 @@ class Watcher:
             self._broker_is_there = True
 
 
-def _due(connection: Connection, scope: Scope) -> dict[str, float]:
+def _due(connection: Connection, scope: Scope, max_in_flight: int) -> dict[str, float]:
     """The seconds until there is work of each kind (0: now)."""
-    due = next_due(connection, scope)
+    due = next_due(connection, scope, max_in_flight=max_in_flight)
     unsettled = settling.unsettled_batches(connection, scope) or settling.batches_to_index(connection, scope)
     seconds = {"submit": due.submit, "poll": due.poll, "copy": due.copy, SETTLE: 0.0 if unsettled else None}
     return {kind: inf if wait is None else wait for kind, wait in seconds.items()}

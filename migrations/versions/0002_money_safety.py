@@ -33,10 +33,14 @@ def _extend_accounts() -> None:
         sa.Column("monthly_cap", _MONEY, nullable=True),
         sa.Column("monthly_unit", _TEXT, nullable=True),
         sa.Column("breaker_failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("breaker_poll_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("breaker_opened_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("breaker_probe_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("breaker_closed_at", sa.DateTime(timezone=True), nullable=True),
     ):
         op.add_column("account", column)
+    op.drop_column("account", "paused_until")  # in `pace` from now on; a pause lasts minutes at most
+    op.drop_column("account", "throttles")
     op.create_check_constraint("daily_whole", "account", "(daily_cap IS NULL) = (daily_unit IS NULL)")
     op.create_check_constraint("monthly_whole", "account", "(monthly_cap IS NULL) = (monthly_unit IS NULL)")
     op.create_check_constraint(
@@ -47,6 +51,7 @@ def _extend_accounts() -> None:
         sa.Column("account_pk", sa.BigInteger(), nullable=False),
         sa.Column("model", _TEXT, nullable=False),
         sa.Column("room", sa.Float(), nullable=False),
+        sa.Column("recovering", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("rate", sa.Float(), nullable=True),
         sa.Column("tokens", sa.Float(), nullable=False),
         sa.Column("filled_at", sa.DateTime(timezone=True), nullable=False),

@@ -4,22 +4,18 @@ from decimal import Decimal
 
 from orchestrator.base.states import HoldCode, JobError, JobState
 from orchestrator.engine.answers import is_stuck, job_error, read_outcomes
+from orchestrator.engine.breaker import note_opening
 from orchestrator.engine.pacing import next_poll_seconds, retry_seconds
+from orchestrator.engine.policy import KEPT_SECONDS, REFUSED_POLLS, Effect, PollRule, on_poll
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import Polled, ProviderUnavailable
-from orchestrator.store import polling, sending
+from orchestrator.store import breaker, pacing, polling
 from orchestrator.store.database import Connection, OutOfReach
 from orchestrator.store.free_claims import ClaimedPoll, claim_polls
 from orchestrator.store.holds import lift_holds, put_hold
 from orchestrator.store.polling import ItemOutcome
 
-#: The provider keeps results at most this long (guide, "Service URLs and Account Setup").
-PATIENCE_SECONDS = 72 * 3600.0
-#: A provider that could not be asked at all in that time is asked for this much longer.
-BLIND_GRACE_SECONDS = 24 * 3600.0
 LEASE_SECONDS = 180.0
-#: So many refused polls in a row are no mishap of a proxy on the way.
-REFUSED_POLLS = 5
 
 
 async def claim(engine: Engine, limit: int) -> list[ClaimedPoll]:
@@ -33,7 +29,7 @@ async def ask(engine: Engine, work: ClaimedPoll) -> None:
     try:
         polled = await engine.client.poll(work.request_id)
     except ProviderUnavailable as error:
-        if error.status is None or error.status >= 500:
+        if on_poll(error.status).effect is Effect.UNREACHED:
             engine.note_outage(error.reason)
         await engine.transact(_record_failure, engine, work, error)
     else:
@@ -48,18 +44,19 @@ async def _record(engine: Engine, work: ClaimedPoll, polled: Polled) -> None:
         raise
     except Exception as error:  # noqa: BLE001 - see above; the traceback is logged
         log.exception("request %s: its answer could not be recorded", work.request_id)
-        fault = ProviderUnavailable(f"a fault of ours: {type(error).__name__}")
+        fault = ProviderUnavailable(f"a fault of ours: {type(error).__name__}", status=200)
         await engine.transact(_record_failure, engine, work, fault)
 
 
 def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, polled: Polled) -> None:
     answer = polled.answer
+    breaker.note_poll_success(connection, engine.scope.account_pk)
     patience_over = (work.not_found_seconds or 0) >= engine.limits.request_lost_after_seconds
     if work.failures >= REFUSED_POLLS:
         lift_holds(connection, work.batch_id, (HoldCode.PROVIDER_REFUSING,))
     open_items = polling.open_items(connection, work.id)
     outcomes = read_outcomes(answer, open_items, patience_over=patience_over)
-    if not outcomes and work.age_seconds > PATIENCE_SECONDS:
+    if not outcomes and work.age_seconds > KEPT_SECONDS:
         outcomes = _given_up(open_items, f"not finished within 72 h (last status: {answer.status})")
     polling.record_outcomes(connection, work.id, outcomes)
     if not polling.resolve_finished(connection, work.id, answer.status):
@@ -75,23 +72,33 @@ def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, po
 
 
 def _record_failure(connection: Connection, engine: Engine, work: ClaimedPoll, error: ProviderUnavailable) -> None:
+    rule = on_poll(error.status)
     not_found = error.status == 404
     lost = not_found and (work.not_found_seconds or 0) >= engine.limits.request_lost_after_seconds
-    if lost or work.age_seconds > PATIENCE_SECONDS + (0 if not_found else BLIND_GRACE_SECONDS):
+    if lost or work.age_seconds > rule.patience_seconds:
         lost_items = _given_up(polling.open_items(connection, work.id), f"the provider does not give it out: {error}")
         polling.record_outcomes(connection, work.id, lost_items)
         polling.resolve_finished(connection, work.id, None)
         return
-    wait = retry_seconds(work.failures, first=1.0, longest=30.0)
-    if error.status == 429:
-        sending.slow_down(connection, engine.scope.account_pk, error.retry_after_seconds)
-    elif error.status in (401, 403) and work.failures + 1 >= REFUSED_POLLS:
+    _follow(connection, engine, rule, error)
+    if rule.hold is not None and work.failures + 1 >= rule.hold_after:
         log.warning("batch %s: the provider refuses polls (%s)", work.batch_id, error.reason)
         message = f"the provider refuses our polls ({error.reason}); what was paid for cannot be fetched"
-        put_hold(connection, work.batch_id, HoldCode.PROVIDER_REFUSING, message, f"orchestrator resume {work.batch_id}")
+        put_hold(connection, work.batch_id, rule.hold, message, f"orchestrator resume {work.batch_id}")
+    wait = retry_seconds(work.failures, first=rule.first_seconds, longest=rule.longest_seconds)
     polling.record_poll_failure(
         connection, work.id, work.token, not_found=not_found, reason=error.reason, next_poll_seconds=wait
     )
+
+
+def _follow(connection: Connection, engine: Engine, rule: PollRule, error: ProviderUnavailable) -> None:
+    """Let the pace and the breaker follow a poll that did not work."""
+    account_pk, most = engine.scope.account_pk, engine.limits.max_in_flight
+    if rule.effect is Effect.SLOWER:
+        wish = error.retry_after_seconds
+        pacing.slow_down(connection, account_pk, pacing.WHOLE_ACCOUNT, retry_after_seconds=wish, max_in_flight=most)
+    elif rule.effect is Effect.UNREACHED:
+        note_opening(breaker.note_poll_failure(connection, account_pk), error.reason)
 
 
 def _given_up(open_items: list[tuple[int, Decimal]], reason: str) -> list[ItemOutcome]:

@@ -7,18 +7,19 @@
 
 import asyncio
 import hashlib
-from typing import Any
 
 from orchestrator.assets.errors import AssetError, MediaMissing
-from orchestrator.base.states import HoldCode, JobError, SubmissionState
+from orchestrator.base.states import JobError, JobState, SubmissionState
 from orchestrator.engine.answers import job_error, read_outcomes
 from orchestrator.engine.bodies import submission_body
+from orchestrator.engine.breaker import note_opening
 from orchestrator.engine.pacing import first_poll_seconds
+from orchestrator.engine.policy import Effect, PostRule, filed_under, on_post
+from orchestrator.engine.reconcile import take_baseline
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind, Verdict
-from orchestrator.katana.wire import Answer
-from orchestrator.store import polling, sending
+from orchestrator.store import breaker, pacing, polling, sending
 from orchestrator.store.claims import ClaimedSubmission, claim_submissions
 from orchestrator.store.database import Connection
 from orchestrator.store.holds import put_hold
@@ -28,11 +29,14 @@ from orchestrator.store.settling import note_doubt
 LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
 #: How long a job waits when the store of input media does not answer.
 MEDIA_RETRY_SECONDS = 15.0
+#: From this many lost answers in a row on the provider is taken for overloaded.
+RUN_OF_LOST_ANSWERS = 2
 
 
 async def claim(engine: Engine, limit: int) -> list[ClaimedSubmission]:
     """Write the intents of up to `limit` due jobs."""
     owner = await engine.owner()
+    await take_baseline(engine)
     return await engine.transact(
         claim_submissions,
         engine.scope,
@@ -63,13 +67,16 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
 
 async def _record_verdict(engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
     """Commit a request id by itself and first: nothing else that the answer says may stand in its way."""
-    if verdict.kind is Kind.NOT_SENT:
+    rule = on_post(verdict)
+    if rule.effect is Effect.UNREACHED:
         engine.note_outage(verdict.reason)
     heard = verdict.answer.request_id if verdict.answer else verdict.heard_request_id
     try:
-        await engine.persist(_record, engine.scope.account_pk, work, verdict)
-        if verdict.answer is not None:
-            await engine.persist(_record_outcomes, work, verdict.answer)
+        if rule.becomes is JobState.GENERATING:
+            await engine.persist(_record_accepted, work, verdict)
+            await engine.persist(_record_outcomes, engine, work, verdict)
+        else:
+            await engine.persist(_record_other, engine, work, verdict, rule)
     except Exception:
         log.critical("submission %s: its answer (request id %s) could not be recorded", work.id, heard)
         raise
@@ -101,29 +108,11 @@ async def _reject_unsendable(engine: Engine, work: ClaimedSubmission, error: Ass
     )
 
 
-def _record(connection: Connection, account_pk: int, work: ClaimedSubmission, verdict: Verdict) -> None:
-    document = verdict.document()
-    match verdict.kind:
-        case Kind.ACCEPTED:
-            _record_accepted(connection, account_pk, work, verdict, document)
-        case Kind.REFUSED:
-            _record_refused(connection, account_pk, work, verdict, document)
-        case Kind.NOT_SENT:
-            sending.slow_down(connection, account_pk, None)
-            _return(connection, work, SubmissionState.NOT_SENT, document)
-        case Kind.UNKNOWN:
-            log.warning("submission %s: %s; its job is in doubt and is not sent again", work.id, verdict.reason)
-            sending.record_unknown(connection, work.id, work.token, document)
-            note_doubt(connection, work.batch_id)
-
-
-def _record_accepted(
-    connection: Connection, account_pk: int, work: ClaimedSubmission, verdict: Verdict, document: dict[str, Any]
-) -> None:
+def _record_accepted(connection: Connection, work: ClaimedSubmission, verdict: Verdict) -> None:
     answer = verdict.answer
     assert answer is not None
     assert answer.request_id is not None
-    sending.speed_up(connection, account_pk)
+    document = verdict.document()
     taken = sending.record_accepted(
         connection,
         work.id,
@@ -138,40 +127,57 @@ def _record_accepted(
         sending.record_unknown(connection, work.id, work.token, document | reason)
 
 
-def _record_outcomes(connection: Connection, work: ClaimedSubmission, answer: Answer) -> None:
-    """What the answer to the POST already says for good: items that are rejected, failed, or even finished."""
+def _record_outcomes(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
+    """What an accepted POST says besides: that we may go faster, and of some items perhaps the final word already."""
+    answer = verdict.answer
+    assert answer is not None
+    _follow(connection, engine, work, verdict, Effect.FASTER)
     outcomes = read_outcomes(answer, polling.open_items(connection, work.id), patience_over=False)
     polling.record_outcomes(connection, work.id, outcomes)
     polling.resolve_finished(connection, work.id, answer.status)
 
 
-def _record_refused(
-    connection: Connection, account_pk: int, work: ClaimedSubmission, verdict: Verdict, document: dict[str, Any]
+def _record_other(
+    connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict, rule: PostRule
 ) -> None:
-    code = verdict.problem.filed_under(JobError.REJECTED_INPUT) if verdict.problem else JobError.REJECTED_INPUT
-    if verdict.status == 429:
-        sending.slow_down(connection, account_pk, verdict.retry_after_seconds)
-        _return(connection, work, SubmissionState.REFUSED, document)
-    elif verdict.status == 402 or (verdict.status == 403 and code is JobError.INSUFFICIENT_CREDITS):
-        _hold(connection, work, HoldCode.BALANCE_LOW, f"the provider wants payment ({verdict.reason})")
-        _return(connection, work, SubmissionState.REFUSED, document)
-    elif verdict.status in (401, 403) and code is not JobError.MODERATION:
-        _hold(connection, work, HoldCode.PROVIDER_REFUSING, f"the provider refuses us ({verdict.reason})")
-        _return(connection, work, SubmissionState.REFUSED, document)
-    else:
-        sending.record_rejected(
+    """The account's row first, then the batch's, then the submission's: the order of all locks."""
+    _follow(connection, engine, work, verdict, rule.effect)
+    if rule.hold is not None:
+        message = f"{rule.why} ({verdict.reason})"
+        put_hold(connection, work.batch_id, rule.hold, message, f"orchestrator resume {work.batch_id}")
+    end = SubmissionState.NOT_SENT if verdict.kind is Kind.NOT_SENT else SubmissionState.REFUSED
+    document = verdict.document()
+    match rule.becomes:
+        case JobState.PENDING:
+            wait = rule.again_seconds or 0
+            sending.record_returned(connection, work.id, work.token, end=end, answer=document, retry_in_seconds=wait)
+        case JobState.REJECTED:
+            error = job_error(filed_under(verdict), verdict.reason, charged=False, provider=verdict.problem)
+            sending.record_rejected(connection, work.id, work.token, end=end, answer=document, error=error)
+        case _:
+            log.warning("submission %s: %s; its job is in doubt and is not sent again", work.id, verdict.reason)
+            sending.record_unknown(connection, work.id, work.token, document)
+            note_doubt(connection, work.batch_id)
+
+
+def _follow(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict, effect: Effect) -> None:
+    """Let the pace and the breaker follow an answer."""
+    account_pk, most = engine.scope.account_pk, engine.limits.max_in_flight
+    slower = effect in (Effect.SLOWER, Effect.OVERLOADED)
+    if effect in (Effect.FASTER, Effect.ANSWERED):
+        breaker.note_success(connection, account_pk)
+    elif effect is not Effect.SLOWER:
+        run = breaker.note_failure(connection, account_pk, work.id)
+        note_opening(run, verdict.reason)
+        slower = slower or (effect is Effect.UNANSWERED and run >= RUN_OF_LOST_ANSWERS)
+    if effect is Effect.FASTER:
+        pacing.speed_up(connection, account_pk, work.model, max_in_flight=most)
+    if slower:
+        pacing.slow_down(
             connection,
-            work.id,
-            work.token,
-            end=SubmissionState.REFUSED,
-            answer=document,
-            error=job_error(code, verdict.reason, charged=False, provider=verdict.problem),
+            account_pk,
+            work.model,
+            retry_after_seconds=verdict.retry_after_seconds,
+            max_in_flight=most,
+            submission_id=work.id,
         )
-
-
-def _return(connection: Connection, work: ClaimedSubmission, end: SubmissionState, document: dict[str, Any]) -> None:
-    sending.record_returned(connection, work.id, work.token, end=end, answer=document, retry_in_seconds=0)
-
-
-def _hold(connection: Connection, work: ClaimedSubmission, code: HoldCode, message: str) -> None:
-    put_hold(connection, work.batch_id, code, message, f"orchestrator resume {work.batch_id}")

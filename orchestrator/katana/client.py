@@ -217,5 +217,5 @@ async def _read_reply(response: httpx.Response) -> Reply:
 def _path_word(request_id: str) -> str:
     """A request id as one path segment: it comes from the wire and must not reach another endpoint."""
     if request_id in (".", ".."):
-        raise ProviderUnavailable("the request id cannot be asked about")
+        raise ProviderUnavailable("the request id cannot be asked about", status=400)
     return quote(request_id, safe="")

@@ -1,11 +1,10 @@
-"""Accounts: who pays at which provider, whose work is claimed, and whether a 429 keeps an account waiting."""
+"""Accounts: who pays at which provider, and whose work is claimed."""
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from orchestrator.store.database import NOW
 from orchestrator.store.tables import accounts
 
 
@@ -24,21 +23,11 @@ class Scope:
 
 def account_pk(connection: Connection, origin: str, account: str) -> int:
     """The row of one account at one provider origin, made where it is new."""
-    connection.execute(upsert(accounts).values(origin=origin, account=account, throttles=0).on_conflict_do_nothing())
+    connection.execute(upsert(accounts).values(origin=origin, account=account).on_conflict_do_nothing())
     found = select(accounts.c.pk).where(accounts.c.origin == origin, accounts.c.account == account)
     return int(connection.execute(found).scalar_one())
 
 
-def lock_account(connection: Connection, account_pk: int) -> bool:
-    """Lock the account's row; False while a 429 keeps the whole account waiting."""
-    paused = connection.execute(
-        select((func.coalesce(accounts.c.paused_until, NOW) > NOW).label("paused"))
-        .where(accounts.c.pk == account_pk)
-        .with_for_update()
-    ).scalar_one()
-    return not paused
-
-
-def account_waits(account: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether a 429 keeps the account of a row waiting."""
-    return exists().where(accounts.c.pk == account, accounts.c.paused_until > NOW)
+def lock_account(connection: Connection, account_pk: int) -> None:
+    """Lock the account's row: what is read of its money and its pace from here on stays true until the end."""
+    connection.execute(select(accounts.c.pk).where(accounts.c.pk == account_pk).with_for_update())

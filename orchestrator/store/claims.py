@@ -1,6 +1,7 @@
 """Taking due work that costs money: the reserve and the intent of a submission are one transaction.
 
-Lock order everywhere: account, then submission, then job.
+What has to wait, for its model or its batch, holds up nothing else: due jobs are looked for in a queue a batch and a
+model. Lock order everywhere: account, then submission, then job.
 """
 
 from collections.abc import Sequence
@@ -10,16 +11,19 @@ from math import ceil
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, null, select, update
+from sqlalchemy import Connection, Integer, Text, bindparam, func, insert, null, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.money import ZERO
 from orchestrator.base.states import IN_FLIGHT_JOBS, JobState, SubmissionState
-from orchestrator.store import ledger
+from orchestrator.store import breaker, ledger
 from orchestrator.store.accounts import Scope, lock_account
 from orchestrator.store.budgets import Purse
 from orchestrator.store.database import NOW
+from orchestrator.store.heads import queue_heads
 from orchestrator.store.holds import may_send
 from orchestrator.store.leases import Lease
+from orchestrator.store.room import Room
 from orchestrator.store.tables import batches, jobs, submissions
 
 
@@ -39,6 +43,7 @@ class ClaimedSubmission:
     id: UUID
     token: UUID
     batch_id: str
+    model: str
     media: str
     jobs: tuple[ClaimedJob, ...]
 
@@ -51,52 +56,85 @@ def claim_submissions(
     The account's row lock makes the count of jobs at the provider and the check of the budget exact, however
     many workers claim at once. A job that would pass its batch's budget or a cap puts the batch on hold instead.
     """
-    if not lock_account(connection, scope.account_pk):
-        return []
-    at_provider = connection.execute(
-        select(func.count()).where(jobs.c.account_pk == scope.account_pk, jobs.c.state.in_(IN_FLIGHT_JOBS))
-    ).scalar_one()
-    room = min(limit, max_in_flight - at_provider)
-    if room <= 0:
+    lock_account(connection, scope.account_pk)
+    room = Room(connection, scope.account_pk, max_in_flight=max_in_flight)
+    free = min(limit, room.places())
+    if free <= 0 or breaker.is_open(connection, scope.account_pk):
         return []
     lease = Lease.new(owner, lease_seconds)
     claimed: list[ClaimedSubmission] = []
     intents: list[dict[str, Any]] = []
     purse = Purse(connection, scope.account_pk)
-    sendable = connection.execute(_sendable_batches(scope).limit(room)).all()
-    for number, batch in enumerate(sendable):
-        share = ceil(room / (len(sendable) - number))  # evenly: a large batch does not starve a small one
-        affordable = purse.affordable(batch, connection.execute(_due_jobs(batch.id).limit(share)).all())
-        room -= len(affordable)
-        for start in range(0, len(affordable), batch.bundle):
-            rows = affordable[start : start + batch.bundle]
+    sendable = _sendable(connection, scope, room)
+    for number, (batch, models) in enumerate(sendable):
+        share = ceil(free / (len(sendable) - number))  # evenly: a large batch does not starve a small one
+        affordable = purse.affordable(batch, _due_jobs(connection, batch, models, room, share))
+        free -= len(affordable)
+        for rows in _bundles(affordable, batch.bundle):
             claimed.append(_claimed_submission(batch, rows, lease))
             intents.append({"id": claimed[-1].id, "batch_id": batch.id, "reserved": _total(rows)})
+            room.take(rows[0].model, len(rows))
     if claimed:
         _write_intents(connection, scope, claimed, intents, lease)
+        room.record()
     return claimed
 
 
-def _sendable_batches(scope: Scope) -> Any:
-    """The batches with something due, those with the least at the provider first."""
+def _sendable(connection: Connection, scope: Scope, room: Room) -> list[tuple[Any, list[str]]]:
+    """The batches with something due that has room, those with the least at the provider first, and its models."""
     at_provider = (
         select(func.count()).where(jobs.c.batch_id == batches.c.id, jobs.c.state.in_(IN_FLIGHT_JOBS)).scalar_subquery()
     )
-    has_due = exists().where(jobs.c.batch_id == batches.c.id, jobs.c.state == JobState.PENDING, jobs.c.due_at <= NOW)
-    return (
+    rows = connection.execute(
         select(batches.c.id, batches.c.bundle, batches.c.media, batches.c.budget, batches.c.usd_per_credit)
-        .where(scope.covers(batches.c.account_pk, batches.c.id), may_send(), has_due)
+        .where(scope.covers(batches.c.account_pk, batches.c.id), may_send())
         .order_by(at_provider, batches.c.created_at)
-    )
+    ).all()
+    models: dict[str, list[str]] = {row.id: [] for row in rows}
+    for head in queue_heads(connection, models):
+        if head.due_in_seconds <= 0 and room.jobs(head.model) > 0:
+            models[head.batch_id].append(head.model)
+    return [(row, models[row.id]) for row in rows if models[row.id]]
 
 
-def _due_jobs(batch_id: str) -> Any:
-    return (
-        select(jobs.c.pk, jobs.c.name, jobs.c.item, func.coalesce(jobs.c.price, jobs.c.estimate).label("price"))
-        .where(jobs.c.batch_id == batch_id, jobs.c.state == JobState.PENDING, jobs.c.due_at <= NOW)
-        .order_by(jobs.c.due_at, jobs.c.pk)
-        .with_for_update(skip_locked=True)
-    )
+#: The first due jobs in the manifest's order, of each model no more than it has room for. Only those are locked.
+_DUE_JOBS = text(
+    """
+    SELECT job.pk, job.name, job.model, job.item, coalesce(job.price, job.estimate) AS price
+    FROM job JOIN (
+        SELECT due.pk
+        FROM unnest(:models, :rooms) AS queue (model, room) CROSS JOIN LATERAL (
+            SELECT pk, due_at FROM job
+            WHERE batch_id = :batch AND job.model = queue.model AND state = 'pending' AND due_at <= orchestrator_now()
+            ORDER BY due_at, pk LIMIT queue.room
+        ) AS due
+        ORDER BY due.due_at, due.pk LIMIT :share
+    ) AS first ON first.pk = job.pk
+    WHERE job.state = 'pending'
+    ORDER BY job.due_at, job.pk
+    FOR UPDATE OF job SKIP LOCKED
+    """
+).bindparams(bindparam("models", type_=ARRAY(Text())), bindparam("rooms", type_=ARRAY(Integer())))
+
+
+def _due_jobs(connection: Connection, batch: Any, models: Sequence[str], room: Room, share: int) -> Sequence[Any]:
+    together = min(share, room.jobs(bundle=batch.bundle))
+    rooms = [room.jobs(model, bundle=batch.bundle) for model in models]
+    parameters = {"batch": batch.id, "models": list(models), "rooms": rooms, "share": together}
+    return connection.execute(_DUE_JOBS, parameters).all()
+
+
+def _bundles(rows: Sequence[Any], size: int) -> list[list[Any]]:
+    """The rows in POSTs of up to `size`, each of one model: what the provider refuses of one concerns no other."""
+    bundles: list[list[Any]] = []
+    growing: dict[str, list[Any]] = {}
+    for row in rows:
+        bundle = growing.get(row.model)
+        if bundle is None or len(bundle) == size:
+            bundle = growing[row.model] = []
+            bundles.append(bundle)
+        bundle.append(row)
+    return bundles
 
 
 def _total(rows: Sequence[Any]) -> Decimal:
@@ -105,7 +143,7 @@ def _total(rows: Sequence[Any]) -> Decimal:
 
 def _claimed_submission(batch: Any, rows: Sequence[Any], lease: Lease) -> ClaimedSubmission:
     claimed = tuple(ClaimedJob(row.pk, row.name, row.item) for row in rows)
-    return ClaimedSubmission(uuid4(), lease.token, batch.id, batch.media, claimed)
+    return ClaimedSubmission(uuid4(), lease.token, batch.id, rows[0].model, batch.media, claimed)
 
 
 def _write_intents(

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, true
+from sqlalchemy import Connection, func, select
 
 from orchestrator.base.states import JobState, SubmissionState
+from orchestrator.store import breaker
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import NOW
+from orchestrator.store.heads import queue_heads
 from orchestrator.store.holds import may_send
-from orchestrator.store.tables import accounts, batches, jobs, submissions
+from orchestrator.store.pacing import WHOLE_ACCOUNT
+from orchestrator.store.room import Room
+from orchestrator.store.tables import batches, jobs, paces, submissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +24,16 @@ class Due:
     copy: float | None
 
 
-def next_due(connection: Connection, scope: Scope) -> Due:
-    """The next instants at which each step has something to do. A full provider is not considered."""
-    first = (
-        select(jobs.c.due_at)
-        .where(jobs.c.batch_id == batches.c.id, jobs.c.state == JobState.PENDING)
-        .order_by(jobs.c.due_at)
-        .limit(1)
-        .lateral()
-    )
-    submit = (
-        select(func.greatest(first.c.due_at, accounts.c.paused_until) - NOW)
-        .select_from(batches.join(accounts, accounts.c.pk == batches.c.account_pk).join(first, true()))
-        .where(scope.covers(batches.c.account_pk, batches.c.id), may_send())
-        .order_by(first.c.due_at)
+def next_due(connection: Connection, scope: Scope, *, max_in_flight: int) -> Due:
+    """The next instants at which each step has something to do.
+
+    Jobs that have to wait until another one ends, or until the provider is back, are due at no instant.
+    """
+    paused_until = select(paces.c.paused_until).where(
+        paces.c.account_pk == submissions.c.account_pk, paces.c.model == WHOLE_ACCOUNT
     )
     poll = (
-        select(func.greatest(submissions.c.due_at, accounts.c.paused_until) - NOW)
-        .join(accounts, accounts.c.pk == submissions.c.account_pk)
+        select(func.greatest(submissions.c.due_at, paused_until.scalar_subquery()) - NOW)
         .where(
             submissions.c.state == SubmissionState.ACCEPTED,
             submissions.c.lease_token.is_(None),
@@ -54,5 +50,16 @@ def next_due(connection: Connection, scope: Scope) -> Due:
         )
         .order_by(jobs.c.due_at)
     )
-    waits = [connection.execute(query.limit(1)).scalar_one_or_none() for query in (submit, poll, copy)]
-    return Due(*(None if wait is None else max(wait.total_seconds(), 0.0) for wait in waits))
+    waits = [connection.execute(query.limit(1)).scalar_one_or_none() for query in (poll, copy)]
+    seconds = [None if wait is None else max(wait.total_seconds(), 0.0) for wait in waits]
+    return Due(_submit_due(connection, scope, max_in_flight), *seconds)
+
+
+def _submit_due(connection: Connection, scope: Scope, max_in_flight: int) -> float | None:
+    if breaker.is_open(connection, scope.account_pk):
+        return None
+    sendable = select(batches.c.id).where(scope.covers(batches.c.account_pk, batches.c.id), may_send())
+    heads = queue_heads(connection, connection.execute(sendable).scalars().all())
+    room = Room(connection, scope.account_pk, max_in_flight=max_in_flight)
+    waits = [(head, room.wait_seconds(head.model)) for head in heads]
+    return min((max(head.due_in_seconds, wait) for head, wait in waits if wait is not None), default=None)

@@ -8,9 +8,10 @@ from uuid import UUID
 from sqlalchemy import Connection, func, select, update
 
 from orchestrator.base.states import JobState, SubmissionState
-from orchestrator.store.accounts import Scope, account_waits
+from orchestrator.store.accounts import Scope
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import Lease
+from orchestrator.store.pacing import account_waits
 from orchestrator.store.tables import assets, batches, jobs, submissions
 
 

@@ -8,17 +8,14 @@ only one who can hear it, so it is let in from `unknown` too. A request id in me
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, case, func, null, select, update
+from sqlalchemy import ColumnElement, Connection, func, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.base.states import EntryKind, JobState, SettledBy, SubmissionState
 from orchestrator.store import ledger
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import NO_LEASE
-from orchestrator.store.tables import accounts, jobs, submissions
-
-#: A provider that says "try again at once" each time must not be asked in a tight loop.
-_SHORTEST_PAUSE_SECONDS = 0.2
+from orchestrator.store.tables import jobs, submissions
 
 
 def mark_sent(
@@ -195,35 +192,7 @@ def _end(
     return bool(ended)
 
 
-def slow_down(connection: Connection, account_pk: int, retry_after_seconds: float | None) -> None:
-    """A 429, or a provider out of reach, keeps the whole account waiting: as long as it asks, or 2, 4, 8 ... 60 s.
-
-    Answers that arrive while the account already waits belong to the same burst: they count once.
-    """
-    burst = accounts.c.paused_until > NOW
-    throttles = connection.execute(
-        update(accounts)
-        .where(accounts.c.pk == account_pk)
-        .values(throttles=case((burst, accounts.c.throttles), else_=accounts.c.throttles + 1))
-        .returning(accounts.c.throttles)
-    ).scalar_one()
-    backed_off = min(2.0 ** min(throttles, 6), 60.0)
-    seconds = backed_off if retry_after_seconds is None else max(retry_after_seconds, _SHORTEST_PAUSE_SECONDS)
-    connection.execute(
-        update(accounts)
-        .where(accounts.c.pk == account_pk)
-        .values(paused_until=func.greatest(accounts.c.paused_until, in_seconds(seconds)))
-    )
-
-
-def speed_up(connection: Connection, account_pk: int) -> None:
-    """An accepted POST ends the run of 429s that the back-off counts."""
-    connection.execute(
-        update(accounts).where(accounts.c.pk == account_pk, accounts.c.throttles > 0).values(throttles=0)
-    )
-
-
-def in_seconds(seconds: float) -> ColumnElement[Any]:
+def in_seconds(seconds: float | ColumnElement[float]) -> ColumnElement[Any]:
     """An instant `seconds` from now, by the database's clock."""
     return func.orchestrator_now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 

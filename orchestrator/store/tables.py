@@ -80,8 +80,9 @@ def _due(name: str, state: str, *columns: str) -> Index:
 class Account(SQLModel, table=True):
     """Who pays where: a digest of the key at one provider origin, its caps, and whether the provider is there.
 
-    A cap is an amount of `cap_unit`s (credits or usd) a UTC day or month. `breaker_opened_at` is set while the
-    provider is taken for down.
+    A cap is an amount of its unit (credits or usd) a UTC day or month. `breaker_opened_at` is set while the provider
+    is taken for down, `breaker_closed_at` tells when it last came back; the failures are those in a row, of paid POSTs
+    and of polls.
     """
 
     __table_args__ = (
@@ -93,27 +94,29 @@ class Account(SQLModel, table=True):
     pk: int = _key()
     origin: str
     account: str
-    paused_until: datetime | None = _instant()
-    throttles: int = 0
     daily_cap: Decimal | None = _money(nullable=True)
     daily_unit: str | None = None
     monthly_cap: Decimal | None = _money(nullable=True)
     monthly_unit: str | None = None
     breaker_failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    breaker_poll_failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     breaker_opened_at: datetime | None = _instant()
     breaker_probe_at: datetime | None = _instant()
+    breaker_closed_at: datetime | None = _instant()
 
 
 class Pace(SQLModel, table=True):
-    """How fast an account goes with one model (`model` "": with all of them), learned from what the provider answers.
+    """A limit that an account met with one model (`model` "": with all of them), learned from the provider's answers.
 
-    `room` is how many jobs may be at the provider at once, `rate` how many POSTs a second (null: no limit seen),
-    `tokens` how many of them may leave now, as of `filled_at`.
+    `room` is how many jobs may be at the provider at once (while `recovering` from an outage: how many POSTs may be
+    under way), `rate` how many POSTs a second (null: no limit seen), `tokens` how many of them may leave now, as of
+    `filled_at`. `throttles` are the refusals in a row that the pause grows with.
     """
 
     account_pk: int = _reference("account.pk", key=True)
     model: str = Field(primary_key=True)
     room: float = Field(sa_column=Column(Float(), nullable=False))
+    recovering: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     rate: float | None = Field(default=None, sa_column=Column(Float(), nullable=True))
     tokens: float = Field(sa_column=Column(Float(), nullable=False))
     filled_at: datetime = _instant(nullable=False)

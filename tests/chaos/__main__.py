@@ -60,7 +60,7 @@ def heal(site: Site) -> None:
     site.start()
     site.play()
     with site.database.begin() as connection:
-        connection.execute(text("UPDATE account SET paused_until = NULL"))
+        connection.execute(text("UPDATE pace SET paused_until = NULL"))
     rest(site)
     site.advance_clock(_PAST_DOUBT_SECONDS)
     for batch, state in site.batches().items():

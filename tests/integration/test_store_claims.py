@@ -20,13 +20,12 @@ from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Database
 from orchestrator.store.due import next_due
 from orchestrator.store.holds import put_hold
-from orchestrator.store.tables import accounts, batches, holds, jobs, submissions
+from orchestrator.store.tables import batches, holds, jobs, submissions
 
 from .store_rows import PRICE, account, claim, force_jobs, job_states, make_batch, put_submission, row
 
 BATCH = "things-20261122-0001"
 THREADS = 8
-PAUSE_LEFT = func.extract("epoch", accounts.c.paused_until - func.now())
 
 
 def all_at_once(work: Callable[[int], None]) -> None:
@@ -164,53 +163,6 @@ def test_a_batch_that_does_not_run_sends_nothing(database: Database, state: str)
     assert claim(database, scope) == []
 
 
-def test_a_paused_account_neither_submits_nor_polls(database: Database) -> None:
-    scope = make_batch(database)
-    accept(database, claim(database, scope, limit=1)[0])
-    with database.begin() as connection:
-        sending.slow_down(connection, scope.account_pk, 0.3)
-        due = next_due(connection, scope)
-    assert due.submit is not None
-    assert 0.1 < due.submit <= 0.3
-    assert due.poll is not None
-    assert 0.1 < due.poll <= 0.3
-    assert claim(database, scope) == []
-    assert polls(database, scope) == []
-    with database.begin() as connection:
-        connection.execute(update(accounts).values(paused_until=text("now() - interval '1 second'")))
-    assert len(claim(database, scope)) == 2
-    assert len(polls(database, scope)) == 1
-
-
-def test_throttles_back_off_once_a_burst(database: Database) -> None:
-    pk = account(database)
-    waits = []
-    for _ in range(8):
-        with database.begin() as connection:
-            for _ in range(3):
-                sending.slow_down(connection, pk, None)
-            waits.append(
-                connection.execute(select(func.extract("epoch", accounts.c.paused_until - func.now()))).scalar_one()
-            )
-            connection.execute(update(accounts).values(paused_until=text("now() - interval '1 second'")))
-    assert [round(float(wait)) for wait in waits] == [2, 4, 8, 16, 32, 60, 60, 60]
-    with database.begin() as connection:
-        sending.speed_up(connection, pk)
-    assert row(database, accounts).throttles == 0
-
-
-def test_a_longer_pause_is_never_shortened_and_none_is_no_pause_at_all(database: Database) -> None:
-    pk = account(database)
-    with database.begin() as connection:
-        sending.slow_down(connection, pk, 0)
-        at_once = connection.execute(select(accounts.c.paused_until > func.now())).scalar_one()
-        sending.slow_down(connection, pk, 100)
-        sending.slow_down(connection, pk, 1)
-        left = connection.execute(select(PAUSE_LEFT)).scalar_one()
-    assert at_once
-    assert left > 90
-
-
 def polls(database: Database, scope: Scope, *, limit: int = 100, owner: int = 1) -> list[free_claims.ClaimedPoll]:
     with database.begin() as connection:
         return free_claims.claim_polls(connection, scope, owner=owner, lease_seconds=60, limit=limit)
@@ -289,7 +241,7 @@ def test_claims_use_the_indexes_made_for_them(database: Database) -> None:
         assert polls(database, scope, limit=2)
         assert copies(database, scope, limit=2)
         with database.begin() as connection:
-            next_due(connection, scope)
+            next_due(connection, scope, max_in_flight=64)
     plans = [plan for statement in statements if (plan := plan_of(database, *statement))]
     found = "\n\n".join(plans)
     for index in ("ix_job_submit_due", "ix_job_in_flight", "ix_submission_poll_due", "ix_job_copy_due"):
@@ -313,7 +265,7 @@ def statements_of(database: Database) -> Iterator[list[tuple[str, Any]]]:
 
 
 def plan_of(database: Database, statement: str, parameters: Any) -> str | None:
-    if not statement.startswith(("SELECT", "UPDATE")):
+    if not statement.lstrip().startswith(("SELECT", "UPDATE", "WITH")):
         return None
     one = parameters[0] if isinstance(parameters, list) else parameters
     with database.begin() as connection:
