@@ -21,6 +21,9 @@ lint: $(VENV)/.dev ## Format, lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+crash: $(VENV)/.dev ## Kills at every boundary under both drivers, and pairs of kills: CRASH_SEED=
+	CRASH=all $(BIN)/pytest -n $(WORKERS) --dist worksteal tests/crash
+
 chaos: $(VENV)/.dev ## Real processes under random kills and faults: SECONDS=300 SEED=
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 

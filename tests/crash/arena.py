@@ -1,0 +1,222 @@
+"""Where processes die and are started again: each trial has its own provider, database, home and destination."""
+
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import certifi
+import psycopg
+from sqlalchemy import func, or_, select, text
+
+from orchestrator.base.states import BatchState
+from orchestrator.sandbox import Sandbox
+from orchestrator.store.database import Database
+from orchestrator.store.tables import batches, jobs, submissions
+
+from . import victim
+from .audit import CrashAudit
+from .victim import Boundary, Errand
+
+Arguments = tuple[str, ...]
+
+SUBMIT: Arguments = ("orchestrator", "submit", "things.json", "--yes", "--json")
+RESUME: Arguments = ("orchestrator", "resume", "--yes", "--json")
+WORKER: Arguments = ("celery", "-A", "workers", "worker", "--without-mingle", "--without-gossip", "--loglevel=WARNING")
+
+#: A process that takes longer hangs.
+_HANGS_SECONDS = 60.0
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(victim.PRELOADED)
+_numbers = itertools.count()
+
+#: An image made from a local file, a video, and a job that the provider charges, fails and refunds.
+_MANIFEST = {
+    "version": 1,
+    "name": "things",
+    "budget": {"credits": 40},
+    "defaults": {"aspect_ratio": "1:1"},
+    "jobs": [
+        {"id": "still", "model": "gpt-image-2", "prompt": "A thing", "image_urls": ["input.png"]},
+        {"id": "film", "model": "ltx-2-3", "prompt": "A thing that turns", "duration_seconds": 5},
+        {"id": "failure", "model": "gen", "prompt": "No thing [sandbox:fail]", "output_format": "png"},
+    ],
+}
+_INPUT = Path(__file__).parents[1] / "golden" / "media" / "red.png"
+
+
+@dataclass(frozen=True)
+class End:
+    """How a process ended. `visits`: how often it reached each boundary, where it was not killed."""
+
+    code: int
+    visits: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def was_killed(self) -> bool:
+        return self.code == -signal.SIGKILL
+
+
+class Running:
+    """A process on an errand."""
+
+    def __init__(self, errand: Errand) -> None:
+        self._told, telling = _FORKS.Pipe(duplex=False)
+        self._process: BaseProcess = _FORKS.Process(target=victim.run, args=(errand, telling))
+        self._process.start()
+        telling.close()
+
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def stop(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is still there."""
+        if self._process.pid is not None and self._process.is_alive():
+            os.kill(self._process.pid, number)
+
+    def end(self) -> End:
+        """Wait for its end."""
+        visits: dict[str, int] = {}
+        try:
+            if not self._told.poll(_HANGS_SECONDS):
+                self._process.kill()
+            visits = self._told.recv()
+        except EOFError:
+            pass  # killed
+        self._process.join()
+        ended = End(self._process.exitcode or 0, visits)
+        self._told.close()
+        self._process.close()
+        return ended
+
+
+class Trial:
+    """One installation, in which processes die."""
+
+    def __init__(self, folder: Path, sandbox: Sandbox, database_url: str, settings: dict[str, str]) -> None:
+        self._folder = folder
+        self._sandbox = sandbox
+        self.database = Database(database_url, actor="tests")
+        self._audit = CrashAudit(self.database)
+        self._environment = dict(os.environ) | {
+            "KATANA_BASE_URL": sandbox.base_url,
+            "KATANA_API_KEY": "key",
+            "KATANA_API_SECRET": "secret",
+            "ORCHESTRATOR_HOME": str(folder / "home"),
+            "ORCHESTRATOR_DATABASE_URL": database_url,
+            "ORCHESTRATOR_DESTINATION": str(folder / "out"),
+            "ORCHESTRATOR_MAX_IN_FLIGHT": "1",
+            "SSL_CERT_FILE": str(folder / "authority.pem"),
+            **settings,
+        }
+        self._unanswered: set[str] = set()
+        #: What was found wrong up to now.
+        self.wrong: list[str] = []
+
+    def start(self, arguments: Arguments, die_at: Boundary | None = None, sabotage: str | None = None) -> Running:
+        return Running(
+            Errand(arguments, self._environment, self._folder, self._folder / "log", die_at=die_at, sabotage=sabotage)
+        )
+
+    def run(self, arguments: Arguments, die_at: Boundary | None = None, sabotage: str | None = None) -> End:
+        """One command, to its end or its death."""
+        ended = self.start(arguments, die_at, sabotage).end()
+        if ended.was_killed:
+            self._bury()
+        return ended
+
+    def work(self, die_at: Boundary | None = None, *, stop_with: signal.Signals = signal.SIGKILL) -> End:
+        """A Celery worker, until it dies or has nothing left to do and is stopped."""
+        running = self.start(WORKER, die_at)
+        until = time.monotonic() + _HANGS_SECONDS
+        while running.is_alive() and not self._is_at_rest() and time.monotonic() < until:
+            time.sleep(0.02)
+        is_done = running.is_alive()
+        running.stop(stop_with)
+        ended = running.end()
+        self._bury()
+        return replace(ended, code=0) if is_done else ended
+
+    def restart(self) -> End:
+        """What a person does after a crash: go on with the batch or, where it was not stored, submit it again."""
+        return self.run(self.next_command())
+
+    def next_command(self) -> Arguments:
+        with self.database.begin() as connection:
+            is_stored = connection.execute(select(func.count()).select_from(batches)).scalar_one()
+        return RESUME if is_stored else SUBMIT
+
+    def finish(self) -> list[str]:
+        """All that was found wrong, after the last audit."""
+        return [*self.wrong, *self._audit.at_rest(self._sandbox.ledger(), self._unanswered)]
+
+    def log(self) -> str:
+        """What the processes said."""
+        log = self._folder / "log"
+        return log.read_text() if log.exists() else ""
+
+    def _is_at_rest(self) -> bool:
+        """Whether nothing of the batch moves any more."""
+        with self.database.begin() as connection:
+            batch = connection.execute(select(batches.c.state, batches.c.index_due)).one()
+            leased = [select(table).where(table.c.lease_token.is_not(None)).exists() for table in (jobs, submissions)]
+            is_leased = connection.execute(select(or_(*leased))).scalar_one()
+        return batch.state != BatchState.RUNNING and not batch.index_due and not is_leased
+
+    def _bury(self) -> None:
+        """Wait until Postgres has noticed the death, audit what it left, and note which jobs have no answer."""
+        theirs = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND application_name = 'orchestrator'"
+        )
+        sent = (
+            select(jobs.c.name)
+            .join(submissions, submissions.c.id == jobs.c.submission_id)
+            .where(submissions.c.state == "sent")
+        )
+        until = time.monotonic() + _HANGS_SECONDS
+        with self.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            while connection.execute(theirs).scalar_one():
+                assert time.monotonic() < until, "Postgres still serves a dead process"
+                time.sleep(0.005)
+            self._unanswered |= set(connection.execute(sent).scalars())
+        self.wrong += self._audit.after_death(self._sandbox.ledger())
+
+
+@contextmanager
+def new_trial(server_url: str, **settings: str) -> Iterator[Trial]:
+    """A trial with a database of its own on a Postgres server, and a provider that is done in no time."""
+    folder = Path(tempfile.mkdtemp(prefix="ko-crash-"))
+    shutil.copy(_INPUT, folder / "input.png")
+    (folder / "things.json").write_text(json.dumps(_MANIFEST))
+    # One authority is read sooner than all of them are, and nothing here speaks TLS.
+    first, end, _ = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----\n")
+    (folder / "authority.pem").write_text(first + end)
+    try:
+        with Sandbox(folder / "sandbox", time_scale=0.002) as sandbox, _new_database(server_url) as url:
+            trial = Trial(folder, sandbox, url, settings)
+            try:
+                yield trial
+            finally:
+                trial.database.close()
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _new_database(server_url: str) -> Iterator[str]:
+    name = f"trial_{next(_numbers)}"
+    admin = server_url.replace("+psycopg", "").replace("/orchestrator?", "/postgres?")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE orchestrator".encode())
+        yield server_url.replace("/orchestrator?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
