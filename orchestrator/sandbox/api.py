@@ -1,6 +1,7 @@
 """The API's routes over HTTP, as the guide describes them."""
 
 import asyncio
+from decimal import Decimal
 
 from aiohttp import web
 
@@ -44,7 +45,8 @@ class Api:
         if account is None:
             raise _payment_required(verdicts)
         partial = fault is not None and fault.kind == "partial-failure"
-        accepted = self._provider.submit(account, verdicts, digest, fail_every_second=partial)
+        factor = fault.factor if fault is not None else Decimal(1)
+        accepted = self._provider.submit(account, verdicts, digest, fail_every_second=partial, price_factor=factor)
         await _after_charge(fault, request, self._provider.clock())
         if request.query.get("wait") == "true":
             await asyncio.sleep(max(0.0, finished_at(accepted) - self._provider.clock()))

@@ -12,7 +12,7 @@ from typing import Literal
 
 from orchestrator.base.money import ZERO
 from orchestrator.sandbox.journal import Journal
-from orchestrator.sandbox.records import AccountSeen, Job, PostReceived, Record, RequestAccepted, StateOpened
+from orchestrator.sandbox.records import AccountSeen, Job, PostReceived, Record, RequestAccepted, StateOpened, ToppedUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Book:
     def __init__(self, path: Path) -> None:
         self._journal = Journal(path)
         self._lock = threading.Lock()
-        self._funds: dict[str, Decimal] = {}  # opening balance less every charge
+        self._funds: dict[str, Decimal] = {}  # opening balance and top-ups, less every charge
         self._refunds: dict[str, list[Job]] = {}  # the failed jobs, whose credits come back at their end
         self._requests: dict[str, RequestAccepted] = {}
         self._jobs: dict[str, Job] = {}
@@ -116,6 +116,8 @@ class Book:
                 self.url_key = record.url_key
             case AccountSeen():
                 self._funds[record.account] = record.opening_balance
+            case ToppedUp():
+                self._funds[record.account] += record.credits
             case PostReceived():
                 self._posts.append(record)
             case RequestAccepted():

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from aiohttp import web
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from orchestrator.base.money import canonical
 from orchestrator.sandbox.answers import rfc3339
@@ -11,6 +11,14 @@ from orchestrator.sandbox.book import Entry
 from orchestrator.sandbox.faults import Faults
 from orchestrator.sandbox.problems import Problem
 from orchestrator.sandbox.provider import Provider
+from orchestrator.sandbox.records import Amount
+
+
+class TopUp(BaseModel):
+    """Credits for an account."""
+
+    account: str
+    credits: Amount
 
 
 class Control:
@@ -24,6 +32,7 @@ class Control:
             web.get("/sandbox/faults", self.faults),
             web.post("/sandbox/faults", self.set_faults),
             web.get("/sandbox/ledger", self.ledger),
+            web.post("/sandbox/top-up", self.top_up),
             web.get("/sandbox/requests", self.requests),
             web.get("/sandbox/stats", self.stats),
         ]
@@ -48,6 +57,15 @@ class Control:
         posts = [post.model_dump(mode="json", exclude={"kind"}) for post in book.posts()]
         entries = [_entry_document(entry) for entry in book.entries(now)]
         return web.json_response({"entries": entries, "balances": balances, "posts": posts})
+
+    async def top_up(self, request: web.Request) -> web.Response:
+        """Puts credits into an account, `{"account": "...", "credits": "10"}`; answers with the ledger."""
+        try:
+            wanted = TopUp.model_validate_json(await request.read())
+        except ValidationError as error:
+            raise Problem(400, "invalid_top_up", str(error)) from None
+        self._provider.top_up(wanted.account, wanted.credits)
+        return await self.ledger(request)
 
     async def requests(self, _: web.Request) -> web.Response:
         """Every accepted request as a poll would show it now, with its account."""

@@ -2,6 +2,7 @@
 
 import random
 import threading
+from decimal import Decimal
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -27,6 +28,7 @@ KINDS: dict[Place, frozenset[str]] = {
             "slow",
             "garbage",
             "partial-failure",
+            "price",
         }
     ),
     "poll": _EVERYWHERE | {"401", "404", "unknown-status", "missing-responses", "no-original", "no-assets"},
@@ -55,7 +57,7 @@ class FaultRule(BaseModel):
 
     With a `probability` below 1 each call is struck by the throw of a die seeded with `seed`. `match` narrows a rule
     to calls whose body (submit) or path (elsewhere) contains that text. `seconds` is how long `slow` takes, and how
-    far ahead an `http-date` of `retry_after` lies.
+    far ahead an `http-date` of `retry_after` lies. `price` charges the catalogue's prices times `factor`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +71,7 @@ class FaultRule(BaseModel):
     match: str = ""
     seconds: float = Field(default=2.0, ge=0)
     retry_after: RetryAfter = 1.0
+    factor: Decimal = Field(default=Decimal(1), ge=0)
 
     @model_validator(mode="after")
     def _kind_exists(self) -> Self:

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from decimal import Decimal
+from dataclasses import dataclass, field, replace
+from decimal import ROUND_UP, Decimal
 
 from orchestrator.base.money import canonical
 from orchestrator.catalog.models import Catalog
@@ -15,7 +15,7 @@ from orchestrator.sandbox.faults import FaultPlayer
 from orchestrator.sandbox.intake import Pace, accept
 from orchestrator.sandbox.judge import Judge, Verdict
 from orchestrator.sandbox.problems import Problem
-from orchestrator.sandbox.records import PostReceived, RequestAccepted
+from orchestrator.sandbox.records import PostReceived, RequestAccepted, ToppedUp
 
 
 @dataclass(slots=True)
@@ -56,12 +56,19 @@ class Provider:
         return digest
 
     def submit(
-        self, account: str, verdicts: list[Verdict], body_sha256: str, *, fail_every_second: bool = False
+        self,
+        account: str,
+        verdicts: list[Verdict],
+        body_sha256: str,
+        *,
+        fail_every_second: bool = False,
+        price_factor: Decimal = Decimal(1),
     ) -> RequestAccepted:
-        """Charges the valid items and accepts the request, both in one record.
+        """Charges the valid items `price_factor` times the catalogue's price and accepts the request, in one record.
 
         Raises Problem 402, with nothing charged, when the balance does not cover all of them.
         """
+        verdicts = [replace(verdict, credits=_to_a_tenth(verdict.credits * price_factor)) for verdict in verdicts]
         cost = sum((verdict.credits for verdict in verdicts), Decimal(0))
         balance = self.balance(account)
         if cost > balance:
@@ -93,3 +100,14 @@ class Provider:
         now = self.clock()
         self.book.ensure_account(account, self.opening_balance, now)
         return self.book.balance(account, now)
+
+    def top_up(self, account: str, credit_amount: Decimal) -> None:
+        """Puts credits into an account, which is opened where it is new."""
+        now = self.clock()
+        self.book.ensure_account(account, self.opening_balance, now)
+        self.book.record(ToppedUp(at=now, account=account, credits=credit_amount))
+
+
+def _to_a_tenth(credit_amount: Decimal) -> Decimal:
+    """Credits have one decimal place (guide, "Credits / API key examples")."""
+    return credit_amount.quantize(Decimal("0.1"), ROUND_UP)

@@ -71,6 +71,15 @@ class AccountSeen(_Record):
     opening_balance: Amount
 
 
+class ToppedUp(_Record):
+    """Credits that someone put into an account."""
+
+    kind: Literal["top-up"] = "top-up"
+    at: float
+    account: str
+    credits: Amount
+
+
 class PostReceived(_Record):
     """A POST of generation requests arrived, whatever became of it."""
 
@@ -92,7 +101,7 @@ class RequestAccepted(_Record):
     jobs: tuple[Job, ...]
 
 
-Record = StateOpened | AccountSeen | PostReceived | RequestAccepted
+Record = StateOpened | AccountSeen | ToppedUp | PostReceived | RequestAccepted
 
 RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 """Reads a journal line back into its record."""

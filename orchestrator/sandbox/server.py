@@ -127,6 +127,10 @@ class Sandbox:
         """Each account's credits now."""
         return self._serving.provider.book.balances(self._clock())
 
+    def top_up(self, account: str, credit_amount: Decimal) -> None:
+        """Puts credits into an account."""
+        self._serving.provider.top_up(account, credit_amount)
+
     def play(self, faults: Faults) -> None:
         """Replaces the faults in force."""
         self._faults.play(faults)

@@ -3,6 +3,7 @@
 import io
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,29 @@ def test_faults_can_be_set_over_http(client: httpx.Client) -> None:
 def original(client: httpx.Client) -> str:
     answer = submit(client).json()
     return str(answer["responses"][0]["output_assets"][0]["original_data_url"])
+
+
+def test_a_price_other_than_the_catalogues_is_charged_and_told(sandbox: Sandbox, client: httpx.Client) -> None:
+    sandbox.play(
+        Faults.of(
+            FaultRule(at="submit", kind="price", factor=Decimal("1.25")),
+            FaultRule(at="submit", kind="price", factor=Decimal("0.5")),
+        )
+    )
+    told = [submit(client).json()["metadata"]["credits_spent"] for _ in range(3)]
+    assert told == ["17.5", "7", "14"]
+    assert client.get("/v1/me/balance").json() == {"credits": "99961.5"}
+
+
+def test_a_top_up_is_in_the_balance_also_after_a_restart(
+    tmp_path: Path, sandbox: Sandbox, client: httpx.Client
+) -> None:
+    submit(client)
+    (account,) = sandbox.balances()
+    sandbox.top_up(account, Decimal(4))
+    response = client.post("/sandbox/top-up", json={"account": account, "credits": "0.5"})
+    assert response.json()["balances"] == {account: "99990.5"}
+    assert client.post("/sandbox/top-up", json={"account": account, "credits": "-1"}).status_code == 400
+    sandbox.stop()
+    sandbox.start()
+    assert sandbox.balances() == {account: Decimal("99990.5")}
