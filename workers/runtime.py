@@ -11,7 +11,9 @@ from typing import Any
 from celery.signals import worker_process_shutdown, worker_shutdown
 
 from orchestrator.base.settings import load_settings
+from orchestrator.engine import breaker
 from orchestrator.engine.local import steps
+from orchestrator.engine.reconcile import reconcile
 from orchestrator.engine.runtime import Engine
 from orchestrator.engine.settle import rescue_dead, settle
 from orchestrator.operations.database import open_database
@@ -79,6 +81,8 @@ def _by_kind(engine: Engine) -> dict[str, WorkOff]:
 
 async def _settle(engine: Engine) -> None:
     await rescue_dead(engine)
+    await breaker.probe(engine)
+    await reconcile(engine)
     await settle(engine)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from orchestrator.engine import copy, poll, settle, submit
+from orchestrator.engine import breaker, copy, poll, reconcile, settle, submit
 from orchestrator.engine.runtime import Engine
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.due import next_due
@@ -52,6 +52,8 @@ def steps(engine: Engine) -> tuple[Step[ClaimedSubmission], Step[ClaimedPoll], S
 
 
 _USUAL = Tempo()
+#: What was due a moment after nothing could be claimed; or another process is just claiming it.
+_SHORTEST_SLEEP_SECONDS = 0.05
 
 
 class LocalDriver:
@@ -93,7 +95,9 @@ class LocalDriver:
             if rounds % rounds_per_rescue == 0:
                 await settle.rescue_dead(self._engine)
             await settle.settle(self._engine)
-            if until_idle and not await self._engine.transact(any_at_work, self._engine.scope):
+            await breaker.probe(self._engine)
+            await reconcile.reconcile(self._engine)
+            if until_idle and await self._is_idle():
                 return
             done, _ = await asyncio.wait(
                 [*loops, stop := asyncio.create_task(self._stopping.wait())],
@@ -103,6 +107,12 @@ class LocalDriver:
             stop.cancel()
             if done & set(loops):
                 return  # a loop ends by itself only when something broke
+
+    async def _is_idle(self) -> bool:
+        """Whether nothing in scope can move any more, and no reading of the balance is about to settle a doubt."""
+        if await self._engine.transact(any_at_work, self._engine.scope):
+            return False
+        return not await reconcile.is_gathering(self._engine)
 
     async def _loop(self, step: Step[W]) -> None:
         tasks: set[asyncio.Task[None]] = set()
@@ -129,10 +139,10 @@ class LocalDriver:
 
     async def _sleep(self, step: Step[W], tasks: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
         """Until a wake-up, a stop or the next due time. Returns the tasks that still run, raises what one raised."""
-        due = getattr(await self._engine.transact(next_due, self._engine.scope), step.name)
-        full = len(tasks) >= step.slots
-        most = self._tempo.ask
-        seconds = most if due is None or due == 0 or full else min(due, most)
+        most_jobs = self._engine.limits.max_in_flight
+        due = getattr(await self._engine.transact(next_due, self._engine.scope, max_in_flight=most_jobs), step.name)
+        is_full = len(tasks) >= step.slots
+        seconds = self._tempo.ask if due is None or is_full else min(max(due, _SHORTEST_SLEEP_SECONDS), self._tempo.ask)
         signals = [asyncio.create_task(event.wait()) for event in (self._wakes[step.name], self._stopping)]
         await asyncio.wait([*signals, *tasks], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for signal in signals:

@@ -68,6 +68,12 @@ class Engine:
         self.useless_tries: Counter[int] = Counter()
         #: Since when (monotonic seconds) the input media of a batch cannot be read.
         self.media_failing_since: dict[str, float] = {}
+        #: When (monotonic seconds) the balance may be read as a baseline, and money in doubt looked at, next.
+        self.next_baseline_at = 0.0
+        self.next_evidence_at = 0.0
+        #: Readings of the balance in a row that did not work, and whether the next one decides.
+        self.failed_readings = 0
+        self.is_gathering_evidence = False
 
     def close(self) -> None:
         """Let go of leases and threads; what is still open is taken up by the next worker."""

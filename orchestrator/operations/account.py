@@ -8,6 +8,8 @@ from orchestrator.base.money import canonical
 from orchestrator.base.settings import Settings
 from orchestrator.katana.client import KatanaClient, ProviderUnavailable
 from orchestrator.operations.opening import Provider, real_provider
+from orchestrator.store import readings
+from orchestrator.store.database import Database
 
 
 def balance(settings: Settings) -> Decimal:
@@ -15,11 +17,15 @@ def balance(settings: Settings) -> Decimal:
     return read_balance(real_provider(settings))
 
 
-def check_funds(provider: Provider, estimate: Decimal) -> None:
+def check_funds(database: Database, account_pk: int, provider: Provider, estimate: Decimal) -> None:
     """Raises Unusable where the provider refuses the credentials or does not answer, SpendRefused where the
-    balance does not cover `estimate` credits.
+    balance does not cover `estimate` credits. What it told is kept: it may be the baseline of later evidence.
     """
+    with database.begin() as connection:
+        quiet_since = readings.begin(connection, account_pk)
     has = read_balance(provider)
+    with database.begin() as connection:
+        readings.keep(connection, account_pk, has, quiet_since)
     if has < estimate:
         raise SpendRefused(
             f"the account has {canonical(has)} credits, the batch needs {canonical(estimate)}",

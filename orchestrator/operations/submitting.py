@@ -80,8 +80,10 @@ def submit(
             batch_id = creating.new_batch_id(connection, str(planned.name))
         if provider is None:
             provider = stack.enter_context(own_sandbox(settings, batch_id, planned.catalog))
-        check_funds(provider, planned.estimate)
-        account_pk = _store(database, planned, settings, provider, destination, batch_id, options)
+        with database.begin() as connection:
+            account_pk = accounts.account_pk(connection, provider.origin, provider.account)
+        check_funds(database, account_pk, provider, planned.estimate)
+        _store(database, planned, settings, account_pk, destination, batch_id, options)
         if _runs_here(settings, options):
             run_batches(settings, database, provider, account_pk, (batch_id,), progress)
         return patiently(database, lambda connection: reads.batch_document(connection, batch_id))
@@ -106,16 +108,14 @@ def _store(
     database: Database,
     planned: Plan,
     settings: Settings,
-    provider: Provider,
+    account_pk: int,
     destination: Destination,
     batch_id: str,
     options: SubmitOptions,
-) -> int:
-    """Keep the input media, then write the batch with all its jobs in one transaction. Returns its account."""
+) -> None:
+    """Keep the input media, then write the batch with all its jobs in one transaction."""
     media = media_uri(settings, destination.describe())
     _keep_media(planned, media)
-    with database.begin() as connection:
-        account_pk = accounts.account_pk(connection, provider.origin, provider.account)
     batch = _new_batch(planned, batch_id, account_pk, destination, media, options.sandbox)
     try:
         with database.begin() as connection:
@@ -123,7 +123,6 @@ def _store(
     except OutOfReach:  # perhaps between COMMIT and its answer, and then workers may already buy it
         if not _was_stored(database, batch):
             raise
-    return account_pk
 
 
 def _create(connection: Connection, batch: creating.NewBatch, *, alongside: bool) -> None:

@@ -9,6 +9,7 @@ from orchestrator.base.states import ACTIVE_JOBS, ENDED_BATCHES, GOOD_JOBS, Batc
 from orchestrator.store.accounts import Scope
 from orchestrator.store.careful_start import fails_too_much, note_canary, note_failures
 from orchestrator.store.database import NOW
+from orchestrator.store.doubts import outlook
 from orchestrator.store.holds import has_hold, has_job, is_blocked, lift_holds, put_hold
 from orchestrator.store.tables import batches, jobs
 
@@ -75,7 +76,7 @@ def settle_batch(connection: Connection, batch_id: str) -> BatchState:
     if state in ENDED_BATCHES:
         return state
     if batch.cancelled_at is not None:
-        _cancel_unsent(connection, batch_id)
+        cancel_unsent(connection, batch_id)
     counts = _job_counts(connection, batch_id)
     note_doubt(connection, batch_id)
     note_canary(connection, batch_id, counts)
@@ -87,7 +88,7 @@ def settle_batch(connection: Connection, batch_id: str) -> BatchState:
     return target
 
 
-def _cancel_unsent(connection: Connection, batch_id: str) -> None:
+def cancel_unsent(connection: Connection, batch_id: str) -> None:
     """Take back what is not sent, also what came back since the batch was cancelled."""
     connection.execute(
         update(jobs)
@@ -141,6 +142,8 @@ def note_doubt(connection: Connection, batch_id: str) -> None:
     message = f"{count} job(s) may have been paid for and their answers were lost, {canonical(doubtful)} credits"
     if too_much:
         message += f": more than {canonical(limit)} credits in doubt, so nothing more is sent until it is settled"
+    if (told := outlook(connection, batch_id)) is not None:
+        message += f"; {told}"
     command = f"orchestrator resolve {batch_id} --job ID --as charged|not-charged"
     put_hold(connection, batch_id, HoldCode.IN_DOUBT, message, command, blocking=too_much)
 
