@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.operations.account import balance
     from orchestrator.operations.looking import jobs, recent, status, wait
     from orchestrator.operations.planning import plan
+    from orchestrator.operations.resolving import resolve
     from orchestrator.operations.resuming import resume
     from orchestrator.operations.steering import cancel, pause
     from orchestrator.operations.submitting import SubmitOptions, submit
@@ -31,6 +32,7 @@ __all__ = [
     "pause",
     "plan",
     "recent",
+    "resolve",
     "resume",
     "status",
     "submit",
@@ -47,6 +49,7 @@ _HOMES = {
     "pause": "orchestrator.operations.steering",
     "plan": "orchestrator.operations.planning",
     "recent": "orchestrator.operations.looking",
+    "resolve": "orchestrator.operations.resolving",
     "resume": "orchestrator.operations.resuming",
     "status": "orchestrator.operations.looking",
     "submit": "orchestrator.operations.submitting",

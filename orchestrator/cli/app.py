@@ -8,6 +8,7 @@ from orchestrator.cli.logs import set_up_logging
 from orchestrator.cli.looking import jobs, status, wait, watch
 from orchestrator.cli.models import models
 from orchestrator.cli.planning import plan
+from orchestrator.cli.resolving import resolve
 from orchestrator.cli.running import resume, submit
 from orchestrator.cli.serving import sandbox, worker
 from orchestrator.cli.steering import cancel, pause
@@ -44,7 +45,7 @@ def _root(
 
 
 for _command in (
-    plan, submit, resume, pause, cancel, status, jobs, watch, wait, models, balance, doctor, sandbox, worker,
+    plan, submit, resume, pause, cancel, resolve, status, jobs, watch, wait, models, balance, doctor, sandbox, worker,
 ):  # fmt: skip
     app.command()(_command)
 app.add_typer(db, name="db")

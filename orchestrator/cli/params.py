@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -56,6 +57,14 @@ def batch_reference(text: str) -> str:
     if not text.isprintable():
         raise typer.BadParameter(f"{text!r} cannot name a batch")
     return text
+
+
+def request_id(text: str) -> UUID:
+    """A request id as the provider gives them. Raises BadParameter."""
+    try:
+        return UUID(text.strip())
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a request id; one looks like {UUID(int=0)}") from None
 
 
 _BATCH_HELP = "An id, the beginning of one, a collection's name, or `latest`."

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, null, select, update
 
 from orchestrator.base.errors import UsageError
 from orchestrator.base.states import ENDED_BATCHES, BatchState, HoldCode, JobState
@@ -115,6 +115,15 @@ def cancel_batch(connection: Connection, batch_id: str) -> BatchState:
         update(batches).where(batches.c.id == batch_id).values(state=BatchState.RUNNING, cancelled_at=NOW)
     )
     return settle_batch(connection, batch_id)
+
+
+def reopen_batch(connection: Connection, batch_id: str) -> None:
+    """Let a batch that ended with failures run again, now that something of it is to be done over."""
+    connection.execute(
+        update(batches)
+        .where(batches.c.id == batch_id, batches.c.state.in_([BatchState.FAILED, BatchState.PARTIAL_FAILURE]))
+        .values(state=BatchState.RUNNING, finished_at=null())
+    )
 
 
 def _how_it_ended(batch: Any) -> str:

@@ -13,6 +13,7 @@ from orchestrator.base.money import ZERO, canonical, optional_canonical
 from orchestrator.base.states import ENDED_BATCHES, BatchState, Book, JobState
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.batches import RESUMABLE_HOLDS
+from orchestrator.store.database import NOW
 from orchestrator.store.tables import accounts, assets, batches, holds, jobs, ledger, submissions
 
 _RESERVED = (JobState.SUBMITTING, JobState.GENERATING)
@@ -21,6 +22,11 @@ _RESERVED = (JobState.SUBMITTING, JobState.GENERATING)
 def rfc3339(at: datetime | None) -> str | None:
     """An instant as interface "JSON" spells it: UTC, whole seconds, `Z`."""
     return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def now(connection: Connection) -> str:
+    """The database's clock, as `rfc3339`."""
+    return str(rfc3339(connection.execute(select(NOW)).scalar_one()))
 
 
 @dataclass(frozen=True, slots=True)

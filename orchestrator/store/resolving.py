@@ -30,21 +30,12 @@ def settle_as_charged(
     if not _resolve(connection, submission_id, settled_by, evidence, {"charged": cost}):
         return False
     error = {"code": JobError.PAYMENT_LOST, "message": _WHY_LOST[settled_by], "charged": True, "provider": None}
-    doubtful = (
-        select(func.sum(case((entries.c.to_book == Book.IN_DOUBT, entries.c.amount), else_=-entries.c.amount)))
-        .where(
-            entries.c.submission_id == submission_id,
-            entries.c.job_pk == jobs.c.pk,
-            or_(entries.c.to_book == Book.IN_DOUBT, entries.c.from_book == Book.IN_DOUBT),
-        )
-        .scalar_subquery()
-    )
     connection.execute(
         update(jobs)
         .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.IN_DOUBT)
         .values(
             state=JobState.FAILED,
-            spent=func.coalesce(jobs.c.spent, 0) + func.coalesce(doubtful, 0),
+            spent=func.coalesce(jobs.c.spent, 0) + _booked(submission_id, Book.IN_DOUBT),
             error=error,
             ended_at=NOW,
         )
@@ -69,6 +60,56 @@ def settle_as_not_charged(
     )
     ledger.move(connection, EntryKind.RELEASE, [submission_id])
     return True
+
+
+def take_back_loss(connection: Connection, submission_id: UUID, evidence: dict[str, Any]) -> bool:
+    """What was settled as charged was not, a person says: its jobs are `pending` again, what was lost is given back.
+
+    A job that was run again meanwhile only gets back what it spent. False: nothing of it is counted as lost.
+    """
+    lost_jobs = (jobs.c.submission_id == submission_id, jobs.c.error["code"].astext == JobError.PAYMENT_LOST)
+    taken_back = connection.execute(
+        update(submissions)
+        .where(
+            submissions.c.id == submission_id,
+            submissions.c.state == SubmissionState.RESOLVED,
+            select(jobs.c.pk).where(*lost_jobs, jobs.c.state == JobState.FAILED).exists(),
+        )
+        .values(charged=0, settled_by=SettledBy.PERSON, evidence=evidence)
+    ).rowcount
+    if not taken_back:
+        return False
+    lost = _booked(submission_id, Book.LOST)
+    booked_for = select(entries.c.job_pk).where(entries.c.submission_id == submission_id)
+    connection.execute(update(jobs).where(jobs.c.pk.in_(booked_for)).values(spent=jobs.c.spent - lost))
+    connection.execute(
+        update(jobs)
+        .where(*lost_jobs, jobs.c.state == JobState.FAILED)
+        .values(
+            state=JobState.PENDING,
+            error=null(),
+            due_at=NOW,
+            ended_at=null(),
+            submission_id=null(),
+            position=null(),
+        )
+    )
+    ledger.move(connection, EntryKind.REFUND, [submission_id])
+    return True
+
+
+def _booked(submission_id: UUID, book: Book) -> Any:
+    """What a submission has in a book for the job at hand, in credits."""
+    return (
+        select(func.coalesce(func.sum(case((entries.c.to_book == book, entries.c.amount), else_=-entries.c.amount)), 0))
+        .where(
+            entries.c.submission_id == submission_id,
+            entries.c.job_pk == jobs.c.pk,
+            or_(entries.c.to_book == book, entries.c.from_book == book),
+        )
+        .correlate(jobs)
+        .scalar_subquery()
+    )
 
 
 def _resolve(

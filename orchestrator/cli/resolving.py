@@ -1,0 +1,88 @@
+"""`resolve`: a person says what became of a payment in doubt."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import typer
+from rich.text import Text
+
+from orchestrator.base.errors import UsageError
+from orchestrator.cli.batch_view import summary
+from orchestrator.cli.console import print_json, safe, show, tell
+from orchestrator.cli.params import AsJson, Batch, request_id
+from orchestrator.cli.running import failures_of
+from orchestrator.cli.words import counted
+
+
+def resolve(
+    batch: Batch,
+    job: Annotated[str, typer.Option(metavar="ID", help="The job in doubt.", show_default=False)],
+    charged: Annotated[
+        Literal["charged", "not-charged"] | None,
+        typer.Option("--as", metavar="charged|not-charged", help="What became of its payment.", show_default=False),
+    ] = None,
+    found: Annotated[
+        UUID | None,
+        typer.Option(
+            "--request-id",
+            parser=request_id,
+            metavar="UUID",
+            help="Its request, found in the provider's web history.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Settle a job whose payment is in doubt, and all that were sent with it; the evidence is told first."""
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import resolving
+
+    said = charged or found
+    if said is None or (charged and found):
+        raise UsageError(
+            "say either --as charged, --as not-charged or --request-id UUID",
+            hint="the provider's web history shows what it received",
+        )
+    settings = load_settings()
+    document = resolving.resolve(batch, job, settings, said, show_evidence=lambda known: tell(*evidence_lines(known)))
+    if as_json:
+        print_json(document)
+        return
+    show(*summary(document, failures_of(document, settings)))
+    if charged != "charged" and document["state"] == "running" and settings.broker_url is None:
+        goes_on = "sent again" if charged else "polled"
+        tell(safe(f"to have it {goes_on}: orchestrator resume {document['batch']}"))
+
+
+def evidence_lines(known: dict[str, Any]) -> list[Text]:
+    """What is known of a payment in doubt, for people."""
+    together = known["jobs"]
+    sent = f"{', '.join(together)}: sent at {known['sent_at']} for {known['credits']} credits"
+    lines = [f"{sent}; what came back: {known['answer'] or 'nothing'}"]
+    if len(together) > 1:
+        lines.append(f"these {len(together)} jobs were one request: what you say holds for all of them")
+    if known["counted_as_charged"]:
+        lines.append("it counts as charged since it was settled so")
+    if known["heard_request_id"]:
+        lines.append(f"the answer named a request id, {known['heard_request_id']}: try it with --request-id")
+    others = known["others_in_doubt"]
+    if others["submissions"]:
+        count = counted(others["submissions"], "other submission")
+        lines.append(f"{count} of the account in doubt, {others['credits']} credits")
+    return [safe(f"evidence: {line}") for line in [*lines, *_balance_lines(known["balance"])]]
+
+
+def _balance_lines(balance: dict[str, Any] | None) -> list[str]:
+    if balance is None:
+        return []
+    lines = [] if balance["baseline"] is None else [_reading("balance before", balance["baseline"])]
+    lines += [
+        f"{_reading('balance after', reading)}, {reading['unexplained']} of it unexplained"
+        for reading in balance["readings"][-2:]
+    ]
+    words = {"not-charged": "looks not charged", "charged": "looks charged"}
+    return [*lines, f"the balance {words.get(balance['finding'], 'does not tell')}: {balance['reason']}"]
+
+
+def _reading(what: str, reading: dict[str, Any]) -> str:
+    return f"{what}: {reading['credits']} credits at {reading['at']}"

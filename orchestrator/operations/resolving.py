@@ -1,0 +1,110 @@
+"""`resolve`: a person settles a job whose payment is in doubt. Sends nothing and needs no credentials."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+from uuid import UUID
+
+from orchestrator.base.errors import UsageError
+from orchestrator.base.money import canonical
+from orchestrator.base.settings import Settings
+from orchestrator.base.states import BatchState, SettledBy
+from orchestrator.engine import evidence as balance_evidence
+from orchestrator.operations.database import open_database
+from orchestrator.store import batches, doubtful, doubts, reads, resolving, sending, settling
+from orchestrator.store.database import Connection
+from orchestrator.store.doubtful import Doubtful
+
+#: Told the evidence before anything is settled.
+ShowEvidence = Callable[[dict[str, Any]], None]
+#: What a person says became of a payment: charged or not, or the request that it was for.
+Said = Literal["charged", "not-charged"] | UUID
+
+
+def resolve(
+    reference: str,
+    job: str,
+    settings: Settings,
+    said: Said,
+    *,
+    show_evidence: ShowEvidence | None = None,
+) -> dict[str, Any]:
+    """Settle the submission of a job in doubt, with all jobs that were sent with it; returns the batch's document.
+
+    `said` charged: they are `failed` and their price is lost. Not charged: they are `pending` again, also where they
+    had been taken for charged; workers or `resume` send them. A request id that was found by hand: they are
+    `generating` and polled. Raises UsageError for what is not in doubt, and for a request id that is another's.
+    """
+    with open_database(settings) as database:
+        with database.begin() as connection:
+            batch_id = batches.find_batch(connection, reference)
+            doubt = doubtful.find_doubtful(connection, batch_id, job)
+            shown = evidence_document(connection, doubt)
+        if show_evidence is not None:
+            show_evidence(shown)
+        with database.begin() as connection:
+            evidence = {"by": settings.actor, "at": reads.now(connection), "said": str(said), "shown": shown}
+            batch = batches.lock_batch(connection, batch_id)
+            _settle(connection, doubt, job, said, evidence)
+            if batch.state == BatchState.CANCELLED:
+                settling.cancel_unsent(connection, batch_id)
+            batches.reopen_batch(connection, batch_id)
+            settling.settle_batch(connection, batch_id)
+            return reads.batch_document(connection, batch_id)
+
+
+def evidence_document(connection: Connection, doubt: Doubtful) -> dict[str, Any]:
+    """All that is known about a submission in doubt, in JSON."""
+    others, credit_amount = doubtful.others_in_doubt(connection, doubt)
+    known = doubts.situation(connection, doubt.account_pk)
+    return {
+        "submission": str(doubt.submission_id),
+        "jobs": list(doubt.jobs),
+        "credits": canonical(doubt.credits),
+        "sent_at": reads.rfc3339(doubt.sent_at),
+        "answer": doubt.answer.get("reason"),
+        "heard_request_id": doubt.answer.get("heard_request_id"),
+        "counted_as_charged": doubt.is_written_off,
+        "others_in_doubt": {"submissions": others, "credits": canonical(credit_amount)},
+        "balance": None if known is None else balance_evidence.document(known, balance_evidence.judge(known)),
+        "before": doubt.evidence,
+    }
+
+
+def _settle(connection: Connection, doubt: Doubtful, job: str, said: Said, evidence: dict[str, Any]) -> None:
+    if isinstance(said, UUID):
+        settled = _accept(connection, doubt, job, str(said), evidence)
+    elif said == "not-charged":
+        take_back = resolving.take_back_loss if doubt.is_written_off else _settle_as_not_charged
+        settled = take_back(connection, doubt.submission_id, evidence)
+    elif doubt.is_written_off:
+        raise UsageError(f"job {job} of {doubt.batch_id} counts as charged already")
+    else:
+        settled = resolving.settle_as_charged(connection, doubt.submission_id, SettledBy.PERSON, evidence)
+    if not settled:
+        raise UsageError(
+            f"job {job} of {doubt.batch_id} was settled meanwhile", hint=f"orchestrator jobs {doubt.batch_id}"
+        )
+
+
+def _settle_as_not_charged(connection: Connection, submission_id: UUID, evidence: dict[str, Any]) -> bool:
+    return resolving.settle_as_not_charged(connection, submission_id, SettledBy.PERSON, evidence)
+
+
+def _accept(connection: Connection, doubt: Doubtful, job: str, request_id: str, evidence: dict[str, Any]) -> bool:
+    if doubt.is_written_off:
+        raise UsageError(
+            f"job {job} of {doubt.batch_id} is not in doubt any more: it counts as charged",
+            hint=f"take the request under care by itself: orchestrator adopt {request_id}",
+        )
+    owner = doubtful.owner_of_request(connection, doubt.account_pk, request_id)
+    if owner is not None:
+        raise UsageError(f"request {request_id} is that of job {owner.job} of {owner.batch_id}")
+    doubtful.record_evidence(connection, doubt.submission_id, evidence)
+    return sending.record_accepted(
+        connection,
+        doubt.submission_id,
+        request_id=request_id,
+        provider_status=None,
+        answer={"verdict": "accepted", "reason": "a person found its request id"},
+        poll_in_seconds=0,
+    )
