@@ -17,9 +17,12 @@ async def probe(engine: Engine) -> None:
         return
     try:
         async with asyncio.timeout(_PROBE_TIMEOUT_SECONDS):
-            await engine.client.models()
+            body = await engine.client.models()
     except (ProviderUnavailable, TimeoutError) as error:
         engine.note_outage(str(error) or "no answer in time")
+        return
+    if not body.lstrip().startswith((b"{", b"[")):
+        engine.note_outage("something else answers in its place")
         return
     if await engine.transact(breaker.close, account_pk):
         log.warning("the provider answers again; sending goes on, one paid request first")

@@ -1,6 +1,6 @@
 """Rows for tests of the store: batches of plain jobs, and single rows put into any state."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -35,8 +35,9 @@ def make_batch(
     bundle: int = 1,
     name: str = "things",
     account_pk: int | None = None,
+    models: Sequence[str] = ("gen",),
 ) -> Scope:
-    """A running batch of pending image jobs, as the scope of its claims."""
+    """A running batch of pending image jobs, of these models by turns, as the scope of its claims."""
     account_pk = account(database) if account_pk is None else account_pk
     item = {"type": "image", "model": "gen", "prompt": "A thing", "aspect_ratio": "1:1"}
     new = creating.NewBatch(
@@ -54,7 +55,7 @@ def make_batch(
         estimated=PRICE * jobs,
         budget=None if budget is None else Decimal(budget),
         usd_per_credit=Decimal("0.0052"),
-        jobs=[PlannedJob(n, f"job-{n}", "image", "gen", item, {}, PRICE) for n in range(jobs)],
+        jobs=[PlannedJob(n, f"job-{n}", "image", models[n % len(models)], item, {}, PRICE) for n in range(jobs)],
     )
     with database.begin() as connection:
         creating.create_batch(connection, new)
