@@ -144,7 +144,9 @@ def _table(document: dict[str, Any]) -> Table:
         use = document[window]
         cap_text, left = (f"{use[key]} {use['unit']}" if use["cap"] else "none" for key in ("cap", "left"))
         used = credits_text(**_amounts(use["used"]))
-        table.add_row(window, cap_text, used, left if use["cap"] else "", use["ends_at"].replace("T00:00:00Z", " 00:00"))
+        table.add_row(
+            window, cap_text, used, left if use["cap"] else "", use["ends_at"].replace("T00:00:00Z", " 00:00")
+        )
     return table
 
 

@@ -1,8 +1,6 @@
 """The jobs of a batch: as a table, grouped by error, and as CSV that no spreadsheet will compute."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +10,8 @@ from rich.table import Table
 from orchestrator.base.money import canonical
 from orchestrator.cli.batch_view import state_text
 from orchestrator.cli.console import safe
+from orchestrator.cli.spreadsheet import csv_lines
 from orchestrator.cli.words import place
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def job_table(jobs: Sequence[dict[str, Any]]) -> Table:
@@ -81,7 +78,7 @@ def jobs_csv(jobs: Sequence[dict[str, Any]]) -> str:
     """The jobs as CSV, one row a job."""
     columns = ("id", "type", "model", "state", "attempts", "request_id", "estimated", "spent", "error", "message",
                "charged", "labels", "files")  # fmt: skip
-    return _csv(columns, (_job_row(job) for job in jobs))
+    return "".join(csv_lines(columns, (_job_row(job) for job in jobs)))
 
 
 def _job_row(job: dict[str, Any]) -> list[Any]:
@@ -100,19 +97,5 @@ def _job_row(job: dict[str, Any]) -> list[Any]:
 def errors_csv(rows: Sequence[dict[str, Any]]) -> str:
     """The groups of `by_error` as CSV."""
     columns = ("error", "jobs", "spent", "message", "example")
-    return _csv(
-        columns, ([row["code"], row["jobs"], row["credits"]["spent"], row["message"], row["example"]] for row in rows)
-    )
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    lines = ([row["code"], row["jobs"], row["credits"]["spent"], row["message"], row["example"]] for row in rows)
+    return "".join(csv_lines(columns, lines))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, Decimal
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from sqlalchemy import Connection, Date, func, literal_column, select, text
 
@@ -29,7 +29,7 @@ _FOLD = text(
     SELECT account_pk, batch_id, day, sum(credits), sum(usd) FROM gone GROUP BY account_pk, batch_id, day
     """
 )
-TODAY = literal_column("(orchestrator_now() AT TIME ZONE 'UTC')::date", Date())
+_TODAY = literal_column("(orchestrator_now() AT TIME ZONE 'UTC')::date", Date())
 #: The finest amount that the store keeps.
 _FINEST = Decimal("0.000001")
 #: The share of a cap from which on it is worth a word.
@@ -90,7 +90,7 @@ def committed_credits(connection: Connection, batch_id: str) -> Decimal:
 
 def account_caps(connection: Connection, account_pk: int) -> list[Cap]:
     """The caps that an account has, with what counts in the day and the month that run now."""
-    account = connection.execute(select(accounts, TODAY.label("today")).where(accounts.c.pk == account_pk)).one()
+    account = connection.execute(select(accounts, _TODAY.label("today")).where(accounts.c.pk == account_pk)).one()
     set_ones: tuple[tuple[Window, Unit | None, Decimal | None], ...] = (
         ("daily", account.daily_unit, account.daily_cap),
         ("monthly", account.monthly_unit, account.monthly_cap),
@@ -103,11 +103,16 @@ def account_caps(connection: Connection, account_pk: int) -> list[Cap]:
     return caps
 
 
-def bounds(window: Window, today: date) -> tuple[date, date]:
-    """The UTC days on which the window of `today` begins, and the next one."""
+def today(connection: Connection) -> date:
+    """The UTC day by the database's clock."""
+    return cast(date, connection.execute(select(_TODAY)).scalar_one())
+
+
+def bounds(window: Window, day: date) -> tuple[date, date]:
+    """The UTC days on which the window of `day` begins, and the next one."""
     if window == "daily":
-        return today, today + timedelta(days=1)
-    first = today.replace(day=1)
+        return day, day + timedelta(days=1)
+    first = day.replace(day=1)
     return first, (first + timedelta(days=31)).replace(day=1)
 
 

@@ -11,7 +11,7 @@ from orchestrator.base.errors import UsageError
 from orchestrator.base.money import ZERO, canonical, optional_canonical
 from orchestrator.base.states import HoldCode
 from orchestrator.store.accounts import lock_account
-from orchestrator.store.budgets import TODAY, Unit, Window, account_caps, bounds, committed_credits, used_since
+from orchestrator.store.budgets import Unit, Window, account_caps, bounds, committed_credits, today, used_since
 from orchestrator.store.tables import accounts, batches, holds
 
 WINDOWS: tuple[Window, ...] = ("daily", "monthly")
@@ -68,10 +68,9 @@ def set_batch_budget(connection: Connection, batch: BatchBudget, budget: Decimal
 def budget_document(connection: Connection, account_pk: int) -> dict[str, Any]:
     """The `budget show` document of an account: each window with its cap and use, and the batches held for money."""
     caps = {cap.window: cap for cap in account_caps(connection, account_pk)}
-    today = connection.execute(select(TODAY)).scalar_one()
     document: dict[str, Any] = {}
     for window in WINDOWS:
-        begins, ends = bounds(window, today)
+        begins, ends = bounds(window, today(connection))
         cap = caps.get(window)
         document[window] = {
             "cap": None if cap is None else canonical(cap.amount),

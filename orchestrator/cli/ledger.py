@@ -1,0 +1,171 @@
+"""`ledger`: every credit that was reserved, charged and released; whether it balances; an account's month."""
+
+import json
+from collections.abc import Iterable
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from orchestrator.base.errors import UsageError
+from orchestrator.cli.console import print_json, print_raw, safe, show, tell
+from orchestrator.cli.ledger_view import (
+    ENTRIES_SHOWN,
+    check_lines,
+    entries_csv,
+    entry_table,
+    statement_lines,
+    sums_csv,
+    sums_table,
+)
+from orchestrator.cli.params import AsJson, batch_reference
+
+if TYPE_CHECKING:
+    from orchestrator.base.settings import Settings
+    from orchestrator.operations.bookkeeping import Wanted
+
+#: The command that stands for `ledger` without a subcommand. Nobody types this name, so that no batch is hidden by it.
+_ENTRIES = " "
+
+
+class _EntriesUnlessNamed(TyperGroup):
+    """`ledger`, `ledger BATCH` and `ledger --by day` list entries; only a first word that is a subcommand is one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args if args[:1] == ["statement"] else [_ENTRIES, *args])
+
+
+class _InPlaceOfGroup(TyperCommand):
+    """A command that its help and its errors call by the group's name."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        return super().make_context(parent.info_name, args, parent=parent.parent, **extra)
+
+
+ledger = typer.Typer(cls=_EntriesUnlessNamed, help="Every credit reserved, charged and released.")
+
+
+def day(text: str) -> date:
+    """A day like `2026-11-22`. Raises BadParameter."""
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        found = date.min
+    if len(text) != len("2026-11-22") or not 2000 <= found.year < 3000:
+        raise typer.BadParameter(f"{text!r} is not a day; write it like 2026-11-22")
+    return found
+
+
+@ledger.command(
+    _ENTRIES, cls=_InPlaceOfGroup, hidden=True, epilog="An account's month: orchestrator ledger statement 2026-11"
+)
+def entries(
+    batch: Annotated[
+        str | None,
+        typer.Argument(
+            parser=batch_reference,
+            metavar="[BATCH]",
+            help="Only this batch. Without one: the account of the settings, or all where there are no credentials.",
+            show_default=False,
+        ),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check that the books balance with the jobs; exit 1 where they do not.")
+    ] = False,
+    first: Annotated[
+        Any, typer.Option("--from", parser=day, metavar="D", help="Only from this day on (UTC), like 2026-11-22.")
+    ] = None,
+    last: Annotated[Any, typer.Option("--to", parser=day, metavar="D", help="Only up to this day (UTC).")] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="day|model|label.x", help="Sums: what was moved into each book.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show every credit reserved, charged, released, in doubt and lost, the newest last."""
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import bookkeeping
+
+    if as_csv and as_json:
+        raise UsageError("--csv and --json exclude each other")
+    settings = load_settings()
+    if check:
+        if first or last or by or as_csv:
+            raise UsageError("--check is about whole books: it takes a batch and --json only")
+        return _check(settings, batch, as_json=as_json)
+    wanted = bookkeeping.Wanted(batch, first, last)
+    if by is not None:
+        _show_sums(bookkeeping.sums(settings, by, wanted), as_csv=as_csv, as_json=as_json)
+    else:
+        _show_entries(settings, wanted, as_csv=as_csv, as_json=as_json)
+    return 0
+
+
+def _check(settings: "Settings", batch: str | None, *, as_json: bool) -> int:
+    from orchestrator.operations import bookkeeping
+
+    document = bookkeeping.check(settings, batch)
+    if as_json:
+        print_json(document)
+    else:
+        show(*check_lines(document))
+    return 0 if document["balanced"] else 1
+
+
+def _show_sums(document: dict[str, Any], *, as_csv: bool, as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+    elif as_csv:
+        print_raw("".join(sums_csv(document)))
+    elif document["rows"]:
+        show(sums_table(document))
+    else:
+        tell("there are no such entries")
+
+
+def _show_entries(settings: "Settings", wanted: "Wanted", *, as_csv: bool, as_json: bool) -> None:
+    from orchestrator.operations import bookkeeping
+
+    if as_json:
+        _print_entries(bookkeeping.entries(settings, wanted))
+        return
+    if as_csv:
+        for line in entries_csv(bookkeeping.entries(settings, wanted)):
+            print_raw(line)
+        return
+    found, total = bookkeeping.newest_entries(settings, wanted, ENTRIES_SHOWN)
+    if found:
+        show(entry_table(found))
+    if total > len(found):
+        tell(safe(f"the newest {len(found)} of {total} entries; for all of them: --csv or --json", "dim"))
+    elif not total:
+        tell("there are no such entries")
+
+
+def _print_entries(found: Iterable[dict[str, Any]]) -> None:
+    """One JSON document, written as its entries are read: there may be very many."""
+    before = '{"entries": ['
+    for entry in found:
+        print_raw(f"{before}\n{json.dumps(entry, ensure_ascii=False)}")
+        before = ","
+    print_raw("\n]}\n" if before == "," else f"{before}]}}\n")
+
+
+@ledger.command()
+def statement(
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="A UTC month, like 2026-11.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Show what an account began a month with, what came and went, and what the provider says it had at its end."""
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import bookkeeping
+
+    document = bookkeeping.statement(load_settings(), month)
+    if as_json:
+        print_json(document)
+    elif document["accounts"]:
+        for account in document["accounts"]:
+            show(*statement_lines(document["month"], account))
+    else:
+        tell(f"there was no money in {month}")

@@ -1,0 +1,184 @@
+"""`ledger`: its entries, sums of them, whether it balances, and an account's month."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from orchestrator.base.errors import UsageError
+from orchestrator.base.money import ZERO, canonical, optional_canonical
+from orchestrator.base.settings import Settings
+from orchestrator.base.states import Book
+from orchestrator.operations.database import open_database
+from orchestrator.operations.opening import real_provider
+from orchestrator.store import accounts, batches, statements
+from orchestrator.store import entries as ledger
+from orchestrator.store.audit import audit
+from orchestrator.store.budgets import today
+from orchestrator.store.database import Connection
+from orchestrator.store.entries import BOOKS, Selection, Sums
+from orchestrator.store.reads import rfc3339
+from orchestrator.store.statements import BalanceReading, Statement
+
+_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whose entries: of a batch, else of the account in the settings (of all accounts where there are no
+    credentials); and of which UTC days, both included.
+    """
+
+    batch: str | None = None
+    first: date | None = None
+    last: date | None = None
+
+
+@contextmanager
+def _selected(settings: Settings, wanted: Wanted) -> Iterator[tuple[Connection, Selection]]:
+    if wanted.first and wanted.last and wanted.first > wanted.last:
+        raise UsageError(f"{wanted.first} is after {wanted.last}: there are no such days")
+    with open_database(settings) as database, database.begin() as connection:
+        if wanted.batch is not None:
+            batch_id = batches.find_batch(connection, wanted.batch)
+            yield connection, Selection(batch_id=batch_id, first=wanted.first, last=wanted.last)
+        else:
+            yield connection, Selection(_account_pk(connection, settings), first=wanted.first, last=wanted.last)
+
+
+def _account_pk(connection: Connection, settings: Settings) -> int | None:
+    if settings.katana_api_key is None and settings.katana_api_secret is None:
+        return None
+    provider = real_provider(settings)
+    return accounts.account_pk(connection, provider.origin, provider.account)
+
+
+def entries(settings: Settings, wanted: Wanted = Wanted()) -> Iterator[dict[str, Any]]:
+    """The documents of the entries, the newest last, one at a time. Raises UsageError for an unknown batch."""
+    with _selected(settings, wanted) as (connection, selection):
+        yield from map(_entry_document, ledger.entries(connection, selection))
+
+
+def newest_entries(settings: Settings, wanted: Wanted, limit: int) -> tuple[list[dict[str, Any]], int]:
+    """The documents of the last `limit` entries, the newest last, and how many entries there are."""
+    with _selected(settings, wanted) as (connection, selection):
+        found = [_entry_document(row) for row in ledger.entries(connection, selection, limit)]
+        return found, ledger.count_entries(connection, selection)
+
+
+def _entry_document(row: Any) -> dict[str, Any]:
+    return {
+        "at": rfc3339(row.at),
+        "day": str(row.day),
+        "batch": row.batch_id,
+        "job": row.job,
+        "model": row.model,
+        "labels": row.labels,
+        "submission": str(row.submission_id),
+        "kind": row.kind,
+        "from": row.from_book,
+        "to": row.to_book,
+        "credits": canonical(row.amount),
+        "usd": canonical(row.amount * row.usd_per_credit),
+        "usd_per_credit": canonical(row.usd_per_credit),
+        "actor": row.actor,
+    }
+
+
+def sums(settings: Settings, by: str, wanted: Wanted = Wanted()) -> dict[str, Any]:
+    """What the entries moved into each book, by `day`, `model` or `label.NAME`. Raises UsageError for another `by`."""
+    if by not in ("day", "model") and not (by.startswith("label.") and by != "label."):
+        raise UsageError(f"there is no grouping by {by!r}", hint="--by day, --by model or --by label.NAME")
+    with _selected(settings, wanted) as (connection, selection):
+        rows = ledger.sums_by(connection, selection, by)
+    return {"by": by, "rows": [_sums_document(row) for row in rows], "total": _sums_document(_total(rows))}
+
+
+def _total(rows: list[Sums]) -> Sums:
+    return Sums(
+        None,
+        sum(row.entries for row in rows),
+        {book: sum((row.credits[book] for row in rows), ZERO) for book in BOOKS},
+        {book: sum((row.usd[book] for row in rows), ZERO) for book in BOOKS},
+    )
+
+
+def _sums_document(row: Sums) -> dict[str, Any]:
+    return {
+        "group": row.group,
+        "entries": row.entries,
+        "credits": {book.value: canonical(row.credits[book]) for book in BOOKS},
+        "usd": {book.value: canonical(row.usd[book]) for book in BOOKS},
+    }
+
+
+def check(settings: Settings, reference: str | None = None) -> dict[str, Any]:
+    """Whether the books of a batch, or of all there are, balance with the rows that they are about."""
+    with open_database(settings) as database, database.begin() as connection:
+        batch_id = None if reference is None else batches.find_batch(connection, reference)
+        found = [finding.document() for finding in audit(connection, batch_id)]
+        counted = ledger.count_entries(connection, Selection(batch_id=batch_id))
+    return {"balanced": not found, "entries": counted, "findings": found}
+
+
+def statement(settings: Settings, month: str) -> dict[str, Any]:
+    """The month (`2026-11`, UTC) of the account in `settings`, or of every account where there are no credentials.
+
+    Raises UsageError for what is no month, or one that has not begun.
+    """
+    found = _MONTH.fullmatch(month)
+    if found is None or int(found[1]) == 0:
+        raise UsageError(f"{month!r} is not a month", hint="write it like 2026-11")
+    first = date(int(found[1]), int(found[2]), 1)
+    with open_database(settings) as database, database.begin() as connection:
+        if first > today(connection):
+            raise UsageError(f"{month} has not begun")
+        ours = _account_pk(connection, settings)
+        after = (first + timedelta(days=31)).replace(day=1)
+        pks = statements.accounts_with_money(connection, after) if ours is None else [ours]
+        return {
+            "month": month,
+            "accounts": [_statement_document(statements.statement(connection, pk, first)) for pk in pks],
+        }
+
+
+def _statement_document(month: Statement) -> dict[str, Any]:
+    top_ups = [{"at": rfc3339(at), "credits": canonical(rise)} for at, rise in month.top_ups]
+    return {
+        "account": month.account,
+        "provider": month.origin,
+        "begins_at": rfc3339(month.begins),
+        "ends_at": rfc3339(month.ends),
+        "opening": {
+            "credits": optional_canonical(month.opening),
+            "reading": _reading_document(month.opened_by),
+        },
+        "top_ups": {
+            "credits": canonical(sum((rise for _, rise in month.top_ups), ZERO)),
+            "source": "inferred from balance readings",
+            "rises": top_ups,
+        },
+        "charges": _in_both(month.moved, Book.SPENT),
+        "lost": _in_both(month.moved, Book.LOST),
+        "in_doubt": _in_both(month.standing, Book.IN_DOUBT),
+        "reserved": _in_both(month.standing, Book.RESERVED),
+        "closing": {"credits": optional_canonical(month.closing)},
+        "provider_balance": {
+            "credits": None if month.told is None else canonical(month.told.credits),
+            "reading": _reading_document(month.told),
+            "booked_after": canonical(month.after),
+        },
+        "unexplained": {"credits": optional_canonical(month.unexplained)},
+    }
+
+
+def _in_both(sums: Sums, book: Book) -> dict[str, str]:
+    return {"credits": canonical(sums.credits[book]), "usd": canonical(sums.usd[book])}
+
+
+def _reading_document(reading: BalanceReading | None) -> dict[str, Any] | None:
+    if reading is None:
+        return None
+    return {"at": rfc3339(reading.at), "credits": canonical(reading.credits), "quiet": reading.quiet}
