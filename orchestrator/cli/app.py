@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.cli.budget import budget
+from orchestrator.cli.ledger import ledger
 from orchestrator.cli.logs import set_up_logging
 from orchestrator.cli.looking import jobs, status, wait, watch
 from orchestrator.cli.models import models
@@ -48,4 +50,6 @@ for _command in (
     plan, submit, resume, pause, cancel, resolve, status, jobs, watch, wait, models, balance, doctor, sandbox, worker,
 ):  # fmt: skip
     app.command()(_command)
+app.add_typer(budget, name="budget")
+app.add_typer(ledger, name="ledger")
 app.add_typer(db, name="db")
