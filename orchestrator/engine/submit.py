@@ -7,6 +7,7 @@
 
 import asyncio
 import hashlib
+from datetime import timedelta
 
 from orchestrator.assets.errors import AssetError, MediaMissing
 from orchestrator.base.states import JobError, JobState, SubmissionState
@@ -27,6 +28,8 @@ from orchestrator.store.settling import note_doubt
 
 #: Longer than the longest POST, with room for what is committed around it.
 LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
+#: What was not sent so long after it was marked as sent never is: others may judge by then what became of it.
+SEND_WITHIN = timedelta(seconds=60)
 #: How long a job waits when the store of input media does not answer.
 MEDIA_RETRY_SECONDS = 15.0
 #: From this many lost answers in a row on the provider is taken for overloaded.
@@ -59,10 +62,12 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
         await _take_back(engine, work, "stopped before it was sent", retry_in_seconds=0)
         return
     digest = hashlib.sha256(body).hexdigest()
+    send_before = engine.clock.now() + SEND_WITHIN
     if not await engine.transact(sending.mark_sent, work.id, work.token, digest, lease_seconds=LEASE_SECONDS):
         log.warning("submission %s lost its lease before it was sent; nothing was sent", work.id)
         return
-    await _record_verdict(engine, work, await engine.client.submit(body, item_count=len(work.jobs)))
+    verdict = await engine.client.submit(body, item_count=len(work.jobs), send_before=send_before)
+    await _record_verdict(engine, work, verdict)
 
 
 async def _record_verdict(engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:

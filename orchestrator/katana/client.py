@@ -6,6 +6,7 @@ would leave a paid request in doubt.
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
@@ -39,16 +40,24 @@ class ProviderUnavailable(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-class _Phase:
-    """Notes when the first byte of the request may leave, from httpcore's trace events."""
+class TooLate(OSError):
+    """A POST was not sent, because the time for it is over."""
 
-    def __init__(self) -> None:
+
+class _Phase:
+    """Notes when the first byte of the request may leave, from httpcore's trace events; too late it may not."""
+
+    def __init__(self, clock: Clock, send_before: datetime | None) -> None:
+        self._clock = clock
+        self._send_before = send_before
         self.sending_began = False
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         if event.endswith("send_request_headers.started"):
             request = info.get("request")
             if request is None or request.method != b"CONNECT":  # a proxy's tunnel carries nothing of ours yet
+                if self._send_before is not None and self._clock.now() >= self._send_before:
+                    raise TooLate("its time to be sent is over")
                 self.sending_began = True
                 faults.point("pay.request")
         elif event.endswith("send_request_body.complete"):
@@ -104,9 +113,12 @@ class KatanaClient:
         await self._pay.aclose()
         await self._read.aclose()
 
-    async def submit(self, body: bytes, *, item_count: int = 1) -> Verdict:
-        """One paid POST of exactly `body` (guide, "Main Generation Endpoint"). Never raises for what it meets."""
-        phase = _Phase()
+    async def submit(self, body: bytes, *, item_count: int = 1, send_before: datetime | None = None) -> Verdict:
+        """One paid POST of exactly `body` (guide, "Main Generation Endpoint"). Never raises for what it meets.
+
+        A process that was asleep sends nothing once it is past `send_before`.
+        """
+        phase = _Phase(self._clock, send_before)
         reply: Reply | None = None
         failure: str | None = None
         try:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -155,6 +156,14 @@ async def test_a_broken_answer_leaves_it_unknown(parts: tuple[bytes, ...]) -> No
     async with serving(answering(*parts)) as (server, url):
         assert (await submit_to(url))[0] is Kind.UNKNOWN
     assert len(server.received) == 1, "and nothing was tried again"
+
+
+async def test_what_is_too_late_is_not_sent() -> None:
+    async with serving(answering(http(OK))) as (server, url), KatanaClient(url, {}) as client:
+        verdict = await client.submit(b"{}", send_before=datetime.now(UTC))
+        assert (verdict.kind, verdict.reason) == (Kind.NOT_SENT, "TooLate: its time to be sent is over")
+        await client.submit(b"{}", send_before=datetime.now(UTC) + timedelta(minutes=1))
+    assert len(server.received) == 1
 
 
 async def test_a_reset_after_the_request_was_read_leaves_it_unknown() -> None:
