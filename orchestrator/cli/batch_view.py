@@ -53,7 +53,8 @@ def batch_table(documents: Sequence[dict[str, Any]]) -> list[RenderableType]:
             spent,
             ago(document["created_at"]),
         )
-    return [table, *(line for document in documents for line in _holds(document, named=True))]
+    caps = {cap.plain: cap for document in documents for cap in _near_caps(document)}  # one account, one line
+    return [table, *(line for document in documents for line in _holds(document, named=True)), *caps.values()]
 
 
 def _widest(documents: Sequence[dict[str, Any]]) -> int:
@@ -70,6 +71,7 @@ def summary(document: dict[str, Any], failures: Sequence[dict[str, Any]] = ()) -
         _cost(document),
         *_failures(document, failures),
         *_holds(document, named=False),
+        *_near_caps(document),
         *_next_commands(document),
     ]
 
@@ -135,6 +137,17 @@ def _holds(document: dict[str, Any], *, named: bool) -> list[Text]:
             printable(f"; next: {hold['command']}") if hold["command"] else "",
         )
         for hold in document["holds"]
+    ]
+
+
+def _near_caps(document: dict[str, Any]) -> list[Text]:
+    return [
+        safe(
+            f"the account's {cap['window']} cap: {cap['used']} of {cap['cap']} {cap['unit']} used, {cap['left']} left "
+            f"until {cap['ends_at']}",
+            "yellow",
+        )
+        for cap in document["near_caps"]
     ]
 
 

@@ -38,7 +38,7 @@ def _result(job: dict[str, Any]) -> str:
         return ", ".join(place(asset["uri"]) for asset in job["assets"])
     if job["state"] == "in_doubt":
         reason = (job["last_answer"] or {}).get("reason", "no answer")
-        return f"sent, answer lost ({reason}); {job['credits']['estimated']} credits at stake"
+        return f"sent, answer lost ({reason}); {job['price']} credits at stake"
     return str(job["copy_error"] or job["provider_status"] or "")
 
 

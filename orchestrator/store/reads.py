@@ -13,6 +13,7 @@ from orchestrator.base.money import ZERO, canonical, optional_canonical
 from orchestrator.base.states import ENDED_BATCHES, BatchState, Book, JobState
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.batches import RESUMABLE_HOLDS
+from orchestrator.store.budgets import account_caps
 from orchestrator.store.database import NOW
 from orchestrator.store.tables import accounts, assets, batches, holds, jobs, ledger, submissions
 
@@ -44,6 +45,7 @@ class BatchHeader:
     origin: str
     account: str
     unsent_credits: Decimal
+    usd_per_credit: Decimal
 
 
 def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
@@ -63,6 +65,7 @@ def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
         origin=row.origin,
         account=row.account,
         unsent_credits=Decimal(row.unsent),
+        usd_per_credit=row.usd_per_credit,
     )
 
 
@@ -131,11 +134,19 @@ def batch_document(connection: Connection, batch_id: str) -> dict[str, Any]:
             {"code": row.code, "since": rfc3339(row.since), "message": row.message, "command": row.command}
             for row in reasons
         ],
+        "near_caps": _near_caps(connection, batch),
         "destination": batch.destination,
         "created_at": rfc3339(batch.created_at),
         "cancelled_at": rfc3339(batch.cancelled_at),
         "finished_at": rfc3339(batch.finished_at),
     }
+
+
+def _near_caps(connection: Connection, batch: Any) -> list[dict[str, Any]]:
+    """The caps of the account that soon stop a batch that can still move."""
+    if batch.state in ENDED_BATCHES:
+        return []
+    return [cap.document() for cap in account_caps(connection, batch.account_pk) if cap.is_near]
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +247,7 @@ def _job_document(row: Any, files: list[dict[str, Any]]) -> dict[str, Any]:
         "reused_from": None,
         "labels": row.labels,
         "credits": {"estimated": canonical(row.estimate), "spent": optional_canonical(row.spent)},
+        "price": canonical(row.estimate if row.price is None else row.price),
         "error": row.error,
         "assets": files,
         "provider_status": row.provider_status if waiting else None,

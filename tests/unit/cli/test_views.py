@@ -22,7 +22,7 @@ def batch(
     return {
         "batch": "b-1", "name": "b", "state": state, "sandbox": sandbox, "jobs": {"total": sum(jobs.values()), **jobs},
         "credits": {"estimated": "28", "reserved": "0", "spent": "14", "in_doubt": "14", "lost": "0", "budget": "30"},
-        "usd": {"estimated": "0.1456", "spent": "0.0728"}, "usdc": None, "holds": list(holds),
+        "usd": {"estimated": "0.1456", "spent": "0.0728"}, "usdc": None, "holds": list(holds), "near_caps": [],
         "destination": "file:///a%20folder",
         "created_at": "2026-11-22T01:00:00Z", "cancelled_at": None, "finished_at": "2026-11-22T01:02:05Z",
     }  # fmt: skip
