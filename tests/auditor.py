@@ -1,0 +1,341 @@
+"""The auditor: what must hold at every instant, whatever failed, read from our rows by SQL of its own and compared
+with what the provider booked (invariants I1 to I11 of docs/reliability.md).
+
+It takes a database connection and the provider's movements as plain values, so that the simulation, the crash tests
+and the chaos runs can all call it. It tells a job's movements by its prompt: give every job one of its own.
+"""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal, Protocol
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy import Connection, text
+
+ZERO = Decimal(0)
+_COMMITTED = ("reserved", "in_doubt", "spent", "lost")
+_ENDED = ("completed", "partial_failure", "failed", "cancelled")
+_OVER = ("completed", "failed", "rejected", "cancelled", "skipped")
+_MAY_BE_CHARGED = ("submitting", "generating", "copying", "completed", "failed", "in_doubt")
+_AT_STAKE = ("submitting", "generating", "in_doubt")
+#: Which books each kind of movement may go between.
+_WAYS = {
+    "reserve": {("available", "reserved")},
+    "charge": {("reserved", "spent"), ("in_doubt", "spent"), ("available", "spent")},
+    "release": {("reserved", "available"), ("in_doubt", "available")},
+    "doubt": {("reserved", "in_doubt")},
+    "clear": {("in_doubt", "reserved")},
+    "loss": {("in_doubt", "lost")},
+    "refund": {("spent", "available"), ("lost", "available")},
+}
+
+
+class Movement(Protocol):
+    """What the provider booked; the sandbox's `Entry` is one."""
+
+    kind: Literal["charge", "refund"]
+    prompt: str
+    credits: Decimal
+
+
+def read_local(uri: str) -> bytes | None:
+    """The bytes behind a `file://` URI, None where there is no file."""
+    path = Path(unquote(urlsplit(uri).path))
+    return path.read_bytes() if path.is_file() else None
+
+
+#: What is read of our rows, all in one statement: one instant.
+_ROWS = {
+    "jobs": "SELECT *, item->>'prompt' AS prompt, error->>'code' AS error_code FROM job ORDER BY pk",
+    "submissions": "SELECT * FROM submission",
+    "ledger": "SELECT * FROM ledger ORDER BY pk",
+    "batches": "SELECT * FROM batch",
+    "holds": "SELECT batch_id, code, blocking FROM hold",
+    "assets": "SELECT job_pk, role, uri, sha256, stored_at FROM asset",
+    "accounts": "SELECT * FROM account",
+    "usage": "SELECT batch_id, day, sum(credits) AS credits FROM usage GROUP BY batch_id, day",
+}
+_FACTS = text(
+    "SELECT json_build_object("
+    + ", ".join(f"'{name}', (SELECT coalesce(json_agg(r), '[]') FROM ({query}) AS r)" for name, query in _ROWS.items())
+    + ")::text"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All rows at one instant, and the provider's bookings. Rows are as JSON tells them: ids and instants are text."""
+
+    jobs: Sequence[Any]
+    submissions: Mapping[str, Any]
+    ledger: Sequence[Any]
+    batches: Mapping[str, Any]
+    holds: Mapping[str, Mapping[str, bool]]
+    assets: Mapping[int, Sequence[Any]]
+    accounts: Mapping[int, Any]
+    usage: Mapping[tuple[str, str], Decimal]
+    charges: Mapping[str, list[Decimal]]
+
+    @classmethod
+    def read(cls, connection: Connection, movements: Iterable[Movement]) -> "Facts":
+        rows = json.loads(
+            connection.execute(_FACTS).scalar_one(), parse_float=Decimal, object_hook=lambda row: SimpleNamespace(**row)
+        )
+        charges: dict[str, list[Decimal]] = defaultdict(list)
+        for movement in movements:
+            charges[movement.prompt].append(movement.credits if movement.kind == "charge" else -movement.credits)
+        holds: dict[str, dict[str, bool]] = defaultdict(dict)
+        for hold in rows.holds:
+            holds[hold.batch_id][hold.code] = hold.blocking
+        assets: dict[int, list[Any]] = defaultdict(list)
+        for asset in rows.assets:
+            assets[asset.job_pk].append(asset)
+        return cls(
+            jobs=rows.jobs,
+            submissions={row.id: row for row in rows.submissions},
+            ledger=rows.ledger,
+            batches={row.id: row for row in rows.batches},
+            holds=holds,
+            assets=assets,
+            accounts={row.pk: row for row in rows.accounts},
+            usage={(row.batch_id, row.day): row.credits for row in rows.usage},
+            charges=charges,
+        )
+
+    def in_books(self) -> dict[tuple[str, int], Counter[str]]:
+        """What each job of each submission has in each book."""
+        found: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+        for row in self.ledger:
+            books = found[row.submission_id, row.job_pk]
+            books[row.from_book] -= row.amount
+            books[row.to_book] += row.amount
+        return found
+
+
+@dataclass
+class Auditor:
+    """Checks step after step; it remembers what it saw, to see what went backwards.
+
+    `bought_again`: how often a job (by prompt) was bought once more because a person asked for it. `prices_hold`:
+    the provider charges at most what was estimated. `delivered`: the SHA-256 (hex) of the original that a prompt's
+    job must have stored, where that is known. `secrets`: what no row may hold.
+    """
+
+    read_file: Callable[[str], bytes | None] = read_local
+    bought_again: Counter[str] = field(default_factory=Counter)
+    prices_hold: bool = True
+    delivered: Callable[[str], str | None] = lambda _: None
+    secrets: Sequence[str] = ()
+    _seen_files: set[tuple[str, str]] = field(default_factory=set)
+    _seen_states: dict[int, str] = field(default_factory=dict)
+    _seen_entries: int = 0
+    _were_blocked: set[str] = field(default_factory=set)
+
+    def step(self, connection: Connection, movements: Iterable[Movement]) -> list[str]:
+        """What is wrong at this instant, each with the invariant that it breaks."""
+        facts = Facts.read(connection, movements)
+        wrong = [
+            *self._once(facts),
+            *self._named(facts),
+            *_ledger(facts),
+            *_ledger_follows_states(facts),
+            *self._agrees_with_provider(facts),
+            *self._caps(facts),
+            *self._files(facts),
+            *_evidence(facts),
+            *self._monotone(facts),
+        ]
+        self._seen_states = {job.pk: job.state for job in facts.jobs}
+        self._seen_entries = max((row.pk for row in facts.ledger), default=0)
+        self._were_blocked = {batch for batch, holds in facts.holds.items() if any(holds.values())}
+        return wrong
+
+    def rest(self, connection: Connection, movements: Iterable[Movement]) -> list[str]:
+        """What is wrong once nothing works any more: all of `step`, and nothing is left lying (I4, I9)."""
+        wrong = self.step(connection, movements)
+        facts = Facts.read(connection, ())
+        for batch in facts.batches.values():
+            held = batch.state == "held" and facts.holds.get(batch.id)
+            if batch.state not in _ENDED and not held and batch.state != "paused":
+                wrong.append(f"I4 liveness: batch {batch.id} is {batch.state} and nobody works on it")
+            if batch.state in _ENDED and facts.holds.get(batch.id):
+                wrong.append(f"I4 liveness: batch {batch.id} is {batch.state} under {list(facts.holds[batch.id])}")
+        for row in (*facts.jobs, *facts.submissions.values()):
+            if row.lease_token is not None:
+                wrong.append(f"I4 liveness: a lease that nobody holds: {row}")
+        for job in facts.jobs:
+            if job.state not in _OVER and facts.batches[job.batch_id].state in _ENDED:
+                wrong.append(f"I4 liveness: {job.name} is {job.state} in an ended batch")
+        return wrong + list(self._leaks(connection))
+
+    def _once(self, facts: Facts) -> Iterator[str]:
+        """I1: a job is charged once, unless a person bought it again or the earlier charge was given back."""
+        sent: dict[int, set[str]] = defaultdict(set)
+        for row in facts.ledger:
+            if row.kind == "reserve" and facts.submissions[row.submission_id].sent_at is not None:
+                sent[row.job_pk].add(row.submission_id)
+        for job in facts.jobs:
+            amounts = facts.charges.get(job.prompt, [])
+            charges = sum(amount > 0 for amount in amounts)
+            kept = charges - sum(amount < 0 for amount in amounts)
+            if kept > 1 + self.bought_again[job.prompt]:
+                yield f"I1 once: {job.name} was charged {kept} times"
+            if charges > len(sent[job.pk]):
+                yield f"I1 once: {job.name} was charged {charges} times for {len(sent[job.pk])} submissions of ours"
+            if not self.bought_again[job.prompt]:
+                for before in sent[job.pk] - {job.submission_id}:
+                    if facts.submissions[before].state in ("sent", "accepted", "unknown"):
+                        yield f"I1 once: {job.name} has left submission {before} without knowing what became of it"
+
+    def _named(self, facts: Facts) -> Iterator[str]:
+        """I1: whatever is charged is delivered, on its way, failed or in doubt; nothing is charged behind our back."""
+        ours = Counter(job.prompt for job in facts.jobs)
+        for prompt in facts.charges:
+            if ours[prompt] != 1:
+                yield f"I1 once: {ours[prompt]} jobs of ours have the charged prompt {prompt!r}"
+        for job in facts.jobs:
+            net = sum(facts.charges.get(job.prompt, ()), ZERO)
+            if net > 0 and job.state not in _MAY_BE_CHARGED and not self.bought_again[job.prompt]:
+                yield f"I1 once: {job.name} is {job.state}, but {net} credits were charged for it"
+
+    def _agrees_with_provider(self, facts: Facts) -> Iterator[str]:
+        """I6: we never count less than was charged, and just that much where the provider named it."""
+        books: dict[int, Counter[str]] = defaultdict(Counter)
+        for (_, job_pk), found in facts.in_books().items():
+            books[job_pk].update(found)
+        for job in facts.jobs:
+            theirs = sum(facts.charges.get(job.prompt, ()), ZERO)
+            committed = sum((books[job.pk][book] for book in _COMMITTED), ZERO)
+            is_open = job.state in _AT_STAKE
+            if theirs > committed and (self.prices_hold or not is_open):
+                yield f"I6 ledger: {theirs} credits were charged for {job.name}, {committed} are committed"
+            submission = facts.submissions.get(job.submission_id)
+            told = submission is not None and submission.settled_by == "provider"
+            if told and not is_open and committed != theirs and not self.bought_again[job.prompt]:
+                yield f"I6 ledger: {job.name} cost {theirs}, the ledger says {committed}"
+
+    def _caps(self, facts: Facts) -> Iterator[str]:
+        """I2: no reserve is ever made that passes a cap, and none while the batch is under a blocking hold."""
+        by_batch: Counter[str] = Counter()
+        by_day: Counter[tuple[int, Any, str]] = Counter()
+        for row in facts.ledger:
+            delta = row.amount if row.from_book == "available" else -row.amount if row.to_book == "available" else ZERO
+            by_batch[row.batch_id] += delta
+            for unit, value in (("credits", delta), ("usd", delta * row.usd_per_credit)):
+                by_day[row.account_pk, row.day, unit] += value
+                by_day[row.account_pk, row.day[:7], unit] += value
+            if row.kind != "reserve" or row.pk <= self._seen_entries:
+                continue
+            batch, account = facts.batches[row.batch_id], facts.accounts[row.account_pk]
+            if batch.budget is not None and by_batch[batch.id] > batch.budget:
+                yield f"I2 cap: {batch.id} committed {by_batch[batch.id]} of {batch.budget} credits"
+            for cap, unit, window in (
+                (account.daily_cap, account.daily_unit, row.day),
+                (account.monthly_cap, account.monthly_unit, row.day[:7]),
+            ):
+                if cap is not None and by_day[account.pk, window, unit] > cap:
+                    yield f"I2 cap: {by_day[account.pk, window, unit]} of {cap} {unit} committed in {window}"
+            if batch.id in self._were_blocked and any(facts.holds.get(batch.id, {}).values()):
+                yield f"I2 cap: {batch.id} reserved more under {facts.holds[batch.id]}"
+
+    def _files(self, facts: Facts) -> Iterator[str]:
+        """I3: a completed job's originals are in the destination, whole, and are what the provider made."""
+        for job in facts.jobs:
+            if job.state != "completed":
+                continue
+            originals = [asset for asset in facts.assets.get(job.pk, ()) if asset.role == "original"]
+            if not originals:
+                yield f"I5 truth: {job.name} is completed without any original"
+            for asset in originals:
+                if asset.stored_at is None:
+                    yield f"I3 asset: {job.name} is completed, but an original is not stored"
+                elif (asset.uri, asset.sha256) not in self._seen_files:
+                    yield from self._check_file(job, asset)
+
+    def _check_file(self, job: Any, asset: Any) -> Iterator[str]:
+        data = self.read_file(asset.uri)
+        if data is None:
+            yield f"I3 asset: the original of {job.name} is not there"
+        elif hashlib.sha256(data).hexdigest() != asset.sha256:
+            yield f"I3 asset: the original of {job.name} is not what was verified"
+        elif self.delivered(job.prompt) not in (None, asset.sha256):
+            yield f"I3 asset: the original of {job.name} is not what the provider made"
+        else:
+            self._seen_files.add((asset.uri, asset.sha256))
+
+    def _monotone(self, facts: Facts) -> Iterator[str]:
+        """I11: what is final stays final; failed and rejected jobs move only where a person asked for it."""
+        for job in facts.jobs:
+            before = self._seen_states.get(job.pk)
+            if before in ("completed", "cancelled") and job.state != before:
+                yield f"I11 monotone: {job.name} was {before} and is {job.state}"
+
+    def _leaks(self, connection: Connection) -> Iterator[str]:
+        """I9: no secret is in any row."""
+        for table in ("job", "submission", "batch", "hold", "event", "ledger"):
+            for secret in self.secrets:
+                query = text(f"SELECT count(*) FROM {table} AS t WHERE strpos(t::text, :secret) > 0")
+                if connection.execute(query, {"secret": secret}).scalar_one():
+                    yield f"I9 secret: the table {table} holds a secret"
+
+
+def _ledger(facts: Facts) -> Iterator[str]:
+    """I6: every movement is a known one, no book is overdrawn, and the sums that caps are checked by are exact."""
+    for row in facts.ledger:
+        if (row.from_book, row.to_book) not in _WAYS[row.kind] or row.amount <= 0:
+            yield f"I6 ledger: no such movement: {row}"
+    for (submission_id, job_pk), books in facts.in_books().items():
+        for book in _COMMITTED:
+            if books[book] < 0:
+                yield f"I6 ledger: {book} of job {job_pk} in {submission_id} is {books[book]}"
+    sums: Counter[tuple[str, Any]] = Counter()
+    for row in facts.ledger:
+        if "available" in (row.from_book, row.to_book):
+            sums[row.batch_id, row.day] += row.amount if row.from_book == "available" else -row.amount
+    for key in {*sums, *facts.usage}:
+        if sums[key] != facts.usage.get(key, ZERO):
+            yield f"I6 ledger: usage of {key} is {facts.usage.get(key, ZERO)}, the ledger says {sums[key]}"
+
+
+def _ledger_follows_states(facts: Facts) -> Iterator[str]:
+    """I6: money is reserved for what is under way, in doubt for what is in doubt, and settled for what is over."""
+    books = facts.in_books()
+    for job in facts.jobs:
+        found = books.get((job.submission_id, job.pk), Counter())
+        price = job.estimate if job.price is None else job.price
+        under_way = job.state in ("submitting", "generating")
+        if under_way and price > 0 and found["reserved"] <= 0:
+            yield f"I6 ledger: {job.name} is {job.state} and nothing is reserved for it"
+        if not under_way and found["reserved"] > 0:
+            yield f"I6 ledger: {job.name} is {job.state} and {found['reserved']} are still reserved for it"
+        if (job.state == "in_doubt" and price > 0) != (found["in_doubt"] > 0):
+            yield f"I6 ledger: {job.name} is {job.state} and {found['in_doubt']} are in doubt for it"
+        if job.state in ("copying", "completed", "failed") and job.submission_id is not None:
+            settled = found["spent"] + found["lost"]
+            if settled != (job.spent or ZERO):
+                yield f"I6 ledger: {job.name} spent {job.spent}, its books say {settled}"
+    current = {(job.submission_id, job.pk) for job in facts.jobs}
+    for (submission_id, job_pk), found in books.items():
+        if (submission_id, job_pk) not in current and (found["reserved"] or found["in_doubt"]):
+            yield f"I6 ledger: job {job_pk} left {submission_id} with {dict(found)}"
+
+
+def _evidence(facts: Facts) -> Iterator[str]:
+    """I5: no state without what it says."""
+    for job in facts.jobs:
+        submission = facts.submissions.get(job.submission_id)
+        if job.state in ("failed", "rejected") and not job.error_code:
+            yield f"I5 truth: {job.name} is {job.state} and nobody knows why"
+        if job.state == "in_doubt" and (submission is None or submission.state != "unknown"):
+            yield f"I5 truth: {job.name} is in doubt, its submission is {submission and submission.state}"
+        if job.state == "generating" and (submission is None or submission.request_id is None):
+            yield f"I5 truth: {job.name} is generating without a request id"
+    for batch in facts.batches.values():
+        if batch.state == "held" and not facts.holds.get(batch.id):
+            yield f"I5 truth: batch {batch.id} is held and nobody knows why"

@@ -1,0 +1,169 @@
+"""The provider in the simulation: the sandbox's own applications on a virtual loop, without sockets."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from aiohttp import HttpVersion11, web
+from aiohttp.http_parser import RawRequestMessage
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from orchestrator.catalog.models import Catalog
+from orchestrator.sandbox.accounts import Accounts
+from orchestrator.sandbox.asset_urls import AssetUrls
+from orchestrator.sandbox.book import Book, Entry
+from orchestrator.sandbox.faults import FaultPlayer, FaultRule, Faults
+from orchestrator.sandbox.intake import Pace
+from orchestrator.sandbox.provider import Provider
+from orchestrator.sandbox.records import AccountSeen
+from orchestrator.sandbox.sites import api_application, asset_application
+
+from .files import draw
+from .virtual import VirtualClock, VirtualLoop
+
+API_ORIGIN = "https://provider.test"
+ASSET_ORIGIN = "https://assets.test"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request as it arrives."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response as it leaves; `breaks_off`: the connection is closed before all that was announced has come."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    breaks_off: bool = False
+
+
+#: What became of a call: a reply, or None where the connection was closed without one.
+Deliver = Callable[[Reply | None], None]
+
+
+class _Line:
+    """The connection behind a request, as far as the sandbox's faults touch it."""
+
+    ssl_context = peername = sockname = None
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.is_closed = False
+        self.transport = self
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class ProviderSite:
+    """The provider; it lives on whatever happens to those who call it."""
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        dice: random.Random,
+        folder: Path,
+        *,
+        catalog: Catalog,
+        balance: Decimal,
+        pace: Pace,
+        rules: tuple[FaultRule, ...],
+    ) -> None:
+        self._clock = clock
+        self.book = Book(folder / "journal.jsonl")
+        self.book.open(clock.unix(), new_url_key="simulation")
+        self.loop = VirtualLoop(clock, dice)
+        self.provider = Provider(
+            catalog=catalog,
+            book=self.book,
+            accounts=Accounts(),
+            opening_balance=balance,
+            pace=pace,
+            urls=AssetUrls(ASSET_ORIGIN, self.book.url_key),
+            faults=FaultPlayer(Faults(rules=rules)),
+            clock=clock.unix,
+        )
+        self._applications = {
+            API_ORIGIN: api_application(self.provider),
+            ASSET_ORIGIN: asset_application(self.provider, draw),
+        }
+        for application in self._applications.values():
+            application.freeze()
+
+    def arrive(self, call: Call, deliver: Deliver) -> None:
+        """Work on a call from now on; `deliver` is told the outcome when there is one."""
+        self.loop.create_task(self._serve(call, deliver))
+
+    def entries(self) -> list[Entry]:
+        return self.book.entries(self._clock.unix())
+
+    def behave(self) -> None:
+        """No more faults."""
+        self.provider.faults.play(Faults())
+
+    def top_up(self, account: str, credits: Decimal) -> None:
+        """Credits that someone puts into the account; less than none: that someone else spends."""
+        funds = self.book._funds.get(account, self.provider.opening_balance)
+        self.book.record(
+            AccountSeen(at=self._clock.unix(), account=account, opening_balance=max(funds + credits, Decimal(0)))
+        )
+
+    def close(self) -> None:
+        self.loop.bury()
+        self.book.close()
+
+    async def _serve(self, call: Call, deliver: Deliver) -> None:
+        url = URL(call.url, encoded=True)
+        line = _Line()
+        request = _request(call, url, line, self.loop)
+        response = await self._applications[str(url.origin())]._handle(request)
+        deliver(_cut(line.written) if line.written else None if line.is_closed else _reply(response))
+
+
+def _request(call: Call, url: URL, line: _Line, loop: VirtualLoop) -> web.Request:
+    headers = CIMultiDictProxy(CIMultiDict(call.headers))
+    message = RawRequestMessage(
+        call.method, url.raw_path_qs, HttpVersion11, headers, (), False, None, False, False, url.relative()
+    )
+    stand_in: Any = SimpleNamespace()
+    protocol: Any = line
+    request = web.Request(message, stand_in, protocol, stand_in, stand_in, loop, client_max_size=1 << 30)
+    request._read_bytes = call.body
+    return request
+
+
+def _reply(response: web.StreamResponse) -> Reply:
+    assert isinstance(response, web.Response)
+    body = response.body
+    return Reply(response.status, dict(response.headers), body if isinstance(body, bytes) else b"")
+
+
+def _cut(written: bytes) -> Reply:
+    """What was written by hand before the line was closed: half a body, with its whole length announced or not."""
+    head, _, body = written.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines[1:])
+    return Reply(int(lines[0].split()[1]), headers, body, breaks_off="Content-Length" in headers)
+
+
+def later(loop: VirtualLoop, seconds: float, call: Callable[..., None], *args: Any) -> None:
+    """Have another process do something, which takes a message `seconds` to get there."""
+    if not loop.is_killed:
+        loop.call_later(seconds, partial(call, *args))
