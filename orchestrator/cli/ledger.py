@@ -1,6 +1,7 @@
 """`ledger`: every credit that was reserved, charged and released; whether it balances; an account's month."""
 
 import json
+import re
 from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 #: The command that stands for `ledger` without a subcommand. Nobody types this name, so that no batch is hidden by it.
 _ENTRIES = " "
+_DAY = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
 class _EntriesUnlessNamed(TyperGroup):
@@ -49,12 +51,9 @@ ledger = typer.Typer(cls=_EntriesUnlessNamed, help="Every credit reserved, charg
 def day(text: str) -> date:
     """A day like `2026-11-22`. Raises BadParameter."""
     try:
-        found = date.fromisoformat(text)
+        return date.fromisoformat(text if _DAY.fullmatch(text) else "")
     except ValueError:
-        found = date.min
-    if len(text) != len("2026-11-22") or not 2000 <= found.year < 3000:
-        raise typer.BadParameter(f"{text!r} is not a day; write it like 2026-11-22")
-    return found
+        raise typer.BadParameter(f"{text!r} is not a day; write it like 2026-11-22") from None
 
 
 @ledger.command(
