@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from orchestrator.base import errors
     from orchestrator.base.settings import Settings, load_settings
     from orchestrator.operations.account import balance
+    from orchestrator.operations.approving import approve
     from orchestrator.operations.looking import jobs, recent, status, wait
     from orchestrator.operations.planning import plan
     from orchestrator.operations.resolving import resolve
     from orchestrator.operations.resuming import resume
+    from orchestrator.operations.retrying import retry
     from orchestrator.operations.steering import cancel, pause
     from orchestrator.operations.submitting import SubmitOptions, submit
 
@@ -24,6 +26,7 @@ __all__ = [
     "Settings",
     "SubmitOptions",
     "__version__",
+    "approve",
     "balance",
     "cancel",
     "errors",
@@ -34,6 +37,7 @@ __all__ = [
     "recent",
     "resolve",
     "resume",
+    "retry",
     "status",
     "submit",
     "wait",
@@ -42,6 +46,7 @@ __all__ = [
 _HOMES = {
     "Settings": "orchestrator.base.settings",
     "SubmitOptions": "orchestrator.operations.submitting",
+    "approve": "orchestrator.operations.approving",
     "balance": "orchestrator.operations.account",
     "cancel": "orchestrator.operations.steering",
     "jobs": "orchestrator.operations.looking",
@@ -51,6 +56,7 @@ _HOMES = {
     "recent": "orchestrator.operations.looking",
     "resolve": "orchestrator.operations.resolving",
     "resume": "orchestrator.operations.resuming",
+    "retry": "orchestrator.operations.retrying",
     "status": "orchestrator.operations.looking",
     "submit": "orchestrator.operations.submitting",
     "wait": "orchestrator.operations.looking",

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.budget import budget
+from orchestrator.cli.going_on import approve, retry
 from orchestrator.cli.ledger import ledger
 from orchestrator.cli.logs import set_up_logging
 from orchestrator.cli.looking import jobs, status, wait, watch
@@ -47,7 +48,8 @@ def _root(
 
 
 for _command in (
-    plan, submit, resume, pause, cancel, resolve, status, jobs, watch, wait, models, balance, doctor, sandbox, worker,
+    plan, submit, resume, pause, cancel, retry, approve, resolve,
+    status, jobs, watch, wait, models, balance, doctor, sandbox, worker,
 ):  # fmt: skip
     app.command()(_command)
 app.add_typer(budget, name="budget")

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, null, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, any_, func, literal, null, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.money import canonical
 from orchestrator.base.states import BatchState, HoldCode, JobState, WaitsFor
@@ -69,9 +70,10 @@ def _jobs(count: int) -> str:
 
 def release_waiting(connection: Connection, batch_id: str, job_pks: Sequence[int]) -> int:
     """Let jobs go that wait for the canaries; returns how many. Others are left as they are."""
+    named = jobs.c.pk == any_(literal(list(job_pks), ARRAY(BigInteger())))
     return connection.execute(
         update(jobs)
-        .where(jobs.c.batch_id == batch_id, jobs.c.pk.in_(job_pks), waits_for_canary())
+        .where(jobs.c.batch_id == batch_id, named, waits_for_canary())
         .values(state=JobState.PENDING, waits_for=null(), due_at=NOW)
     ).rowcount
 

@@ -1,0 +1,71 @@
+"""`retry` and `approve`: they price what may be spent, ask, and go on like `resume`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.base.money import canonical
+from orchestrator.base.states import JobError
+from orchestrator.cli.asking import may_spend
+from orchestrator.cli.console import safe, tell
+from orchestrator.cli.params import AsJson, Batch, Yes
+from orchestrator.cli.progress import Progress
+from orchestrator.cli.running import conclude
+from orchestrator.cli.words import counted, credits_text
+
+if TYPE_CHECKING:
+    from orchestrator.operations.quoting import Quote
+
+
+def retry(
+    batch: Batch,
+    job: Annotated[str | None, typer.Option(metavar="ID", help="Only this job.", show_default=False)] = None,
+    error: Annotated[
+        JobError | None, typer.Option(metavar="CODE", help="Only jobs with this error.", show_default=False)
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also jobs whose payment was lost: buy them again.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> int:
+    """Run failed and rejected jobs again, at the prices of now."""
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import retrying
+
+    settings = load_settings()
+
+    def confirm(quote: "Quote") -> bool:
+        tell(*(safe(note) for note in quote.notes))
+        return may_spend(f"running {counted(quote.jobs, 'job')} of {quote.batch_id} again {_spends(quote)}", yes=yes)
+
+    with Progress(quiet=as_json) as progress:
+        document = retrying.retry(
+            batch, settings, job=job, error=error, again=again, confirm=confirm, progress=progress
+        )
+    return conclude(document, settings, as_json=as_json)
+
+
+def approve(
+    batch: Batch,
+    job: Annotated[str | None, typer.Option(metavar="ID", help="Only this waiting job.", show_default=False)] = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> int:
+    """Let a batch go on after its canaries, a changed price, or too many failures."""
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import approving
+
+    settings = load_settings()
+
+    def confirm(quote: "Quote") -> bool:
+        tell(*(safe(note) for note in quote.notes))
+        return may_spend(f"going on with {quote.batch_id} {_spends(quote)}", yes=yes)
+
+    with Progress(quiet=as_json) as progress:
+        document = approving.approve(batch, settings, job=job, confirm=confirm, progress=progress)
+    return conclude(document, settings, as_json=as_json)
+
+
+def _spends(quote: "Quote") -> str:
+    price = credits_text(canonical(quote.credits), canonical(quote.usd))
+    parts = f" ({canonical(quote.other_credits)} of it for what was not sent yet)" if quote.other_credits else ""
+    return f"spends up to {price}{parts if quote.jobs else ''}"

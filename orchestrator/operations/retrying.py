@@ -1,0 +1,98 @@
+"""`retry`: run failed jobs again, at the prices of now."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from orchestrator.base.errors import UsageError
+from orchestrator.base.money import ZERO, canonical
+from orchestrator.base.settings import Settings
+from orchestrator.catalog.cache import load_catalog
+from orchestrator.catalog.models import Catalog
+from orchestrator.operations.database import open_database, patiently
+from orchestrator.operations.quoting import ConfirmQuote, Quote, check_quote, require_yes
+from orchestrator.operations.resuming import require_ours, run_here
+from orchestrator.operations.running import Progress
+from orchestrator.planner.repricing import NoLongerOffered, price_item
+from orchestrator.store import batches, creating, reads, retrying
+from orchestrator.store.careful_start import forgive_failures
+from orchestrator.store.database import Connection
+from orchestrator.store.reads import BatchHeader
+
+
+def retry(
+    reference: str,
+    settings: Settings,
+    *,
+    job: str | None = None,
+    error: str | None = None,
+    again: bool = False,
+    confirm: ConfirmQuote,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run the failed and rejected jobs of a batch again, or only one, or those with one error; returns its document.
+
+    They are priced by the catalogue in use and checked against the batch's budget and the account's caps before
+    `confirm` is asked (not for a sandbox batch). `again`: also those whose payment was lost. Then the batch goes on as
+    by `resume`, also where it had ended. Raises UsageError where there is nothing to retry, SpendRefused, Unusable,
+    Interrupted.
+    """
+    with open_database(settings) as database:
+        with database.begin() as connection:
+            header = reads.batch_header(connection, batches.find_batch(connection, reference))
+            chosen, left_out = retrying.choose(connection, header.id, job=job, error=error, again=again)
+            catalog = _catalog(connection, header, settings)
+        require_ours(settings, header)
+        prices = _prices(catalog, chosen)
+        quote = _quote(header, chosen, prices, left_out)
+        with database.begin() as connection:
+            check_quote(connection, quote)
+        if not header.sandbox:
+            require_yes(quote, confirm)
+        with database.begin() as connection:
+            batches.lock_batch(connection, header.id)
+            retrying.require_not_cancelled(connection, header.id)
+            retrying.put_back(connection, header.id, prices)
+            batches.reopen_batch(connection, header.id)
+            forgive_failures(connection, header.id)
+            batches.resume_batch(connection, header.id)
+        run_here(settings, database, [header], progress)
+        return patiently(database, lambda connection: reads.batch_document(connection, header.id))
+
+
+def _catalog(connection: Connection, header: BatchHeader, settings: Settings) -> Catalog:
+    """The catalogue in use; a batch's own sandbox charges by the one that it was planned with."""
+    return creating.batch_catalog(connection, header.id) if header.sandbox else load_catalog(settings.home)
+
+
+def _prices(catalog: Catalog, chosen: Sequence[Any]) -> dict[int, Decimal]:
+    """What each job costs now. Raises UsageError for one that cannot be bought any more."""
+    prices = {}
+    for row in chosen:
+        try:
+            prices[row.pk] = price_item(catalog, type=row.type, model=row.model, item=row.item)
+        except NoLongerOffered as error:
+            raise UsageError(
+                f"job {row.name} cannot be run again: {error.message}", hint=error.hint, code=error.code
+            ) from None
+    return prices
+
+
+def _quote(header: BatchHeader, chosen: Sequence[Any], prices: dict[int, Decimal], left_out: int) -> Quote:
+    notes = _price_notes(chosen, prices)
+    if left_out:
+        notes.append(f"left out: {left_out} whose payment was lost; --again buys them again")
+    total = sum(prices.values(), ZERO)
+    return Quote(header.id, len(chosen), total, header.unsent_credits, header.usd_per_credit, tuple(notes))
+
+
+def _price_notes(chosen: Sequence[Any], prices: dict[int, Decimal]) -> list[str]:
+    changed: dict[tuple[str, Decimal, Decimal], int] = defaultdict(int)
+    for row in chosen:
+        if prices[row.pk] != row.estimate:
+            changed[row.model, row.estimate, prices[row.pk]] += 1
+    return [
+        f"{model} costs {canonical(now)} credits now, {canonical(then)} when it was planned ({count} of the jobs)"
+        for (model, then, now), count in changed.items()
+    ]
