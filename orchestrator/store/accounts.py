@@ -28,6 +28,15 @@ def account_pk(connection: Connection, origin: str, account: str) -> int:
     return int(connection.execute(found).scalar_one())
 
 
+def origin_and_account(connection: Connection, account_pk: int) -> tuple[str, str]:
+    """The provider's origin and the account of a row."""
+    row = connection.execute(select(accounts.c.origin, accounts.c.account).where(accounts.c.pk == account_pk)).one()
+    return str(row.origin), str(row.account)
+
+
 def lock_account(connection: Connection, account_pk: int) -> None:
-    """Lock the account's row: what is read of its money and its pace from here on stays true until the end."""
-    connection.execute(select(accounts.c.pk).where(accounts.c.pk == account_pk).with_for_update())
+    """Lock the account's row: what is read of its money and its pace from here on stays true until the end.
+
+    The lock lets others refer to the row: entries of the ledger do, by who already holds a submission.
+    """
+    connection.execute(select(accounts.c.pk).where(accounts.c.pk == account_pk).with_for_update(key_share=True))

@@ -27,6 +27,22 @@ _RESERVE = text(
     """  # noqa: S608 - constants only
 ).bindparams(bindparam("submissions", type_=ARRAY(Uuid())))
 
+_RESERVE_MORE = text(
+    f"""
+    INSERT INTO ledger ({_COLUMNS})
+    SELECT orchestrator_now(), coalesce(before.day, (orchestrator_now() AT TIME ZONE 'UTC')::date),
+           job.account_pk, job.batch_id, job.submission_id, job.pk,
+           'reserve', 'available', 'reserved', told.more, batch.usd_per_credit
+    FROM unnest(:jobs, :amounts) AS told (job_pk, more)
+    JOIN job ON job.pk = told.job_pk
+    JOIN batch ON batch.id = job.batch_id
+    CROSS JOIN LATERAL (
+        SELECT min(day) AS day FROM ledger
+        WHERE ledger.submission_id = job.submission_id AND ledger.job_pk = job.pk AND kind = 'reserve'
+    ) AS before
+    """  # noqa: S608 - constants only
+).bindparams(bindparam("jobs", type_=ARRAY(BigInteger())), bindparam("amounts", type_=ARRAY(Numeric())))
+
 
 def _move_all(kind: EntryKind, source: Book, target: Book) -> TextClause:
     """The statement that moves all that some submissions have in `source` to `target`."""
@@ -90,6 +106,11 @@ _IN_BOOK = text(
 def reserve(connection: Connection, submission_ids: Iterable[UUID]) -> None:
     """Set aside the price of every job of new submissions, in the transaction that writes them."""
     connection.execute(_RESERVE, {"submissions": list(submission_ids)})
+
+
+def reserve_more(connection: Connection, more: Mapping[int, Decimal]) -> None:
+    """Set aside more credits for jobs (by row) that are already reserved for, on the day of their first reserve."""
+    connection.execute(_RESERVE_MORE, {"jobs": list(more), "amounts": list(more.values())})
 
 
 def move(connection: Connection, kind: EntryKind, submission_ids: Iterable[UUID]) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, func, insert, null, select, update
 
 from orchestrator.base.states import Book, JobState, SettledBy, SubmissionState
-from orchestrator.store import ledger
+from orchestrator.store import ledger, repricing
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import NO_LEASE
 from orchestrator.store.sending import in_seconds
@@ -50,8 +50,16 @@ class ItemOutcome:
 def record_outcomes(connection: Connection, submission_id: UUID, outcomes: Sequence[ItemOutcome]) -> int:
     """Move finished items on: to `copying` with their files, to `failed` or `rejected`. Repeating it changes nothing.
 
-    Guarded by the job's state alone: the word is final, whoever heard it.
+    Guarded by the job's state alone: the word is final, whoever heard it. Where it cost more than was reserved, the
+    account's lock is taken, and all that is reserved for its model follows: call it before any row is changed.
     """
+    if not outcomes:
+        return 0
+    told = {outcome.position: outcome.spent for outcome in outcomes if outcome.is_told}
+    repricing.follow_charges(connection, submission_id, told)
+    connection.execute(
+        select(submissions.c.id).where(submissions.c.id == submission_id).with_for_update(key_share=True)
+    )
     charges: dict[int, Decimal] = {}
     for outcome in outcomes:
         values: dict[str, Any] = {

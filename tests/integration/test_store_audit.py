@@ -12,7 +12,7 @@ from orchestrator.store.audit import Finding, audit
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Database
 from orchestrator.store.polling import ItemOutcome
-from orchestrator.store.tables import jobs, submissions
+from orchestrator.store.tables import batches, jobs, submissions
 
 from .store_rows import claim, make_batch
 
@@ -51,6 +51,8 @@ def finish(database: Database, work: ClaimedSubmission, spent: str) -> None:
 def busy(database: Database) -> Scope:
     """A batch with one job in each situation that money can be in, and a second batch beside it."""
     scope = make_batch(database, jobs=8)
+    with database.begin() as connection:
+        connection.execute(update(batches).values(price_tolerance=1))
     finish(database, accepted(database, scope), "3")
     finish(database, accepted(database, scope), "4.5")
     finish(database, accepted(database, scope), "0")

@@ -1,0 +1,144 @@
+"""When the provider charges more than its catalogue says: what is reserved for that model follows what was seen.
+
+The first such charge re-prices all of the account's jobs of the model, in the transaction that records it and under
+the account's lock: no reserve is made at the old price any more, so that what passes the reserves is at most what was
+in flight. Batches that it makes dearer than they tolerate are held.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, select, update
+
+from orchestrator.base.money import canonical
+from orchestrator.base.states import EntryKind, HoldCode, JobState
+from orchestrator.store import ledger
+from orchestrator.store.accounts import lock_account
+from orchestrator.store.holds import put_hold
+from orchestrator.store.tables import batches, jobs, submissions
+
+log = logging.getLogger("orchestrator.store")
+
+_OPEN = (JobState.SUBMITTING, JobState.GENERATING, JobState.IN_DOUBT)
+_UNSENT = (JobState.PENDING, JobState.WAITING)
+_PRICE = func.coalesce(jobs.c.price, jobs.c.estimate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rise:
+    """A job that was estimated at `estimate` credits was charged `charged`, more than is reserved for it."""
+
+    account_pk: int
+    model: str
+    estimate: Decimal
+    charged: Decimal
+
+    def price(self) -> ColumnElement[Any]:
+        """A job's price after this: what was seen, in proportion to its estimate; never less than it was."""
+        seen: ColumnElement[Any] = case((jobs.c.estimate == self.estimate, self.charged), else_=self._in_proportion())
+        return func.greatest(_PRICE, seen)
+
+    def _in_proportion(self) -> ColumnElement[Any]:
+        if not self.estimate:
+            return _PRICE  # from nothing there is no proportion
+        return func.ceil(jobs.c.estimate * self.charged * 10 / self.estimate) / 10  # credits have one decimal
+
+    def concerns(self) -> ColumnElement[bool]:
+        return (jobs.c.account_pk == self.account_pk) & (jobs.c.model == self.model) & (self.price() > _PRICE)
+
+
+def follow_charges(connection: Connection, submission_id: UUID, charges: Mapping[int, Decimal]) -> None:
+    """Where a charge (credits, by position) that the provider named passes its reserve, re-price all it concerns.
+
+    Call it before the transaction changes a row: it takes the account's lock.
+    """
+    rises = _rises(connection, submission_id, charges)
+    if rises:
+        lock_account(connection, rises[0].account_pk)
+        for rise in _rises(connection, submission_id, charges):  # another may have re-priced it meanwhile
+            _raise_open(connection, rise)
+            _raise_unsent(connection, rise)
+            _hold_dearer(connection, rise)
+
+
+def _rises(connection: Connection, submission_id: UUID, charges: Mapping[int, Decimal]) -> list[_Rise]:
+    rows = connection.execute(
+        select(jobs.c.position, jobs.c.account_pk, jobs.c.model, jobs.c.estimate, _PRICE.label("price"))
+        .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.GENERATING)
+        .order_by(jobs.c.position)
+    ).all()
+    return [
+        _Rise(row.account_pk, row.model, row.estimate, charges[row.position])
+        for row in rows
+        if charges.get(row.position, row.price) > row.price
+    ]
+
+
+def _raise_open(connection: Connection, rise: _Rise) -> None:
+    """Reserve more for what is at the provider or in doubt."""
+    sent = select(jobs.c.submission_id).where(rise.concerns(), jobs.c.state.in_(_OPEN))
+    connection.execute(
+        select(submissions.c.id)
+        .where(submissions.c.id.in_(sent))
+        .order_by(submissions.c.id)
+        .with_for_update(key_share=True)
+    ).all()
+    found = connection.execute(
+        select(jobs.c.pk, jobs.c.submission_id, jobs.c.state, (rise.price() - _PRICE).label("more"))
+        .where(rise.concerns(), jobs.c.state.in_(_OPEN))
+        .order_by(jobs.c.pk)
+        .with_for_update(key_share=True)
+    ).all()
+    if not found:
+        return
+    by_submission: dict[UUID, Decimal] = defaultdict(Decimal)
+    for row in found:
+        by_submission[row.submission_id] += row.more
+    connection.execute(
+        update(submissions)
+        .where(submissions.c.id == bindparam("of_id"))
+        .values(reserved=submissions.c.reserved + bindparam("more")),
+        [{"of_id": submission_id, "more": more} for submission_id, more in by_submission.items()],
+    )
+    connection.execute(update(jobs).where(jobs.c.pk.in_([row.pk for row in found])).values(price=rise.price()))
+    ledger.reserve_more(connection, {row.pk: row.more for row in found})
+    in_doubt = {row.submission_id for row in found if row.state == JobState.IN_DOUBT}
+    ledger.move(connection, EntryKind.DOUBT, in_doubt)
+
+
+def _raise_unsent(connection: Connection, rise: _Rise) -> None:
+    in_order = select(jobs.c.pk).where(rise.concerns(), jobs.c.state.in_(_UNSENT)).order_by(jobs.c.pk)
+    connection.execute(
+        update(jobs).where(jobs.c.pk.in_(in_order.with_for_update(key_share=True))).values(price=rise.price())
+    )
+
+
+def _hold_dearer(connection: Connection, rise: _Rise) -> None:
+    """Hold the batches whose unsent jobs of the model have become dearer than they tolerate."""
+    dearer = func.bool_or(jobs.c.estimate * (1 + batches.c.price_tolerance) < _PRICE)
+    found = connection.execute(
+        select(
+            jobs.c.batch_id,
+            func.count().label("count"),
+            func.sum(_PRICE).label("cost"),
+            func.sum(jobs.c.estimate).label("estimate"),
+            dearer.label("dearer"),
+        )
+        .join(batches, batches.c.id == jobs.c.batch_id)
+        .where(jobs.c.account_pk == rise.account_pk, jobs.c.model == rise.model, jobs.c.state.in_(_UNSENT))
+        .group_by(jobs.c.batch_id)
+        .order_by(jobs.c.batch_id)
+    ).all()
+    seen = f"{rise.model} was charged {canonical(rise.charged)} credits, not {canonical(rise.estimate)}"
+    log.warning("%s; what is reserved for it follows", seen)
+    for row in found:
+        rest = f"its {row.count} jobs left would cost {canonical(row.cost)} credits, not {canonical(row.estimate)}"
+        log.warning("batch %s: %s%s", row.batch_id, rest, "" if row.dearer else ", which it tolerates")
+        if row.dearer:
+            command = f"orchestrator approve {row.batch_id}"
+            put_hold(connection, row.batch_id, HoldCode.PRICE_CHANGED, f"{seen}: {rest}", command)
