@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
@@ -118,6 +119,8 @@ def outages_told() -> Iterator[None]:
     """Turns the loss of the server or the connection into OutOfReach; other errors of the database pass."""
     try:
         yield
+    except PoolTimeout as error:
+        raise OutOfReach("the database cannot be reached now: all connections of this process are in use") from error
     except DBAPIError as error:
         if _is_outage(error):
             reason = next(iter(str(error.orig).strip().splitlines()), "no reason given")
