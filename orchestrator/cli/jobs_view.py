@@ -34,6 +34,8 @@ def job_table(jobs: Sequence[dict[str, Any]]) -> Table:
 def _result(job: dict[str, Any]) -> str:
     if job["error"] is not None:
         return f"{job['error']['code']}: {job['error']['message']}"
+    if job["waits_for"] is not None:
+        return f"waits for the {job['waits_for']} to be approved"
     if job["assets"]:
         return ", ".join(place(asset["uri"]) for asset in job["assets"])
     if job["state"] == "in_doubt":

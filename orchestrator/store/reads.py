@@ -242,6 +242,7 @@ def _job_document(row: Any, files: list[dict[str, Any]]) -> dict[str, Any]:
         "type": row.type,
         "model": row.model,
         "state": row.state,
+        "waits_for": row.waits_for,
         "attempts": row.attempts,
         "request_id": row.request_id,
         "reused_from": None,

@@ -30,7 +30,8 @@ def batch(
 
 def job(name: str, error: dict[str, Any] | None = None, spent: str | None = None) -> dict[str, Any]:
     return {
-        "id": name, "type": "image", "model": "gpt-image-2", "state": "failed" if error else "completed", "attempts": 1,
+        "id": name, "type": "image", "model": "gpt-image-2", "state": "failed" if error else "completed",
+        "waits_for": None, "attempts": 1,
         "request_id": None, "labels": {"a": "b"}, "credits": {"estimated": "14", "spent": spent}, "error": error,
         "assets": [],
     }  # fmt: skip
