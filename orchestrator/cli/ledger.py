@@ -1,9 +1,9 @@
 """`ledger`: every credit that was reserved, charged and released; whether it balances; an account's month."""
 
-import json
 import re
 from collections.abc import Iterable
 from datetime import date
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +15,7 @@ from orchestrator.cli.ledger_view import (
     ENTRIES_SHOWN,
     check_lines,
     entries_csv,
+    entries_json,
     entry_table,
     statement_lines,
     sums_csv,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: The command that stands for `ledger` without a subcommand. Nobody types this name, so that no batch is hidden by it.
 _ENTRIES = " "
+#: How much is written at once.
+_LINES_AT_ONCE = 1000
 _DAY = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -126,29 +129,24 @@ def _show_sums(document: dict[str, Any], *, as_csv: bool, as_json: bool) -> None
 def _show_entries(settings: "Settings", wanted: "Wanted", *, as_csv: bool, as_json: bool) -> None:
     from orchestrator.operations import bookkeeping
 
-    if as_json:
-        _print_entries(bookkeeping.entries(settings, wanted))
+    if as_json or as_csv:
+        found = bookkeeping.entries(settings, wanted)
+        _print_all(entries_json(found) if as_json else entries_csv(found))
         return
-    if as_csv:
-        for line in entries_csv(bookkeeping.entries(settings, wanted)):
-            print_raw(line)
-        return
-    found, total = bookkeeping.newest_entries(settings, wanted, ENTRIES_SHOWN)
-    if found:
-        show(entry_table(found))
-    if total > len(found):
-        tell(safe(f"the newest {len(found)} of {total} entries; for all of them: --csv or --json", "dim"))
+    newest, total = bookkeeping.newest_entries(settings, wanted, ENTRIES_SHOWN)
+    if newest:
+        show(entry_table(newest))
+    if total > len(newest):
+        tell(safe(f"the newest {len(newest)} of {total} entries; for all of them: --csv or --json", "dim"))
     elif not total:
         tell("there are no such entries")
 
 
-def _print_entries(found: Iterable[dict[str, Any]]) -> None:
-    """One JSON document, written as its entries are read: there may be very many."""
-    before = '{"entries": ['
-    for entry in found:
-        print_raw(f"{before}\n{json.dumps(entry, ensure_ascii=False)}")
-        before = ","
-    print_raw("\n]}\n" if before == "," else f"{before}]}}\n")
+def _print_all(lines: Iterable[str]) -> None:
+    """Write text as it is made: there may be very much of it."""
+    rest = iter(lines)
+    while chunk := "".join(islice(rest, _LINES_AT_ONCE)):
+        print_raw(chunk)
 
 
 @ledger.command()

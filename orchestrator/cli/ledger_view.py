@@ -1,5 +1,6 @@
 """The ledger for people, and as CSV."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
@@ -39,6 +40,15 @@ def entry_table(entries: Sequence[dict[str, Any]]) -> Table:
             _words(entry["to"]),
         )
     return table
+
+
+def entries_json(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """One JSON document, a line an entry."""
+    before = '{"entries": ['
+    for entry in entries:
+        yield f"{before}\n{json.dumps(entry, ensure_ascii=False)}"
+        before = ","
+    yield "\n]}\n" if before == "," else f"{before}]}}\n"
 
 
 def entries_csv(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
