@@ -19,6 +19,8 @@ FAILURES_TO_OPEN = 5
 #: The first probe, and the longest time between two.
 FIRST_PROBE_SECONDS = 5.0
 LONGEST_PROBE_SECONDS = 60.0
+#: The longest time without one after a paid POST was lost right after a probe had worked: each may cost a job.
+LONGEST_REST_SECONDS = 3600.0
 
 
 def is_open(connection: Connection, account_pk: int) -> bool:
@@ -27,29 +29,37 @@ def is_open(connection: Connection, account_pk: int) -> bool:
     return connection.execute(opened_at).scalar_one() is not None
 
 
-def note_failure(connection: Connection, account_pk: int, submission_id: UUID) -> int:
+def note_failure(connection: Connection, account_pk: int, submission_id: UUID, *, is_lost: bool) -> int:
     """A paid POST got no answer of the API's own; returns how many in a row. It may open the breaker.
 
-    One that left before the breaker was last closed tells of the outage before, and counts for nothing.
+    `is_lost`: it may have been charged. One that left before the breaker was last closed tells of the outage before,
+    and counts for nothing.
     """
     sent_at = select(submissions.c.sent_at).where(submissions.c.id == submission_id).scalar_subquery()
     is_news = or_(accounts.c.breaker_closed_at.is_(None), sent_at > accounts.c.breaker_closed_at)
-    return _count(connection, account_pk, accounts.c.breaker_failures, is_news)
+    longest = LONGEST_REST_SECONDS if is_lost else LONGEST_PROBE_SECONDS
+    return _count(connection, account_pk, accounts.c.breaker_failures, longest, is_news)
 
 
 def note_poll_failure(connection: Connection, account_pk: int) -> int:
     """A poll got no answer of the API's own; returns how many in a row. It may open the breaker, for free."""
-    return _count(connection, account_pk, accounts.c.breaker_poll_failures)
+    return _count(connection, account_pk, accounts.c.breaker_poll_failures, LONGEST_PROBE_SECONDS)
 
 
 def note_success(connection: Connection, account_pk: int) -> None:
-    """The API itself answered a paid POST: the run of failures is over."""
-    _end_run(connection, account_pk, accounts.c.breaker_failures)
+    """The API itself answered a paid POST: the run of failures is over, and so is the outage."""
+    if _end_run(connection, account_pk, accounts.c.breaker_failures):
+        close(connection, account_pk)
 
 
 def note_poll_success(connection: Connection, account_pk: int) -> None:
-    """The API itself answered a poll, which is as good as a probe. It says nothing of paid POSTs that fail."""
+    """The API itself answered a poll: as good as a probe, once one is due. Of paid POSTs that fail it says nothing."""
+    has_trouble = or_(accounts.c.breaker_poll_failures > 0, accounts.c.breaker_opened_at.is_not(None))
+    if connection.execute(select(accounts.c.pk).where(accounts.c.pk == account_pk, has_trouble)).first() is None:
+        return
     _end_run(connection, account_pk, accounts.c.breaker_poll_failures)
+    if take_probe(connection, account_pk):
+        close(connection, account_pk)
 
 
 def take_probe(connection: Connection, account_pk: int) -> bool:
@@ -81,8 +91,14 @@ def close(connection: Connection, account_pk: int) -> bool:
     return bool(closed)
 
 
-def _count(connection: Connection, account_pk: int, run: ColumnElement[int], *conditions: ColumnElement[bool]) -> int:
-    """Count a failure unless the breaker is open; 0 where it counts for nothing."""
+def _count(
+    connection: Connection,
+    account_pk: int,
+    run: ColumnElement[int],
+    longest_seconds: float,
+    *conditions: ColumnElement[bool],
+) -> int:
+    """Count a failure unless the breaker is open; 0 where it counts for nothing. `longest_seconds` until a probe."""
     counted: Any = connection.execute(
         update(accounts)
         .where(accounts.c.pk == account_pk, accounts.c.breaker_opened_at.is_(None), *conditions)
@@ -90,7 +106,7 @@ def _count(connection: Connection, account_pk: int, run: ColumnElement[int], *co
         .returning(run)
     ).scalar_one_or_none()
     if counted is not None and counted >= FAILURES_TO_OPEN:
-        first = min(FIRST_PROBE_SECONDS * 2.0 ** min(counted - FAILURES_TO_OPEN, 10), LONGEST_PROBE_SECONDS)
+        first = min(FIRST_PROBE_SECONDS * 2.0 ** min(counted - FAILURES_TO_OPEN, 20), longest_seconds)
         connection.execute(
             update(accounts)
             .where(accounts.c.pk == account_pk)
@@ -99,8 +115,7 @@ def _count(connection: Connection, account_pk: int, run: ColumnElement[int], *co
     return counted or 0
 
 
-def _end_run(connection: Connection, account_pk: int, run: ColumnElement[int]) -> None:
-    has_run = or_(run > 0, accounts.c.breaker_opened_at.is_not(None))
-    ended = connection.execute(update(accounts).where(accounts.c.pk == account_pk, has_run).values({run: 0})).rowcount
-    if ended:
-        close(connection, account_pk)
+def _end_run(connection: Connection, account_pk: int, run: ColumnElement[int]) -> bool:
+    return bool(
+        connection.execute(update(accounts).where(accounts.c.pk == account_pk, run > 0).values({run: 0})).rowcount
+    )
