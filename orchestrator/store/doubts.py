@@ -189,7 +189,10 @@ def _uncertainty(connection: Connection, account_pk: int, since: datetime) -> st
     """Why the sum of what was charged since the baseline cannot be trusted, if so."""
     entries = select(ledger.c.pk).where(ledger.c.account_pk == account_pk)
     of_submission = entries.join(submissions, submissions.c.id == ledger.c.submission_id).where(ledger.c.at > since)
-    no_word = submissions.c.settled_by.in_([SettledBy.ASSUMED, SettledBy.PERSON, SettledBy.WRITE_OFF])
+    no_word = or_(
+        submissions.c.settled_by.in_([SettledBy.ASSUMED, SettledBy.PERSON, SettledBy.WRITE_OFF]),
+        and_(submissions.c.settled_by == SettledBy.PROVIDER, submissions.c.evidence.is_not(None)),  # as a person told
+    )
     elsewhere = or_(submissions.c.body_sha256.is_(None), submissions.c.sent_at <= since)
     failed_after_charge = (
         entries.join(jobs, jobs.c.pk == ledger.c.job_pk)

@@ -28,11 +28,15 @@ def begin(connection: Connection, account_pk: int) -> datetime | None:
 def keep(connection: Connection, account_pk: int, credit_amount: Decimal, quiet_since: datetime | None) -> bool:
     """Store what the provider told. Returns whether nothing of ours moved since `quiet_since`, which `begin` gave."""
     lock_account(connection, account_pk)
-    moved = exists().where(ledger.c.account_pk == account_pk, ledger.c.at >= quiet_since)
-    is_quiet = quiet_since is not None and not connection.execute(select(or_(is_open(account_pk), moved))).scalar_one()
+    is_quiet = quiet_since is not None and not _moved(connection, account_pk, quiet_since)
     values = {"account_pk": account_pk, "at": NOW, "credits": credit_amount, "quiet": is_quiet}
     connection.execute(insert(readings).values(values))
     return is_quiet
+
+
+def _moved(connection: Connection, account_pk: int, since: datetime) -> bool:
+    entered = exists().where(ledger.c.account_pk == account_pk, ledger.c.at >= since)
+    return bool(connection.execute(select(or_(is_open(account_pk), entered))).scalar_one())
 
 
 def wants_baseline(connection: Connection, scope: Scope) -> bool:
