@@ -2,7 +2,7 @@
 
 One stands at every boundary where the outside world sees a difference: before and after each commit (`db`), each paid
 POST (`pay`), free request (`ask`), download (`fetch`) and upload (`upload`), and around each file that is made durable
-(`spool`, `folder`). `tests/crash` numbers them and kills a process at each.
+(`spool`, `folder`, `receipt`). `tests/crash` numbers them and kills a process at each.
 """
 
 from collections.abc import Callable

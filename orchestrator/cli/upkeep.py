@@ -1,6 +1,6 @@
 """`balance`, `doctor` and `db`: accounts, set-up and housekeeping."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.text import Text
@@ -8,7 +8,7 @@ from rich.text import Text
 from orchestrator.base.money import canonical
 from orchestrator.cli.console import print_json, printable, safe, show
 from orchestrator.cli.params import AsJson
-from orchestrator.cli.words import credits_text
+from orchestrator.cli.words import counted, credits_text
 
 if TYPE_CHECKING:
     from orchestrator.operations.doctor import Check
@@ -74,3 +74,27 @@ def upgrade(as_json: AsJson = False) -> None:
         print_json({"schema": revision})
     else:
         show(Text(f"the database is at schema {revision}"))
+
+
+@db.command()
+def recover(as_json: AsJson = False) -> None:
+    """After a backup was put back: take over what was paid for since then. Sends nothing."""
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import recovering
+
+    document = recovering.recover(load_settings())
+    if as_json:
+        print_json(document)
+    elif not document["adopted"]:
+        show(Text("the database knows every receipt: there is nothing to recover"))
+    else:
+        show(*_recovered_lines(document))
+
+
+def _recovered_lines(document: dict[str, Any]) -> list[Text]:
+    batches = document["batches"]
+    lines = [Text(f"{counted(document['adopted'], 'paid request')} taken over; to fetch what they made:")]
+    for batch in batches:
+        made_anew = ", made anew: what it had not sent is not known" if batch["is_new"] else ""
+        lines.append(safe(f"  orchestrator resume {batch['batch']}  ({counted(len(batch['jobs']), 'job')}{made_anew})"))
+    return lines

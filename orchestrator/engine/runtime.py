@@ -17,7 +17,9 @@ from orchestrator.assets.media import MediaStore
 from orchestrator.assets.spool import Spool
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.errors import Unusable
+from orchestrator.engine.receipts import Receipts
 from orchestrator.katana.client import KatanaClient
+from orchestrator.receipts.receipt import Receipt
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.leases import WorkerSession
@@ -51,9 +53,13 @@ class Engine:
     scope: Scope
     limits: Limits = field(default_factory=Limits)
     clock: Clock = SYSTEM_CLOCK
+    #: None where nothing is paid: for a sandbox that a command brings along.
+    receipts: Receipts | None = None
 
     def __post_init__(self) -> None:
         self._session = WorkerSession(self.database)
+        #: The connection of the session in which the database was last held against its receipts.
+        self._compared_in = 0
         self._session_lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
         self._file_threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="files")
@@ -105,13 +111,46 @@ class Engine:
         return transaction
 
     async def owner(self) -> int:
-        """The number under which this process leases work."""
+        """The number under which this process leases work.
+
+        Raises Unusable where the database is behind its receipts: it is looked at in each new session, since a
+        backup may have been put back meanwhile.
+        """
 
         def ensure() -> int:
             with self._session_lock:
-                return self._session.ensure()
+                number = self._session.ensure()
+                if self._session.connected != self._compared_in:
+                    self._compare()
+                return number
 
         return await self._outlasting(ensure, even_when_stopping=False)
+
+    async def compare_receipts(self) -> None:
+        """Look again whether the database knows what was bought, and hear late answers. Raises Unusable."""
+
+        def compare() -> None:
+            with self._session_lock:
+                self._compare()
+
+        await self._outlasting(compare, even_when_stopping=False)
+
+    def _compare(self) -> None:
+        self._compared_in = 0
+        if self.receipts is not None:
+            self.receipts.bring_up_to_date()
+        self._compared_in = self._session.connected
+
+    async def may_buy(self) -> bool:
+        """Whether a receipt can be left of what is bought; else nothing may be."""
+        if self.receipts is None:
+            return True
+        return await self._outlasting(self.receipts.can_be_kept, even_when_stopping=False)
+
+    async def keep_receipt(self, receipt: Receipt) -> None:
+        """Leave a receipt of an accepted submission, before its answer is committed."""
+        if self.receipts is not None:
+            await self._outlasting(functools.partial(self.receipts.keep, receipt), even_when_stopping=True)
 
     async def in_file_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work on files and buckets in threads of its own: one that hangs there holds up no payment."""

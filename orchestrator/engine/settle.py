@@ -16,6 +16,7 @@ from orchestrator.store.reads import Collection
 async def rescue_dead(engine: Engine) -> None:
     """Put back the leases of workers that are gone."""
     await engine.owner()
+    await engine.compare_receipts()  # first: an answer that was heard is no doubt
     found = await engine.transact(_rescue)
     if found.in_doubt or found.not_sent:
         log.warning("a worker died: %s in doubt, %s not sent", found.in_doubt, found.not_sent)
@@ -23,7 +24,7 @@ async def rescue_dead(engine: Engine) -> None:
 
 def _rescue(connection: Connection) -> Rescued:
     found = rescue(connection)
-    for batch_id in found.doubtful_batches:
+    for batch_id in sorted(found.doubtful_batches):  # in one order: others may rescue at the same time
         settling.note_doubt(connection, batch_id)  # at once: too much of it stops the sending
     return found
 

@@ -2,7 +2,9 @@
 
 1. `claim`: one transaction reserves the money and writes the submission as `intended`.
 2. `send`: build the exact bytes, commit `sent`, and only then let them leave.
-3. Record the verdict. Killed before 2, the work is pending again; killed after it, it is in doubt.
+3. Leave a receipt of its request id outside the database, and record the verdict.
+
+Killed before 2, the work is pending again; killed after it, it is in doubt until a receipt or evidence tells.
 """
 
 import asyncio
@@ -20,10 +22,12 @@ from orchestrator.engine.reconcile import take_baseline
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind, Verdict
+from orchestrator.receipts.receipt import Order, Receipt
 from orchestrator.store import breaker, pacing, polling, sending
 from orchestrator.store.claims import ClaimedSubmission, claim_submissions
 from orchestrator.store.database import Connection
 from orchestrator.store.holds import put_hold
+from orchestrator.store.orders import order_of
 from orchestrator.store.settling import note_doubt
 
 #: Longer than the longest POST, with room for what is committed around it.
@@ -39,6 +43,8 @@ RUN_OF_LOST_ANSWERS = 2
 async def claim(engine: Engine, limit: int) -> list[ClaimedSubmission]:
     """Write the intents of up to `limit` due jobs."""
     owner = await engine.owner()
+    if not await engine.may_buy():
+        return []
     await take_baseline(engine)
     return await engine.transact(
         claim_submissions,
@@ -61,13 +67,24 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     if engine.stopping:
         await _take_back(engine, work, "stopped before it was sent", retry_in_seconds=0)
         return
+    await engine.owner()  # since it was claimed, a backup may have been put back, which does not know what is paid for
     digest = hashlib.sha256(body).hexdigest()
     send_before = engine.clock.now() + SEND_WITHIN
-    if not await engine.transact(sending.mark_sent, work.id, work.token, digest, lease_seconds=LEASE_SECONDS):
+    order = await engine.transact(_mark_sent, work, digest)
+    if order is None:
         log.warning("submission %s lost its lease before it was sent; nothing was sent", work.id)
         return
     verdict = await engine.client.submit(body, item_count=len(work.jobs), send_before=send_before)
+    if verdict.answer is not None and verdict.answer.request_id is not None:
+        await engine.keep_receipt(Receipt(at=engine.clock.now(), request_id=verdict.answer.request_id, order=order))
     await _record_verdict(engine, work, verdict)
+
+
+def _mark_sent(connection: Connection, work: ClaimedSubmission, body_sha256: str) -> Order | None:
+    """What is bought, once it is written that it is; None where the lease is gone and nothing may be sent."""
+    if not sending.mark_sent(connection, work.id, work.token, body_sha256, lease_seconds=LEASE_SECONDS):
+        return None
+    return order_of(connection, work.id)
 
 
 async def _record_verdict(engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
@@ -78,7 +95,8 @@ async def _record_verdict(engine: Engine, work: ClaimedSubmission, verdict: Verd
     heard = verdict.answer.request_id if verdict.answer else verdict.heard_request_id
     try:
         if rule.becomes is JobState.GENERATING:
-            await engine.persist(_record_accepted, work, verdict)
+            if not await engine.persist(_record_accepted, work, verdict):
+                await engine.compare_receipts()  # is it unknown because the database was put back?
             await engine.persist(_record_outcomes, engine, work, verdict)
         else:
             await engine.persist(_record_other, engine, work, verdict, rule)
@@ -113,7 +131,7 @@ async def _reject_unsendable(engine: Engine, work: ClaimedSubmission, error: Ass
     )
 
 
-def _record_accepted(connection: Connection, work: ClaimedSubmission, verdict: Verdict) -> None:
+def _record_accepted(connection: Connection, work: ClaimedSubmission, verdict: Verdict) -> bool:
     answer = verdict.answer
     assert answer is not None
     assert answer.request_id is not None
@@ -130,6 +148,7 @@ def _record_accepted(connection: Connection, work: ClaimedSubmission, verdict: V
         log.warning("submission %s: request %s is another's, or it was settled before", work.id, answer.request_id)
         reason = {"reason": f"the provider named the request {answer.request_id}, which is another submission's"}
         sending.record_unknown(connection, work.id, work.token, document | reason)
+    return taken
 
 
 def _record_outcomes(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
@@ -172,7 +191,7 @@ def _follow(connection: Connection, engine: Engine, work: ClaimedSubmission, ver
     if effect in (Effect.FASTER, Effect.ANSWERED):
         breaker.note_success(connection, account_pk)
     elif effect is not Effect.SLOWER:
-        run = breaker.note_failure(connection, account_pk, work.id)
+        run = breaker.note_failure(connection, account_pk, work.id, is_lost=effect is not Effect.UNREACHED)
         note_opening(run, verdict.reason)
         slower = slower or (effect is Effect.UNANSWERED and run >= RUN_OF_LOST_ANSWERS)
     if effect is Effect.FASTER:

@@ -12,11 +12,13 @@ from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.errors import SpendRefused, Unusable
 from orchestrator.base.settings import Settings, is_loopback_url
 from orchestrator.catalog.models import Catalog
+from orchestrator.engine.receipts import Receipts
 from orchestrator.engine.runtime import Engine, Limits
 from orchestrator.katana.client import KatanaClient
 from orchestrator.payments.credits import Payer, credits_payer, payer_of
+from orchestrator.receipts.book import ReceiptBook
 from orchestrator.sandbox import Sandbox, SandboxBusy
-from orchestrator.store.accounts import Scope
+from orchestrator.store.accounts import Scope, origin_and_account
 from orchestrator.store.database import Database
 
 #: A sandbox that a command brings along is quicker than the provider, so that trying it out is no wait.
@@ -91,7 +93,7 @@ def make_engine(
     scope: Scope,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Engine:
-    """An engine with these ways out, as `settings` want it; `close` it. It looks through the spool: best in a thread."""
+    """An engine with these ways out, as `settings` want it; `close` it. It reads files and rows: best in a thread."""
     spool = Spool(settings.home / "spool")
     spool.sweep()
     return Engine(
@@ -106,7 +108,17 @@ def make_engine(
             stall_after_seconds=settings.stall_after,
         ),
         clock=clock,
+        receipts=_receipts(settings, database, scope.account_pk),
     )
+
+
+def _receipts(settings: Settings, database: Database, account_pk: int) -> Receipts | None:
+    """The receipts of an account; a sandbox that a command brings along leaves none."""
+    with database.begin() as connection:
+        origin, account = origin_and_account(connection, account_pk)
+    if origin == SANDBOX_ORIGIN:
+        return None
+    return Receipts(ReceiptBook(settings.home, origin, account), database, account_pk)
 
 
 def media_uri(settings: Settings, destination: str) -> str:

@@ -18,6 +18,7 @@ from orchestrator.operations.budgeting import check_caps
 from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.opening import Provider, media_uri, own_sandbox, real_provider
 from orchestrator.operations.planning import plan, require_valid
+from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.operations.running import Progress, run_batches
 from orchestrator.planner.result import Plan
 from orchestrator.store import accounts, batches, creating, reads
@@ -72,6 +73,7 @@ def submit(
     with ExitStack() as stack:
         database = stack.enter_context(open_database(settings))
         if provider is not None:
+            require_known_receipts(settings, database, provider)
             _look_before_buying(database, planned, provider)
             if not confirm(planned):
                 raise SpendRefused("not confirmed: nothing was stored or sent", hint="say yes with --yes")

@@ -54,16 +54,7 @@ def new_batch_id(connection: Connection, name: str) -> str:
 
 def create_batch(connection: Connection, batch: NewBatch) -> None:
     """Store a batch with all its jobs, ready to be sent. Raises IntegrityError where the id is taken."""
-    connection.execute(
-        upsert(catalogs)
-        .values(
-            digest=batch.catalog.digest,
-            source=batch.catalog.source,
-            fetched_at=batch.catalog.fetched_at,
-            document=json.loads(batch.catalog.to_json()),
-        )
-        .on_conflict_do_nothing()
-    )
+    keep_catalog(connection, batch.catalog)
     connection.execute(
         insert(batches).values(
             id=batch.id,
@@ -93,6 +84,20 @@ def create_batch(connection: Connection, batch: NewBatch) -> None:
         rows = [_job_row(job, waits) for job in batch.jobs[start : start + _JOBS_PER_INSERT]]
         parameters = {"batch_id": batch.id, "account_pk": batch.account_pk, "jobs": json.dumps(rows)}
         connection.execute(_INSERT_JOBS, parameters)
+
+
+def keep_catalog(connection: Connection, catalog: Catalog) -> None:
+    """Store a catalogue that priced a batch, unless it is there."""
+    connection.execute(
+        upsert(catalogs)
+        .values(
+            digest=catalog.digest,
+            source=catalog.source,
+            fetched_at=catalog.fetched_at,
+            document=json.loads(catalog.to_json()),
+        )
+        .on_conflict_do_nothing()
+    )
 
 
 _JOBS_PER_INSERT = 5000

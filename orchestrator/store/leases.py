@@ -36,12 +36,16 @@ _ALIVE = (
 
 
 class WorkerSession:
-    """This process as an owner of leases. `number` changes when the connection had to be made anew."""
+    """This process as an owner of leases. `number` changes when the connection had to be made anew.
+
+    `connected` counts the connections: a database that is put back gives out its numbers once more.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: Connection | None = None
         self.number = 0
+        self.connected = 0
 
     def ensure(self) -> int:
         """The number to lease under; takes the lock again if the connection was lost. Raises OutOfReach."""
@@ -59,6 +63,7 @@ class WorkerSession:
         number = int(connection.execute(text("SELECT nextval('worker_number')")).scalar_one())
         connection.execute(text("SELECT pg_advisory_lock(:space, :number)"), {"space": _LOCK_SPACE, "number": number})
         _hand_over(connection, self.number, number)
+        self.connected += 1
         self.number, self._connection = number, connection  # last: broken off before, all of it is done again
         return number
 

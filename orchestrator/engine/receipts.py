@@ -1,0 +1,106 @@
+"""What an engine does with the receipts of its account: leave one for each accepted submission, and refuse to buy
+anything while the database does not know what they prove.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from uuid import UUID
+
+from orchestrator.base.errors import Unusable
+from orchestrator.receipts.book import ReceiptBook, ReceiptFailed, Slip
+from orchestrator.receipts.receipt import Receipt
+from orchestrator.store import recovery
+from orchestrator.store.database import Database
+
+log = logging.getLogger("orchestrator.engine")
+
+#: A database that was put back lacks an end of its history, so the newest receipts tell: for these to be known and an
+#: earlier one not, so many POSTs would have had to be under way at once. (`db recover` adopts the oldest first.)
+NEWEST = 1000
+#: What is older cannot be fetched any more (guide: results are kept at most 72 h), nor is it sent again.
+DAYS = 8
+#: Receipts compared in one transaction.
+CHUNK = 5000
+
+
+class Receipts:
+    """The receipts of one account and the database that should know them. Blocks; safe to use from threads."""
+
+    def __init__(self, book: ReceiptBook, database: Database, account_pk: int) -> None:
+        self._book = book
+        self._database = database
+        self._account_pk = account_pk
+        self._is_writable = False  # until the first look
+        self._looked_for: set[UUID] = set()
+        self._lock = threading.Lock()
+
+    def keep(self, receipt: Receipt) -> None:
+        """Leave a receipt. Where that does not work it is only said: the answer is still to be committed."""
+        try:
+            self._book.write(receipt)
+        except ReceiptFailed as error:
+            self._is_writable = False
+            order = receipt.order
+            log.critical("submission %s: request %s: %s", order.submission_id, receipt.request_id, error.message)
+
+    def can_be_kept(self) -> bool:
+        """Whether the next receipt can be left, looked at anew after one could not: else nothing may be bought."""
+        if not self._is_writable:
+            try:
+                self._book.require_writable()
+            except ReceiptFailed as error:
+                log.critical("%s; %s", error.message, error.hint)
+                return False
+            self._is_writable = True
+        return True
+
+    def bring_up_to_date(self) -> None:
+        """Record the answers that a process had heard and died before it wrote them down.
+
+        Raises Unusable where the database does not know what was bought, with how much that is.
+        """
+        with self._lock:
+            found = self._compare(self._book.newest(NEWEST))
+            if found.missing:
+                raise self._behind()
+            for slip in [*found.late, *self._answers_to_doubts()]:
+                self._record_late(slip.receipt())
+
+    def _compare(self, slips: Sequence[Slip]) -> recovery.Comparison:
+        with self._database.begin() as connection:
+            return recovery.compare(connection, self._account_pk, slips)
+
+    def _behind(self) -> Unusable:
+        missing = [slip for chunk in recent_chunks(self._book) for slip in self._compare(chunk).missing]
+        since = min(slip.at for slip in missing)
+        return Unusable(
+            f"the database is behind its receipts: it does not know {len(missing)} paid requests since "
+            f"{since:%Y-%m-%dT%H:%M:%SZ} (was it put back?), so nothing is sent",
+            hint="orchestrator db recover takes them over; then orchestrator resume fetches what they made",
+        )
+
+    def _answers_to_doubts(self) -> list[Slip]:
+        """The receipts of submissions that came into doubt; each is looked for once."""
+        with self._database.begin() as connection:
+            sent_at = recovery.in_doubt_since(connection, self._account_pk)
+        new = sent_at.keys() - self._looked_for
+        if not new:
+            return []
+        self._looked_for |= new
+        first_day = min(sent_at[submission_id] for submission_id in new).astimezone(UTC).date()
+        return [slip for slip in self._book.since(first_day) if slip.submission_id in new]
+
+    def _record_late(self, receipt: Receipt) -> None:
+        with self._database.begin() as connection:
+            if recovery.record_late(connection, receipt):
+                log.warning("request %s was heard before its process died: it is polled", receipt.request_id)
+
+
+def recent_chunks(book: ReceiptBook) -> Iterator[list[Slip]]:
+    """All receipts of the last days, the oldest first, in chunks that one transaction can compare."""
+    slips = book.since((datetime.now(UTC) - timedelta(days=DAYS)).date())
+    while chunk := list(islice(slips, CHUNK)):
+        yield chunk

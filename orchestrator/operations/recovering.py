@@ -1,0 +1,83 @@
+"""`db recover`: take what the receipts prove into a database that was put back; and the refusal before that."""
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.base.errors import Unusable
+from orchestrator.base.settings import Settings
+from orchestrator.catalog.cache import load_catalog
+from orchestrator.catalog.models import Catalog
+from orchestrator.engine.receipts import Receipts, recent_chunks
+from orchestrator.operations.database import open_database
+from orchestrator.operations.opening import Provider, real_provider
+from orchestrator.receipts.book import ReceiptBook, Slip, all_books
+from orchestrator.store import accounts, recovery
+from orchestrator.store.database import Database
+from orchestrator.store.leases import rescue
+
+#: Receipts adopted in one transaction.
+_TOGETHER = 50
+
+
+def require_known_receipts(settings: Settings, database: Database, provider: Provider | None = None) -> None:
+    """Raises Unusable where the database does not know what the account has bought. Without `provider`: the one of
+    `settings`, if there are credentials.
+    """
+    if provider is None:
+        with suppress(Unusable):  # without credentials nothing can be bought
+            provider = real_provider(settings)
+    if provider is not None:
+        with database.begin() as connection:
+            account_pk = accounts.account_pk(connection, provider.origin, provider.account)
+        book = ReceiptBook(settings.home, provider.origin, provider.account)
+        Receipts(book, database, account_pk).bring_up_to_date()
+
+
+@dataclass(slots=True)
+class Recovery:
+    """What a recovery brought back."""
+
+    adopted: list[recovery.Adopted] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """The document of `db recover`: how many requests, and the jobs of each batch."""
+        batches: dict[str, dict[str, Any]] = {}
+        for one in self.adopted:
+            new = {"batch": one.batch_id, "is_new": False, "requests": 0, "jobs": []}
+            batch = batches.setdefault(one.batch_id, new)
+            batch["is_new"] |= one.is_new_batch
+            batch["requests"] += 1
+            batch["jobs"] += one.jobs
+        return {"adopted": len(self.adopted), "batches": list(batches.values())}
+
+
+def recover(settings: Settings) -> dict[str, Any]:
+    """Adopt every paid request that a receipt proves and the database does not know, for `resume` to fetch.
+
+    Safe to repeat and to break off: the oldest are adopted first, and the database counts as behind until the newest
+    is. Needs no credentials and sends nothing. Raises Unusable without a database.
+    """
+    catalog = load_catalog(settings.home)
+    found = Recovery()
+    with open_database(settings) as database:
+        with database.begin() as connection:
+            rescue(connection)  # what looks as if it were being sent was, before the backup was put back
+        for book in all_books(settings.home):
+            for chunk in recent_chunks(book):
+                _adopt_missing(database, chunk, catalog, found)
+    return found.document()
+
+
+def _adopt_missing(database: Database, chunk: list[Slip], catalog: Catalog, found: Recovery) -> None:
+    order = chunk[0].receipt().order
+    with database.begin() as connection:
+        account_pk = accounts.account_pk(connection, order.origin, order.account)
+        compared = recovery.compare(connection, account_pk, chunk)
+    missing = sorted([*compared.late, *compared.missing], key=lambda slip: slip.at)
+    for start in range(0, len(missing), _TOGETHER):
+        with database.begin() as connection:
+            for slip in missing[start : start + _TOGETHER]:
+                adopted = recovery.adopt(connection, slip.receipt(), catalog)
+                if adopted is not None:
+                    found.adopted.append(adopted)

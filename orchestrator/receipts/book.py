@@ -1,0 +1,200 @@
+"""The receipts of one account in files: one a UTC day, a line each, only ever added to, by any number of processes."""
+
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import islice
+from pathlib import Path
+from uuid import UUID
+
+from orchestrator.base import faults
+from orchestrator.base.errors import Unusable
+from orchestrator.receipts.receipt import Receipt
+
+#: With less than this free, nothing more is bought: what is paid for already still needs room to be written down.
+LEAST_FREE_BYTES = 32 * 1024**2
+
+
+class ReceiptFailed(Unusable):
+    """A receipt cannot be written: nothing more may be bought until one can."""
+
+    code = "receipt-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """What a receipt is looked for by; `line` holds all of it."""
+
+    at: datetime
+    request_id: str
+    submission_id: UUID
+    line: bytes
+
+    def receipt(self) -> Receipt:
+        return Receipt.model_validate_json(self.line)
+
+
+class _Entry:
+    """A line that waits to be written."""
+
+    def __init__(self, receipt: Receipt) -> None:
+        self.day = receipt.at.astimezone(UTC).date()
+        self.line = receipt.line()
+        self.is_done = False
+        self.error: OSError | None = None
+
+
+class ReceiptBook:
+    """The receipts of one account under `home`. Blocks; safe to use from threads and from several processes."""
+
+    def __init__(self, home: Path, origin: str, account: str) -> None:
+        digest = hashlib.sha256(f"{origin}\n{account}".encode()).hexdigest()[:16]
+        self._folder = _folder_of_books(home) / digest
+        self._waiting: list[_Entry] = []
+        self._waiting_lock = threading.Lock()
+        self._writing_lock = threading.Lock()
+
+    def write(self, receipt: Receipt) -> None:
+        """Add a receipt; it is durable on return. Raises ReceiptFailed.
+
+        Those that wait while another is being written go out together, with one fsync.
+        """
+        entry = _Entry(receipt)
+        with self._waiting_lock:
+            self._waiting.append(entry)
+        with self._writing_lock:
+            if not entry.is_done:
+                self._write_waiting()
+        if entry.error is not None:
+            raise self._failed(entry.error.strerror)
+
+    def require_writable(self) -> None:
+        """Raises ReceiptFailed where the next receipt could not be written."""
+        try:
+            _append(self._file(datetime.now(UTC).date()), b"")
+            free_bytes = shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise self._failed(error.strerror) from None
+        if free_bytes < LEAST_FREE_BYTES:
+            raise self._failed(f"only {free_bytes // 1024**2} MiB are free")
+
+    def newest(self, count: int) -> list[Slip]:
+        """The last `count` receipts, the newest first."""
+        backwards = (slip for file in reversed(self._files()) for slip in _slips(_lines_backwards(file)))
+        return list(islice(backwards, count))
+
+    def since(self, day: date) -> Iterator[Slip]:
+        """The receipts of a UTC day and later, the oldest first."""
+        for file in self._files():
+            if file.stem >= day.isoformat():
+                with file.open("rb") as lines:
+                    yield from _slips(lines)
+
+    def _write_waiting(self) -> None:
+        with self._waiting_lock:
+            group, self._waiting = self._waiting, []
+        by_day: dict[date, list[_Entry]] = defaultdict(list)
+        for entry in group:
+            by_day[entry.day].append(entry)
+        for day, entries in by_day.items():
+            faults.point("receipt.write")
+            try:
+                _append(self._file(day), b"".join(entry.line + b"\n" for entry in entries))
+            except OSError as error:
+                for entry in entries:
+                    entry.error = error
+            faults.point("receipt.written")
+        for entry in group:
+            entry.is_done = True
+
+    def _file(self, day: date) -> Path:
+        return self._folder / f"{day.isoformat()}.jsonl"
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.jsonl"))
+
+    def _failed(self, reason: str | None) -> ReceiptFailed:
+        return ReceiptFailed(
+            f"receipts cannot be written to {self._folder} ({reason}): nothing more is sent",
+            hint="make room under ORCHESTRATOR_HOME; it goes on by itself",
+        )
+
+
+def all_books(home: Path) -> list[ReceiptBook]:
+    """The book of every account that has receipts under `home`."""
+    books: dict[tuple[str, str], ReceiptBook] = {}
+    for folder in sorted(_folder_of_books(home).glob("*")):
+        for file in sorted(folder.glob("*.jsonl")):
+            slip = next(_slips(_lines_backwards(file)), None)
+            if slip is not None:
+                order = slip.receipt().order
+                books[order.origin, order.account] = ReceiptBook(home, order.origin, order.account)
+                break
+    return list(books.values())
+
+
+def _folder_of_books(home: Path) -> Path:
+    return home / "receipts"
+
+
+def _append(file: Path, lines: bytes) -> None:
+    """Add whole lines and make them durable. A line break goes first: a line that broke off swallows none of them."""
+    is_new = not file.exists()
+    if is_new:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        data = b"\n" + lines
+        if os.write(descriptor, data) < len(data):  # the rest would land behind the lines of another process
+            raise OSError(0, "the disk is full")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if is_new:
+        for folder in (file.parent, file.parent.parent):
+            _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _slips(lines: Iterator[bytes]) -> Iterator[Slip]:
+    """Of lines that may be empty or broken off, those that are receipts."""
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            document = json.loads(line)
+            slip = Slip(
+                datetime.fromisoformat(document["at"]),
+                document["request_id"],
+                UUID(document["order"]["submission_id"]),
+                line,
+            )
+        except (ValueError, KeyError, TypeError):
+            continue
+        yield slip
+
+
+def _lines_backwards(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        if os.fstat(opened.fileno()).st_size == 0:
+            return
+        with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            end = len(data)
+            while end >= 0:
+                start = data.rfind(b"\n", 0, end)
+                yield data[start + 1 : end]
+                end = start

@@ -1,0 +1,45 @@
+"""What a submission buys, as one order: its batch and its jobs, at their places in the request."""
+
+from uuid import UUID
+
+from sqlalchemy import Connection, func, select
+
+from orchestrator.receipts.receipt import Order, OrderedBatch, OrderedJob
+from orchestrator.store.tables import accounts, batches, jobs, submissions
+
+
+def order_of(connection: Connection, submission_id: UUID) -> Order:
+    """The order of a submission that has its jobs."""
+    row = connection.execute(
+        select(batches, accounts.c.origin, accounts.c.account, submissions.c.body_sha256, submissions.c.reserved)
+        .join(submissions, submissions.c.batch_id == batches.c.id)
+        .join(accounts, accounts.c.pk == submissions.c.account_pk)
+        .where(submissions.c.id == submission_id)
+    ).one()
+    ordered = connection.execute(
+        select(jobs, func.coalesce(jobs.c.price, jobs.c.estimate).label("reserved_price"))
+        .where(jobs.c.submission_id == submission_id)
+        .order_by(jobs.c.position)
+    )
+    return Order(
+        submission_id=submission_id,
+        origin=row.origin,
+        account=row.account,
+        body_sha256=row.body_sha256,
+        reserved=row.reserved,
+        batch=OrderedBatch.model_validate({name: getattr(row, name) for name in OrderedBatch.model_fields}),
+        jobs=tuple(
+            OrderedJob(
+                position=job.position,
+                ordinal=job.ordinal,
+                name=job.name,
+                type=job.type,
+                model=job.model,
+                labels=job.labels,
+                estimate=job.estimate,
+                price=job.reserved_price,
+                item=job.item,
+            )
+            for job in ordered
+        ),
+    )

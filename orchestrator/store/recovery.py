@@ -1,0 +1,254 @@
+"""A database that was put back to an earlier state: what it does not know of its receipts, and taking that over.
+
+A receipt is known where its request id is. One whose submission still waits for its answer is a late answer; any
+other proves that the database is behind.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain, count
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, Connection, Text, Uuid, any_, bindparam, insert, null, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from orchestrator.base.states import BatchState, JobState, SubmissionState
+from orchestrator.catalog.models import Catalog
+from orchestrator.receipts.book import Slip
+from orchestrator.receipts.receipt import OrderedBatch, OrderedJob, Receipt
+from orchestrator.store import accounts, creating, ledger, sending
+from orchestrator.store.database import NOW
+from orchestrator.store.settling import note_doubt
+from orchestrator.store.tables import batches, catalogs, jobs, submissions
+
+_UNANSWERED = (SubmissionState.SENT, SubmissionState.UNKNOWN)
+#: Jobs of which nothing is under way or stored: a request that is found for one becomes its own.
+_FREE_JOBS = (JobState.PENDING, JobState.WAITING, JobState.FAILED, JobState.REJECTED, JobState.SKIPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the database does not know of some receipts: answers that come late, and whole purchases."""
+
+    late: list[Slip]
+    missing: list[Slip]
+
+
+def compare(connection: Connection, account_pk: int, slips: Sequence[Slip]) -> Comparison:
+    """Hold receipts of an account against its submissions."""
+    known = _known_requests(connection, account_pk, [slip.request_id for slip in slips])
+    unknown = [slip for slip in slips if slip.request_id not in known]
+    unanswered = _unanswered_among(connection, [slip.submission_id for slip in unknown]) if unknown else set()
+    return Comparison(
+        late=[slip for slip in unknown if slip.submission_id in unanswered],
+        missing=[slip for slip in unknown if slip.submission_id not in unanswered],
+    )
+
+
+def _known_requests(connection: Connection, account_pk: int, request_ids: list[str]) -> set[str]:
+    query = select(submissions.c.request_id).where(
+        submissions.c.account_pk == account_pk, submissions.c.request_id == _one_of(request_ids, Text())
+    )
+    return {str(request_id) for request_id in connection.execute(query).scalars()}
+
+
+def _unanswered_among(connection: Connection, submission_ids: list[UUID]) -> set[UUID]:
+    query = select(submissions.c.id).where(
+        submissions.c.id == _one_of(submission_ids, Uuid()), submissions.c.state.in_(_UNANSWERED)
+    )
+    return set(connection.execute(query).scalars())
+
+
+def _one_of(values: list[Any], kind: Any) -> ColumnElement[Any]:
+    return any_(bindparam(None, values, type_=ARRAY(kind)))
+
+
+def in_doubt_since(connection: Connection, account_pk: int) -> dict[UUID, datetime]:
+    """The submissions of an account that are in doubt, and when each was sent."""
+    query = select(submissions.c.id, submissions.c.sent_at).where(
+        submissions.c.account_pk == account_pk, submissions.c.state == SubmissionState.UNKNOWN
+    )
+    return {row.id: row.sent_at for row in connection.execute(query)}
+
+
+def record_late(connection: Connection, receipt: Receipt) -> bool:
+    """The answer of an unanswered submission, from its receipt: a process died before it could write it down."""
+    taken = sending.record_accepted(
+        connection,
+        receipt.order.submission_id,
+        request_id=receipt.request_id,
+        provider_status=None,
+        answer={"verdict": SubmissionState.ACCEPTED, "reason": "from its receipt"},
+        poll_in_seconds=0,
+    )
+    if taken:
+        note_doubt(connection, receipt.order.batch.id)
+    return taken
+
+
+@dataclass(slots=True)
+class Adopted:
+    """What one receipt brought into the database."""
+
+    batch_id: str
+    is_new_batch: bool = False
+    #: The jobs that its request is for, and those of them that had to be made.
+    jobs: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+
+
+def adopt(connection: Connection, receipt: Receipt, catalog: Catalog) -> Adopted | None:
+    """Make the rows that a receipt proves, so that its request is polled and never bought again.
+
+    None where its request is known. `catalog` stands in where the one that priced its batch is gone. The account's
+    row is locked: two who adopt at once adopt each request once.
+    """
+    order = receipt.order
+    account_pk = accounts.account_pk(connection, order.origin, order.account)
+    accounts.lock_account(connection, account_pk)
+    if _known_requests(connection, account_pk, [receipt.request_id]):
+        return None
+    if _unanswered_among(connection, [order.submission_id]):
+        record_late(connection, receipt)
+        return None
+    adopted = _batch_for(connection, order.batch, account_pk, catalog)
+    submission_id = _accepted_submission(connection, receipt, adopted.batch_id, account_pk)
+    for job in order.jobs:
+        _adopt_job(connection, job, submission_id, account_pk, adopted)
+    ledger.reserve(connection, [submission_id])
+    return adopted
+
+
+def _batch_for(connection: Connection, wanted: OrderedBatch, account_pk: int, catalog: Catalog) -> Adopted:
+    """The order's batch, running again or made anew; one that ended for good gets a second one for what it misses."""
+    for batch_id in (wanted.id, f"{wanted.id}-recovered"):
+        state = connection.execute(
+            select(batches.c.state).where(batches.c.id == batch_id).with_for_update(key_share=True)
+        ).scalar_one_or_none()
+        if state is None:
+            _make_batch(connection, wanted, batch_id, account_pk, catalog)
+            return Adopted(batch_id, is_new_batch=True)
+        if state in (BatchState.FAILED, BatchState.PARTIAL_FAILURE):
+            running = {"state": BatchState.RUNNING, "finished_at": null()}
+            connection.execute(update(batches).where(batches.c.id == batch_id).values(running))
+        if state not in (BatchState.COMPLETED, BatchState.CANCELLED):
+            return Adopted(batch_id)
+    raise ValueError(f"{wanted.id} and its recovered batch have both ended")
+
+
+def _make_batch(connection: Connection, wanted: OrderedBatch, batch_id: str, account_pk: int, catalog: Catalog) -> None:
+    """The batch's row; its jobs follow, as far as there are receipts of them."""
+    creating.keep_catalog(connection, catalog)
+    priced_by = select(catalogs.c.digest).where(catalogs.c.digest == wanted.catalog_digest)
+    connection.execute(
+        insert(batches).values(
+            wanted.model_dump()
+            | {
+                "id": batch_id,
+                "state": BatchState.RUNNING,
+                "sandbox": False,
+                "account_pk": account_pk,
+                "catalog_digest": connection.execute(priced_by).scalar_one_or_none() or catalog.digest,
+                "index_due": False,
+            }
+        )
+    )
+
+
+def _accepted_submission(connection: Connection, receipt: Receipt, batch_id: str, account_pk: int) -> UUID:
+    """A submission that is accepted: under its own id, unless the database has one of it that came to another end."""
+    order = receipt.order
+    own = select(submissions.c.id).where(submissions.c.id == order.submission_id)
+    submission_id = uuid4() if connection.execute(own).first() else order.submission_id
+    connection.execute(
+        insert(submissions).values(
+            id=submission_id,
+            batch_id=batch_id,
+            account_pk=account_pk,
+            state=SubmissionState.ACCEPTED,
+            reserved=order.reserved,
+            body_sha256=order.body_sha256,
+            request_id=receipt.request_id,
+            answer={"verdict": SubmissionState.ACCEPTED, "reason": "adopted"},
+            polls=0,
+            poll_failures=0,
+            created_at=receipt.at,
+            sent_at=receipt.at,
+            accepted_at=receipt.at,
+            due_at=NOW,
+        )
+    )
+    return submission_id
+
+
+def _adopt_job(
+    connection: Connection, wanted: OrderedJob, submission_id: UUID, account_pk: int, adopted: Adopted
+) -> None:
+    """The job under way in this submission. One that is busy or done elsewhere gets a second job beside it."""
+    found = connection.execute(
+        select(jobs.c.pk, jobs.c.state)
+        .where(jobs.c.batch_id == adopted.batch_id, jobs.c.name == wanted.name)
+        .with_for_update()
+    ).first()
+    if found is not None and found.state in _FREE_JOBS:
+        _take_job(connection, found.pk, JobState(found.state), wanted, submission_id)
+        adopted.jobs.append(wanted.name)
+        return
+    name = wanted.name if found is None else _free_name(connection, adopted.batch_id, wanted.name)
+    _make_job(connection, name, wanted, submission_id, account_pk, adopted.batch_id)
+    adopted.jobs.append(name)
+    adopted.made.append(name)
+
+
+def _take_job(connection: Connection, pk: int, state: JobState, wanted: OrderedJob, submission_id: UUID) -> None:
+    """Bring a job to `generating`, by the steps that are allowed."""
+    if state is not JobState.PENDING:
+        again = {"state": JobState.PENDING, "waits_for": null(), "error": null(), "ended_at": null()}
+        connection.execute(update(jobs).where(jobs.c.pk == pk).values(again))
+    sent = {
+        "state": JobState.SUBMITTING,
+        "submission_id": submission_id,
+        "position": wanted.position,
+        "price": wanted.price,
+        "attempts": jobs.c.attempts + 1,
+        "error": null(),
+    }
+    for values in (sent, {"state": JobState.GENERATING}):
+        connection.execute(update(jobs).where(jobs.c.pk == pk).values(values))
+
+
+def _make_job(
+    connection: Connection, name: str, wanted: OrderedJob, submission_id: UUID, account_pk: int, batch_id: str
+) -> None:
+    taken = set(connection.execute(select(jobs.c.ordinal).where(jobs.c.batch_id == batch_id)).scalars())
+    connection.execute(
+        insert(jobs).values(
+            wanted.model_dump()
+            | {
+                "name": name,
+                "ordinal": wanted.ordinal if wanted.ordinal not in taken else max(taken) + 1,
+                "batch_id": batch_id,
+                "account_pk": account_pk,
+                "state": JobState.GENERATING,
+                "submission_id": submission_id,
+                "attempts": 1,
+                "copy_failures": 0,
+                "due_at": NOW,
+            }
+        )
+    )
+
+
+def _free_name(connection: Connection, batch_id: str, name: str) -> str:
+    """`NAME-recovered`, or with a number behind it where that is taken."""
+    taken = set(
+        connection.execute(
+            select(jobs.c.name).where(
+                jobs.c.batch_id == batch_id, jobs.c.name.startswith(f"{name}-recovered", autoescape=True)
+            )
+        ).scalars()
+    )
+    candidates = chain([f"{name}-recovered"], (f"{name}-recovered-{number}" for number in count(2)))
+    return next(candidate for candidate in candidates if candidate not in taken)

@@ -1,0 +1,327 @@
+"""A database that is put back to an earlier state refuses to buy, takes over what its receipts prove, and goes on."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import select, text, update
+
+from orchestrator.base import faults
+from orchestrator.base.errors import Unusable
+from orchestrator.engine.local import LocalDriver
+from orchestrator.operations.opening import open_engine
+from orchestrator.operations.recovering import recover
+from orchestrator.operations.resuming import resume, work
+from orchestrator.operations.submitting import SubmitOptions, submit
+from orchestrator.receipts import book as book_module
+from orchestrator.receipts.book import ReceiptBook, all_books
+from orchestrator.receipts.receipt import Receipt
+from orchestrator.sandbox import FaultRule, Sandbox
+from orchestrator.store.accounts import Scope
+from orchestrator.store.audit import audit
+from orchestrator.store.database import Database
+from orchestrator.store.orders import order_of
+from orchestrator.store.tables import batches, jobs, submissions
+
+from .engine_site import BATCH, Site, make_site
+
+Backup = Callable[[], Callable[[], None]]
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path / "sandbox", time_scale=0.02) as running:
+        yield running
+
+
+@pytest.fixture
+def site(tmp_path: Path, sandbox: Sandbox, database: Database, database_url: str) -> Site:
+    return make_site(tmp_path, sandbox, database, database_url)
+
+
+@pytest.fixture(autouse=True)
+def no_fault_hook() -> Iterator[None]:
+    yield
+    faults.install(None)
+
+
+@pytest.fixture
+def backup(database: Database, database_url: str) -> Backup:
+    """Take a copy of the database as it is now; what it returns puts that copy back."""
+    name = str(database.url.database)
+    admin = database_url.replace("+psycopg", "").replace(f"/{name}?", "/postgres?")
+
+    def copy(source: str, target: str) -> None:
+        with psycopg.connect(admin, autocommit=True) as connection:
+            end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN (%s, %s)"
+            connection.execute(end, (source, target))
+            connection.execute(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)".encode())
+            connection.execute(f"CREATE DATABASE {target} TEMPLATE {source}".encode())
+
+    def take() -> Callable[[], None]:
+        copy(name, f"{name}_copy")
+
+        def put_back() -> None:
+            copy(f"{name}_copy", name)
+            with psycopg.connect(admin, autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE {name}_copy".encode())
+
+        return put_back
+
+    return take
+
+
+def charges(site: Site) -> Counter[str]:
+    """How often each prompt was charged, by the provider's own ledger."""
+    return Counter(entry.prompt for entry in site.sandbox.charges())
+
+
+def requests(site: Site) -> set[str]:
+    return {entry.request_id for entry in site.sandbox.charges()}
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    while not await asyncio.to_thread(holds):  # noqa: ASYNC110 - what it waits for is not of this loop
+        await asyncio.sleep(0.02)
+
+
+def resumed(site: Site, reference: str | None = None) -> list[dict[str, Any]]:
+    return resume(reference, site.settings, confirm=lambda *_: True)
+
+
+def assert_balanced(site: Site) -> None:
+    with site.database.begin() as connection:
+        assert list(map(str, audit(connection))) == []
+
+
+@contextmanager
+def stopped_at(point: str, visit: int) -> Iterator[Callable[[Site, Scope], None]]:
+    """Works a batch until the `visit`-th time that it comes by a boundary."""
+    visits: Counter[str] = Counter()
+
+    def run(site: Site, scope: Scope) -> None:
+        async def work_it() -> None:
+            async with open_engine(site.settings, site.database, site.provider, scope) as engine:
+                driver = LocalDriver(engine)
+                loop = asyncio.get_running_loop()
+
+                def hook(name: str) -> None:
+                    visits[name] += 1
+                    if (name, visits[name]) == (point, visit):
+                        loop.call_soon_threadsafe(driver.stop)
+
+                faults.install(hook)
+                async with asyncio.timeout(20):
+                    await driver.run()
+
+        asyncio.run(work_it())
+        faults.install(None)
+
+    yield run
+    faults.install(None)
+
+
+def assert_refuses(call: Callable[[], Any]) -> None:
+    with pytest.raises(Unusable, match="behind its receipts") as refused:
+        call()
+    assert refused.value.exit_code == 4
+    assert "db recover" in str(refused.value.hint)
+
+
+def assert_refused_everywhere(site: Site, manifest: Path) -> None:
+    assert_refuses(lambda: submit(manifest, site.settings, confirm=lambda _: True))
+    assert_refuses(lambda: resumed(site))
+    assert_refuses(lambda: resumed(site, BATCH))
+    assert_refuses(lambda: work(site.settings))
+
+
+@pytest.fixture
+def manifest(site: Site) -> Path:
+    file = site.folder / "later.yaml"
+    file.write_text(
+        "version: 1\nname: later\ndestination: out\ndefaults: {type: image, model: gen, aspect_ratio: '1:1'}\n"
+        "jobs:\n  - {id: one, prompt: A later thing}\n  - {id: two, prompt: Another later thing}\n"
+    )
+    return file
+
+
+@pytest.mark.parametrize("bundle", [1, 3])
+def test_a_backup_from_the_middle_of_a_batch_pays_for_nothing_again(
+    site: Site, backup: Backup, manifest: Path, bundle: int
+) -> None:
+    scope = site.make_batch(12, bundle=bundle)
+    with stopped_at("pay.answered", 2) as run:
+        site.settings = site.settings.model_copy(update={"max_in_flight": 3})
+        run(site, scope)
+    before = requests(site)
+    assert before
+    put_back = backup()
+    assert asyncio.run(site.resume(scope))["state"] == "completed"
+    later = submit(manifest, site.settings, confirm=lambda _: True)
+    assert later["state"] == "completed"
+    paid = charges(site)
+    put_back()
+
+    assert_refused_everywhere(site, manifest)
+    assert charges(site) == paid
+    recovered = recover(site.settings)
+    assert recovered["adopted"] == len(requests(site) - before)
+    assert {batch["batch"]: batch["is_new"] for batch in recovered["batches"]} == {BATCH: False, later["batch"]: True}
+    assert recover(site.settings) == {"adopted": 0, "batches": []}
+    assert_balanced(site)
+    documents = resumed(site)
+    assert {document["batch"]: document["state"] for document in documents} == dict.fromkeys(
+        (BATCH, later["batch"]), "completed"
+    )
+    assert charges(site) == paid
+    assert set(paid.values()) == {1}
+    assert {document["credits"]["reserved"] for document in documents} == {"0"}
+    assert_balanced(site)
+    site.audit()
+
+
+def test_a_worker_notices_that_a_backup_was_put_back_under_it(site: Site, backup: Backup) -> None:
+    """Its connections are cut, as a restore does; what it finds is behind, so it stops and buys nothing."""
+    site.settings = site.settings.model_copy(update={"max_in_flight": 2})
+    scope = site.make_batch(40)
+    with stopped_at("receipt.written", 2) as run:
+        run(site, scope)
+    put_back = backup()
+
+    async def run_on() -> None:
+        running = asyncio.create_task(site.run(scope))
+        await until(lambda: len(charges(site)) >= 8)
+        await asyncio.to_thread(put_back)
+        with pytest.raises(Unusable, match="behind its receipts"):
+            await running
+
+    asyncio.run(run_on())
+    recover(site.settings)
+    (document,) = resumed(site)
+    assert document["jobs"]["completed"] + document["jobs"]["in_doubt"] == 40
+    assert set(charges(site).values()) == {1}
+    assert_balanced(site)
+
+
+def test_a_receipt_without_its_commit_is_a_late_answer(site: Site) -> None:
+    """As after a kill between the two: the answer is heard again, and nothing is in doubt."""
+    scope = site.make_batch(3)
+    with stopped_at("receipt.written", 3) as run:
+        run(site, scope)
+    with site.database.begin() as connection:
+        one = connection.execute(select(submissions.c.id).limit(1)).scalar_one()
+        for table in ("submission", "job"):
+            connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER {table}_transition"))
+        as_sent = {"state": "sent", "request_id": None, "accepted_at": None, "due_at": None}
+        connection.execute(update(submissions).where(submissions.c.id == one).values(as_sent))
+        connection.execute(update(jobs).where(jobs.c.submission_id == one).values(state="submitting"))
+        for table in ("submission", "job"):
+            connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER {table}_transition"))
+    document = asyncio.run(site.resume(scope))
+    assert (document["state"], document["jobs"]["completed"]) == ("completed", 3)
+    assert_balanced(site)
+    site.audit()
+
+
+def test_a_doubt_that_a_receipt_settles(site: Site) -> None:
+    """Also where another process had found it in doubt long before."""
+    scope = site.make_batch(1)
+    site.play(FaultRule(at="submit", kind="drop-after-charge"))
+    assert asyncio.run(site.run(scope))["jobs"]["in_doubt"] == 1
+    (charge,) = site.sandbox.charges()
+    _leave_receipt(site, charge.request_id)
+    assert asyncio.run(site.resume(scope))["state"] == "completed"
+    assert_balanced(site)
+    site.audit()
+
+
+def _leave_receipt(site: Site, request_id: str) -> None:
+    with site.database.begin() as connection:
+        order = order_of(connection, connection.execute(select(submissions.c.id)).scalar_one())
+    book = ReceiptBook(site.settings.home, order.origin, order.account)
+    book.write(Receipt(at=datetime.now(UTC), request_id=request_id, order=order))
+
+
+@pytest.mark.parametrize("stop_at", ["receipt.written", None])
+def test_a_job_that_is_busy_elsewhere_gets_a_second_one_beside_it(
+    site: Site, backup: Backup, stop_at: str | None
+) -> None:
+    """Its receipts were lost with its machine and came back late: it was bought again, and both are fetched."""
+    scope = site.make_batch(1)
+    put_back = backup()
+    assert asyncio.run(site.run(scope))["state"] == "completed"
+    put_back()
+    receipts = site.settings.home / "receipts"
+    receipts.rename(site.folder / "away")
+    if stop_at is None:
+        assert asyncio.run(site.run(scope))["state"] == "completed"
+    else:
+        with stopped_at(stop_at, 1) as run:
+            run(site, scope)
+    for file in (site.folder / "away").glob("*/*.jsonl"):
+        newer = receipts / file.relative_to(site.folder / "away")
+        newer.write_bytes(file.read_bytes() + newer.read_bytes())
+
+    (recovered,) = recover(site.settings)["batches"]
+    batch, job = (BATCH, "job-0-recovered") if stop_at else (f"{BATCH}-recovered", "job-0")
+    assert (recovered["batch"], recovered["jobs"], recovered["is_new"]) == (batch, [job], stop_at is None)
+    assert {document["state"] for document in resumed(site)} == {"completed"}
+    with site.database.begin() as connection:
+        spent = connection.execute(select(jobs.c.spent)).scalars().all()
+    assert len(spent) == len(requests(site)) == 2
+    assert sum(spent) == sum(entry.credits for entry in site.sandbox.charges())
+    assert_balanced(site)
+
+
+def test_without_room_for_receipts_nothing_more_is_bought(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F33: what is under way is recorded and fetched; sending goes on when there is room."""
+    site.settings = site.settings.model_copy(update={"max_in_flight": 2})
+    scope = site.make_batch(8)
+    full = OSError(28, "No space left on device")
+    free = {"now": True}
+    append = book_module._append
+
+    def fails_when_full(file: Path, lines: bytes) -> None:
+        if not free["now"]:
+            raise full
+        append(file, lines)
+
+    monkeypatch.setattr(book_module, "_append", fails_when_full)
+
+    async def run_on() -> None:
+        running = asyncio.create_task(site.run(scope))
+        await until(lambda: bool(charges(site)))
+        free["now"] = False
+        await until(lambda: set(site.states()) == {"completed", "pending"})
+        paid = charges(site)
+        await asyncio.sleep(0.5)
+        assert charges(site) == paid
+        assert len(paid) <= 4
+        free["now"] = True
+        assert (await running)["state"] == "completed"
+
+    asyncio.run(run_on())
+    assert set(charges(site).values()) == {1}
+    site.audit()
+
+
+def test_a_sandbox_brought_along_leaves_no_receipts(site: Site, manifest: Path) -> None:
+    document = submit(manifest, site.settings, SubmitOptions(sandbox=True), confirm=lambda _: True)
+    assert document["state"] == "completed"
+    assert all_books(site.settings.home) == []
+
+
+def test_no_secret_and_no_media_is_in_a_receipt(site: Site) -> None:
+    assert asyncio.run(site.run(site.make_batch(2)))["state"] == "completed"
+    (book,) = all_books(site.settings.home)
+    lines = b"".join(slip.line for slip in book.newest(9))
+    assert b"X-API" not in lines
+    assert b"base64" not in lines
+    with site.database.begin() as connection:
+        assert connection.execute(select(batches.c.id)).scalar_one().encode() in lines

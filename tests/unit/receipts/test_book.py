@@ -1,0 +1,201 @@
+"""Receipts: durable, whole after a torn line, and found again from either end."""
+
+import json
+import multiprocessing
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from orchestrator.base import faults
+from orchestrator.receipts import book as book_module
+from orchestrator.receipts.book import ReceiptBook, ReceiptFailed, all_books
+from orchestrator.receipts.receipt import Order, OrderedBatch, OrderedJob, Receipt
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+ORIGIN, ACCOUNT = "https://provider.test", "credits:1234"
+
+
+def receipt(number: int, at: datetime = NOON) -> Receipt:
+    batch = OrderedBatch(
+        id="things-20261122-0001",
+        name="things",
+        destination="file:///out",
+        media="/media",
+        key="{name}/{job}/{index}-{sha8}{ext}",
+        bundle=1,
+        labels={"team": "blue"},
+        manifest="/things.yaml",
+        catalog_digest="abc",
+        estimated=Decimal("6.5"),
+        usd_per_credit=Decimal("0.0052"),
+        created_at=NOON,
+    )
+    job = OrderedJob(
+        position=0,
+        ordinal=number,
+        name=f"job-{number}",
+        type="image",
+        model="gen",
+        labels={},
+        estimate=Decimal(3),
+        price=Decimal(3),
+        item={"prompt": "line\nbreaks, \x00 and ☕", "image": {"$media": "00ff", "prefix": "data:image/png;base64,"}},
+    )
+    order = Order(
+        submission_id=UUID(int=number),
+        origin=ORIGIN,
+        account=ACCOUNT,
+        body_sha256="00",
+        reserved=Decimal(3),
+        batch=batch,
+        jobs=(job,),
+    )
+    return Receipt(at=at, request_id=f"request-{number}", order=order)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> ReceiptBook:
+    return ReceiptBook(tmp_path, ORIGIN, ACCOUNT)
+
+
+def the_file(home: Path) -> Path:
+    (file,) = (home / "receipts").glob("*/*.jsonl")
+    return file
+
+
+def test_a_receipt_comes_back_as_it_was(book: ReceiptBook) -> None:
+    book.write(receipt(1))
+    (slip,) = book.newest(10)
+    assert slip.receipt() == receipt(1)
+    assert (slip.at, slip.request_id, slip.submission_id) == (NOON, "request-1", UUID(int=1))
+
+
+def test_files_are_by_day_and_for_their_owner_only(book: ReceiptBook, tmp_path: Path) -> None:
+    late_abroad = datetime.fromisoformat("2026-11-23T01:00:00+02:00")  # still the 22nd in UTC
+    for number, at in enumerate((NOON, late_abroad, NOON + timedelta(days=1))):
+        book.write(receipt(number, at))
+    files = sorted((tmp_path / "receipts").glob("*/*.jsonl"))
+    assert [file.name for file in files] == ["2026-11-22.jsonl", "2026-11-23.jsonl"]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert files[0].parent.stat().st_mode & 0o777 == 0o700
+    assert [slip.request_id for slip in book.newest(2)] == ["request-2", "request-1"]
+    assert [slip.request_id for slip in book.since(date(2026, 11, 23))] == ["request-2"]
+    assert len(list(book.since(date(2026, 11, 22)))) == 3
+
+
+@pytest.mark.parametrize("torn_bytes", [1, 100, 2])
+def test_a_torn_line_swallows_no_other(book: ReceiptBook, tmp_path: Path, torn_bytes: int) -> None:
+    for number in range(3):
+        book.write(receipt(number))
+    file = the_file(tmp_path)
+    os.truncate(file, file.stat().st_size - 1 - torn_bytes)
+    book.write(receipt(3))
+    assert [slip.request_id for slip in book.newest(9)] == ["request-3", "request-1", "request-0"]
+    assert [slip.request_id for slip in book.since(NOON.date())] == ["request-0", "request-1", "request-3"]
+
+
+def test_garbage_in_a_file_is_passed_over(book: ReceiptBook, tmp_path: Path) -> None:
+    book.write(receipt(1))
+    with the_file(tmp_path).open("ab") as file:
+        file.write(b'\xff\xfe\n[]\n{"at": 1}\nnull\n' + json.dumps({"at": "x", "request_id": "y"}).encode())
+    assert [slip.request_id for slip in book.newest(9)] == ["request-1"]
+
+
+def test_no_receipts_at_all(book: ReceiptBook, tmp_path: Path) -> None:
+    assert book.newest(5) == list(book.since(NOON.date())) == all_books(tmp_path) == []
+
+
+def test_the_books_of_a_home_are_found(book: ReceiptBook, tmp_path: Path) -> None:
+    book.write(receipt(1))
+    (found,) = all_books(tmp_path)
+    assert [slip.request_id for slip in found.newest(1)] == ["request-1"]
+
+
+def test_receipts_that_wait_for_one_another_share_an_fsync(book: ReceiptBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def slow_fsync(descriptor: int) -> None:
+        synced.append(descriptor)
+        fsync(descriptor)
+        time.sleep(0.02)
+
+    monkeypatch.setattr(book_module.os, "fsync", slow_fsync)
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(book.write, map(receipt, range(64))))
+    assert {slip.request_id for slip in book.newest(100)} == {f"request-{number}" for number in range(64)}
+    assert len(synced) < 48
+
+
+def _write_many(home: Path, first: int) -> None:
+    book = ReceiptBook(home, ORIGIN, ACCOUNT)
+    for number in range(first, first + 50):
+        book.write(receipt(number))
+
+
+def test_several_processes_add_to_one_file(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_write_many, args=(tmp_path, first)) for first in (0, 50)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    found = ReceiptBook(tmp_path, ORIGIN, ACCOUNT).newest(1000)
+    assert len(found) == len({slip.request_id for slip in found}) == 100
+
+
+def test_a_full_disk_is_told_to_all_that_wait(book: ReceiptBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    book.write(receipt(1))
+
+    def full(_: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(book_module.os, "write", full)
+        with pytest.raises(ReceiptFailed, match="No space left on device"):
+            book.write(receipt(2))
+        with pytest.raises(ReceiptFailed):
+            book.require_writable()
+        patch.setattr(book_module.os, "write", lambda *_: 3)
+        with pytest.raises(ReceiptFailed, match="full"):
+            book.write(receipt(3))
+    book.require_writable()
+    book.write(receipt(4))
+    assert [slip.request_id for slip in book.newest(9)] == ["request-4", "request-1"]
+
+
+def test_too_little_room_is_as_good_as_none(book: ReceiptBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book_module, "LEAST_FREE_BYTES", 10**18)
+    with pytest.raises(ReceiptFailed, match="MiB are free"):
+        book.require_writable()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "receipts").write_text("in the way")
+    with pytest.raises(ReceiptFailed):
+        ReceiptBook(tmp_path, ORIGIN, ACCOUNT).write(receipt(1))
+
+
+def test_there_is_a_boundary_on_either_side(book: ReceiptBook) -> None:
+    seen: list[str] = []
+    faults.install(seen.append)
+    try:
+        book.write(receipt(1))
+    finally:
+        faults.install(None)
+    assert seen == ["receipt.write", "receipt.written"]
+
+
+def test_receipts_of_newer_releases_can_be_read(book: ReceiptBook, tmp_path: Path) -> None:
+    document = json.loads(receipt(1).line())
+    document["more"] = document["order"]["more"] = uuid4().hex
+    book.write(receipt(2))
+    the_file(tmp_path).write_text(json.dumps(document))
+    (slip,) = book.newest(1)
+    assert slip.receipt() == receipt(1)
