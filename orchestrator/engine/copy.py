@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.assets.errors import (
-    AddressRefused,
     AssetError,
     CorruptAsset,
     DestinationFailed,
-    NotAnAsset,
-    SourceGone,
     SourceUnavailable,
     SpoolFailed,
 )
@@ -23,6 +20,14 @@ from orchestrator.assets.verify import Kind, Verified, verify
 from orchestrator.base.states import HoldCode, JobError
 from orchestrator.engine.answers import job_error
 from orchestrator.engine.pacing import retry_seconds
+from orchestrator.engine.policy import (
+    FIRST_COPY_RETRY_SECONDS,
+    LONGEST_COPY_RETRY_SECONDS,
+    OUR_FAULT,
+    SPOOLED_ELSEWHERE,
+    CopyRule,
+    on_copy,
+)
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.store import copying
 from orchestrator.store.copying import StoredFile
@@ -30,15 +35,6 @@ from orchestrator.store.free_claims import ClaimedAsset, ClaimedCopy, claim_copi
 from orchestrator.store.holds import lift_holds, put_hold
 
 LEASE_SECONDS = 2 * 3600.0
-#: A picture or video that does not decode after this many tries (about a minute) never will.
-MAX_CORRUPT_TRIES = 8
-#: An error page in place of a file, or a name that leads to a private address, may be a mishap on the way: a quarter
-#: of an hour of tries.
-MAX_ASTRAY_TRIES = 20
-#: A source that only stumbles (no network, 5xx) is asked for this long after its expiry: clocks and zones may be off.
-EXPIRY_GRACE_SECONDS = 3600.0
-#: A file that another machine has verified and spooled is waited for this long after its source expired.
-SPOOLED_ELSEWHERE_SECONDS = 7 * 24 * 3600.0
 #: As long as a source's own wish ("Retry-After") is heeded.
 MAX_WISHED_SECONDS = 300.0
 
@@ -184,40 +180,35 @@ async def _record_failure(engine: Engine, work: ClaimedCopy, error: AssetError) 
     if isinstance(error, DestinationFailed | SpoolFailed):
         await _note_failing_destination(engine, work, error)
         await _try_again(engine, work, error.message)
-    elif _is_hopeless(engine, work, error):
-        code = JobError.ASSET_CORRUPT if isinstance(error, CorruptAsset) else JobError.ASSET_EXPIRED
-        await _give_up(engine, work, code, error.message)
+        return
+    rule = on_copy(error)
+    if _is_hopeless(engine, work, rule):
+        await _give_up(engine, work, rule.error, error.message)
     else:
         wished = error.retry_after_seconds if isinstance(error, SourceUnavailable) else None
         await _try_again(engine, work, error.message, at_least_seconds=min(wished or 0, MAX_WISHED_SECONDS))
 
 
-def _is_hopeless(engine: Engine, work: ClaimedCopy, error: AssetError) -> bool:
+def _is_hopeless(engine: Engine, work: ClaimedCopy, rule: CopyRule) -> bool:
     """Whether no further try can bring the file. Tries that an outage spoiled do not count."""
-    engine.useless_tries[work.pk] += isinstance(error, CorruptAsset | AddressRefused)
-    tries = engine.useless_tries[work.pk]
-    overdue_seconds = -work.seconds_to_expiry
     if any(asset.sha256 for asset in _originals(work)):
-        return overdue_seconds > SPOOLED_ELSEWHERE_SECONDS
-    if isinstance(error, SourceGone):
-        return overdue_seconds >= 0
-    if isinstance(error, NotAnAsset | AddressRefused):
-        return overdue_seconds >= 0 or tries >= MAX_ASTRAY_TRIES
-    if isinstance(error, CorruptAsset):
-        return overdue_seconds >= 0 or tries >= MAX_CORRUPT_TRIES
-    return overdue_seconds >= EXPIRY_GRACE_SECONDS
+        rule = SPOOLED_ELSEWHERE
+    engine.useless_tries[work.pk] += rule.tries is not None
+    too_often = rule.tries is not None and engine.useless_tries[work.pk] >= rule.tries
+    return too_often or -work.seconds_to_expiry >= rule.overdue_seconds
 
 
 async def _try_again(engine: Engine, work: ClaimedCopy, reason: str, *, at_least_seconds: float = 0) -> None:
-    wait = max(retry_seconds(work.failures), at_least_seconds)
+    usual = retry_seconds(work.failures, first=FIRST_COPY_RETRY_SECONDS, longest=LONGEST_COPY_RETRY_SECONDS)
+    wait = max(usual, at_least_seconds)
     log.info("job %s: not stored yet: %s; next try in %.1f s", work.job, reason, wait)
     await engine.transact(copying.record_copy_failure, work.pk, work.token, reason=reason, retry_in_seconds=wait)
 
 
 async def _record_fault(engine: Engine, work: ClaimedCopy, reason: str) -> None:
     """A fault of ours may be mended by a restart or an update, but not once the sources are gone."""
-    if -work.seconds_to_expiry >= EXPIRY_GRACE_SECONDS:
-        await _give_up(engine, work, JobError.UNKNOWN, reason)
+    if -work.seconds_to_expiry >= OUR_FAULT.overdue_seconds:
+        await _give_up(engine, work, OUR_FAULT.error, reason)
     else:
         await _try_again(engine, work, reason)
 

@@ -5,6 +5,7 @@ The first rule that fits decides. `docs/retries.md` is made from these tables.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from orchestrator.assets.errors import (
     AddressRefused,
@@ -122,6 +123,13 @@ POSTS = (
     PostRule(
         Kind.UNKNOWN,
         JobState.IN_DOUBT,
+        Effect.SLOWER,
+        "not in the API's own words, so that it may have been charged all the same",
+        statuses=(429,),
+    ),
+    PostRule(
+        Kind.UNKNOWN,
+        JobState.IN_DOUBT,
         Effect.OVERLOADED,
         "it may have been charged: evidence or a person settles it, it is never sent again by itself",
         statuses=(503, 529),
@@ -133,6 +141,11 @@ POSTS = (
         "it may have been charged: evidence or a person settles it, it is never sent again by itself",
     ),
 )
+
+
+#: Input media that cannot be read are looked for again after this long; after `ORCHESTRATOR_STALL_AFTER` those that are
+#: not there at all make their jobs `rejected`.
+MEDIA_RETRY_SECONDS = 15.0
 
 
 def on_post(verdict: Verdict) -> PostRule:
@@ -216,14 +229,15 @@ def on_poll(status: int | None) -> PollRule:
 class CopyRule:
     """What follows from a failed copy; it is tried again after half a second, doubling up to a minute.
 
-    It ends as a failed job with `error` once its source has been expired for `overdue_seconds`, or after `tries` tries
-    that failed in this way (None: never by that).
+    The job fails with `error` once its source has been expired for `overdue_seconds`, or after `tries` tries that
+    failed in this way (None: not by their number).
     """
 
     errors: tuple[type[AssetError], ...]
+    when: str
     why: str
-    error: JobError | None = JobError.ASSET_EXPIRED
-    overdue_seconds: float | None = 0.0
+    error: JobError = JobError.ASSET_EXPIRED
+    overdue_seconds: float = 0.0
     tries: int | None = None
 
 
@@ -232,36 +246,52 @@ LONGEST_COPY_RETRY_SECONDS = 60.0
 COPIES = (
     CopyRule(
         (DestinationFailed, SpoolFailed),
+        "the destination or the spool does not take it",
         "it is ours to mend: the batch is held once it has lasted (`ORCHESTRATOR_STALL_AFTER`)",
-        error=None,
-        overdue_seconds=None,
+        error=JobError.DESTINATION_FAILED,
+        overdue_seconds=inf,
     ),
-    CopyRule((SourceGone,), "until it expires, a refusal may be a mishap"),
+    CopyRule((SourceGone,), "the source answers 401, 403, 404 or 410", "before it expires it may be a mishap"),
     CopyRule(
         (NotAnAsset,),
-        "an error page in place of a file is likely a mishap on the way: a quarter of an hour of tries",
+        "nothing, or an error page, in place of a file",
+        "likely a mishap on the way: a quarter of an hour of tries",
         error=JobError.ASSET_CORRUPT,
         tries=20,
     ),
-    CopyRule((AddressRefused,), "a name that leads to a private address is likely a mishap too", tries=20),
+    CopyRule(
+        (AddressRefused,),
+        "an address that we never connect to",
+        "likely a mishap on the way: a quarter of an hour of tries",
+        tries=20,
+    ),
     CopyRule(
         (CorruptAsset,),
-        "what does not decode after a minute of tries never will",
+        "it does not decode",
+        "what does not after about a minute of tries never will",
         error=JobError.ASSET_CORRUPT,
         tries=8,
     ),
     CopyRule(
         (AssetError,),
-        "a source that only stumbles (no network, 429, 5xx) is asked for a while longer: clocks may be off",
+        "the source stumbles (no network, 429, 5xx, cut short)",
+        "it may come back, and clocks may be off",
         overdue_seconds=HOUR_SECONDS,
     ),
 )
-#: Where another machine has verified and spooled the file, it is waited for.
 SPOOLED_ELSEWHERE = CopyRule(
-    (AssetError,), "another machine has the file, verified, in its spool", overdue_seconds=7 * 24 * HOUR_SECONDS
+    (AssetError,),
+    "no source, and another machine has the file in its spool",
+    "it is verified and waits there",
+    overdue_seconds=7 * 24 * HOUR_SECONDS,
 )
-#: A fault of ours may be mended by a restart or an update, but not once the sources are gone.
-OUR_FAULT = CopyRule((), "a restart or an update may mend it", error=JobError.UNKNOWN, overdue_seconds=HOUR_SECONDS)
+OUR_FAULT = CopyRule(
+    (),
+    "a fault of ours",
+    "a restart or an update may mend it, while there is a source",
+    error=JobError.UNKNOWN,
+    overdue_seconds=HOUR_SECONDS,
+)
 
 
 def on_copy(error: AssetError) -> CopyRule:

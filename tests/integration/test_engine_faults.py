@@ -214,7 +214,7 @@ async def test_slow_work_does_not_use_up_the_patience_with_an_empty_answer(
 
 
 async def test_a_file_that_is_never_whole_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.engine.copy.retry_seconds", lambda _: 0.01)
+    monkeypatch.setattr("orchestrator.engine.copy.LONGEST_COPY_RETRY_SECONDS", 0.01)
     scope = site.make_batch(1)
     site.play(rule("asset", "corrupt", times=None))
     document = await site.run(scope)
@@ -226,7 +226,7 @@ async def test_a_file_that_is_never_whole_is_given_up(site: Site, monkeypatch: p
 async def test_an_outage_of_the_source_does_not_count_as_a_broken_file(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.engine.copy.retry_seconds", lambda _: 0.01)
+    monkeypatch.setattr("orchestrator.engine.copy.LONGEST_COPY_RETRY_SECONDS", 0.01)
     scope = site.make_batch(1)
     site.play(rule("asset", "500", times=8), rule("asset", "truncated-no-length", times=5))
     assert (await site.run(scope))["state"] == "completed"

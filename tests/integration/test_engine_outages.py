@@ -14,6 +14,7 @@ from orchestrator.assets.spool import Spool
 from orchestrator.base import faults
 from orchestrator.engine.answers import read_outcomes
 from orchestrator.engine.local import LocalDriver
+from orchestrator.engine.policy import OUR_FAULT
 from orchestrator.operations.opening import open_engine
 from orchestrator.operations.running import exit_code
 from orchestrator.sandbox import FaultRule, Sandbox
@@ -219,7 +220,7 @@ async def test_a_lasting_fault_of_ours_ends_with_the_sources(site: Site, monkeyp
         raise RuntimeError("a fault of ours")
 
     monkeypatch.setattr("orchestrator.engine.copy.render_key", broken)
-    monkeypatch.setattr("orchestrator.engine.copy.EXPIRY_GRACE_SECONDS", -(10.0**9))
+    monkeypatch.setattr("orchestrator.engine.copy.OUR_FAULT", replace(OUR_FAULT, overdue_seconds=-(10.0**9)))
     document = await site.run(site.make_batch(1))
     assert document["state"] == "failed"
     assert [job["error"]["code"] for job in site.jobs().values()] == ["unknown"]

@@ -12,11 +12,11 @@ from orchestrator.cli.app import app
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_page_of_states_is_the_one_that_the_code_makes() -> None:
-    made = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "make_states_doc.py")], capture_output=True, text=True, check=True
-    )
-    assert made.stdout == (ROOT / "docs" / "states.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["states", "retries"])
+def test_a_page_is_the_one_that_the_code_makes(page: str) -> None:
+    script = ROOT / "scripts" / f"make_{page}_doc.py"
+    made = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert made.stdout == (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("command", [command.name or command.callback.__name__ for command in app.registered_commands])
