@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help demo test lint crash chaos clean
+.PHONY: help demo test lint simulate crash chaos clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -20,6 +20,9 @@ lint: $(VENV)/.dev ## Format, lint, types and import contracts
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+simulate: $(VENV)/.dev ## Random batches, faults and kills in virtual time: SEEDS=200 FIRST=1 SEED=
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1) --workers $(WORKERS) $(if $(SEED),--seed $(SEED))
 
 crash: $(VENV)/.dev ## Kills at every boundary under both drivers, and pairs of kills: CRASH_SEED=
 	CRASH=all $(BIN)/pytest -n $(WORKERS) --dist worksteal tests/crash

@@ -2,12 +2,13 @@
 
 import argparse
 import multiprocessing
-import os
+import signal
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from pathlib import Path
 
 from .play import Played, own_server, own_stage, play
@@ -19,18 +20,14 @@ _SHOWN = 25
 
 def main() -> int:
     options = _options()
-    os.environ["XDG_RUNTIME_DIR"] = os.environ.get("XDG_RUNTIME_DIR", "/tmp")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that Postgres is stopped
     tally, violations = Tally(), 0
     with own_server() as url:
         started = time.monotonic()
         for played in _played(url, options):
             tally.add(played.tally)
             if options.each:
-                print(
-                    f"seed {played.scenario.seed}: {played.digest[:12]} {played.seconds:.1f} s, {played.tally.virtual_hours:.1f} virtual hours, "
-                    f"{played.tally.audits} audits, {played.turns} turns, {played.statements} statements: {', '.join(played.scenario.ingredients)}",
-                    flush=True,
-                )
+                print(_in_a_line(played), flush=True)
             if played.wrong:
                 violations += 1
                 _tell(played, options.trace)
@@ -69,11 +66,12 @@ def _played(url: str, options: argparse.Namespace) -> Iterator[Played]:
 
 
 _stage: Stage | None = None
+_kept = ExitStack()
 
 
 def _enter(url: str, names: "multiprocessing.Queue[str]") -> None:
     global _stage
-    _stage = own_stage(url, names.get()).__enter__()
+    _stage = _kept.enter_context(own_stage(url, names.get()))
 
 
 def _play(seed: int) -> Played:
@@ -90,6 +88,15 @@ def _tell(played: Played, trace: Path | None) -> None:
     if trace is not None:
         trace.write_text("\n".join(played.trace) + "\n", encoding="utf-8")
         print(f"  what happened: {trace}")
+
+
+def _in_a_line(played: Played) -> str:
+    tally = played.tally
+    return (
+        f"seed {played.scenario.seed}: {played.digest[:12]} {played.seconds:.1f} s, {tally.virtual_hours:.1f} virtual "
+        f"hours, {tally.audits} audits, {played.turns} turns, {played.statements} statements: "
+        f"{', '.join(played.scenario.ingredients)}"
+    )
 
 
 def _sum_up(tally: Tally, violations: int, seconds: float) -> None:

@@ -5,7 +5,7 @@ odds. To add a feature, do the same: an ingredient may change batches as well as
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -68,6 +68,8 @@ class Scenario:
     commit_odds: float = 0.0
     restart_seconds: float = 5.0
     tempo: Tempo = field(default_factory=lambda: Tempo(ask=10.0, settle=1.0, rescue=5.0))
+    #: Once nothing goes wrong any more, all work has to be over within this much virtual time.
+    patience_seconds: float = 100 * HOUR
     ingredients: list[str] = field(default_factory=list)
 
 
@@ -90,16 +92,16 @@ def draw_scenario(seed: int) -> Scenario:
     return scenario
 
 
-def _batch(dice: random.Random, numbers: "iter[int]") -> BatchDraft:  # type: ignore[valid-type]
+def _batch(dice: random.Random, numbers: Iterator[int]) -> BatchDraft:
     jobs = []
     for _ in range(dice.choice((1, 2, 3, 4, 5, 6, 8, 12))):
         prompt = f"A thing #{next(numbers)}#"
         if dice.random() < 0.08:
-            model, credits, seconds = _VIDEO
-            jobs.append(JobDraft(model, Decimal(credits), prompt, seconds))
+            model, price, seconds = _VIDEO
+            jobs.append(JobDraft(model, Decimal(price), prompt, seconds))
         else:
-            name, price = dice.choice(_IMAGES)
-            jobs.append(JobDraft(name, Decimal(price), prompt))
+            model, price = dice.choice(_IMAGES)
+            jobs.append(JobDraft(model, Decimal(price), prompt))
     return BatchDraft(jobs, bundle=dice.choice((1, 1, 1, 2, 4)))
 
 

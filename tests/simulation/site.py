@@ -118,11 +118,11 @@ class ProviderSite:
         """No more faults."""
         self.provider.faults.play(Faults())
 
-    def top_up(self, account: str, credits: Decimal) -> None:
+    def top_up(self, account: str, amount: Decimal) -> None:
         """Credits that someone puts into the account; less than none: that someone else spends."""
         funds = self.book._funds.get(account, self.provider.opening_balance)
         self.book.record(
-            AccountSeen(at=self._clock.unix(), account=account, opening_balance=max(funds + credits, Decimal(0)))
+            AccountSeen(at=self._clock.unix(), account=account, opening_balance=max(funds + amount, Decimal(0)))
         )
 
     def close(self) -> None:

@@ -40,9 +40,6 @@ from .virtual import Killed, VirtualClock, VirtualLoop
 
 KEY, SECRET = "simulated-key-5f1c", "simulated-secret-9a77"
 _PAYER = payer_of(KEY, SECRET)
-#: Once nothing goes wrong any more, all work has to be over within this much virtual time, and the waiting it ends.
-CALM_SECONDS = 100 * HOUR
-_TROUBLE_SECONDS = 200 * HOUR
 #: Nothing of ours takes so many turns; more of them is a loop that spins.
 _MAX_TURNS = 400_000
 
@@ -213,7 +210,7 @@ class World:
             self._at(incident.at, lambda incident=incident: self._happen(incident))
         for actor in WORKERS[: self.scenario.workers]:
             self._start(actor)
-        self._go_on(_TROUBLE_SECONDS)
+        self._go_on(2 * self.scenario.patience_seconds)
 
     def _calm_down(self) -> None:
         """Nothing goes wrong any more, and a person does what the holds ask for: all work ends."""
@@ -224,13 +221,14 @@ class World:
         self._restore()
         for process in self.processes:
             process.loop.stopped_until = 0.0
+        patience = self.scenario.patience_seconds
         for wait in (0.0, 0.0, 80 * HOUR):
             self.clock.advance_to(self.clock.monotonic() + wait)
             self._resume()
             if not any(process.is_alive for process in self.processes):
                 self._start(WORKERS[0])
-            if not self._go_on(CALM_SECONDS):
-                self.wrong.append(f"I4 liveness: work goes on {CALM_SECONDS / HOUR:.0f} h after the last fault")
+            if not self._go_on(patience):
+                self.wrong.append(f"I4 liveness: work goes on {patience / HOUR:.0f} h after the last fault")
                 self._stop_if_wrong()
         self.wrong += self.auditor.rest(self.stage.auditing, self.site.entries())
         self._stop_if_wrong()
@@ -239,7 +237,7 @@ class World:
         """I7: to run it all once more changes nothing."""
         before = self._frozen()
         self._start(WORKERS[0])
-        self._go_on(CALM_SECONDS)
+        self._go_on(self.scenario.patience_seconds)
         after = self._frozen()
         if before != after:
             changed = [f"{a} -> {b}" for a, b in zip(before, after, strict=False) if a != b]
