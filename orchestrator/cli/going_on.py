@@ -34,8 +34,8 @@ def retry(
     settings = load_settings()
 
     def confirm(quote: "Quote") -> bool:
-        tell(*(safe(note) for note in quote.notes))
-        return may_spend(f"running {counted(quote.jobs, 'job')} of {quote.batch_id} again {_spends(quote)}", yes=yes)
+        what = f"running {counted(quote.jobs, 'job')} of {quote.batch_id} again {_spends(quote)}"
+        return _ask(what, quote, yes=yes, quiet=as_json)
 
     with Progress(quiet=as_json) as progress:
         document = retrying.retry(
@@ -57,8 +57,7 @@ def approve(
     settings = load_settings()
 
     def confirm(quote: "Quote") -> bool:
-        tell(*(safe(note) for note in quote.notes))
-        return may_spend(f"going on with {quote.batch_id} {_spends(quote)}", yes=yes)
+        return _ask(f"going on with {quote.batch_id} {_spends(quote)}", quote, yes=yes, quiet=as_json)
 
     with Progress(quiet=as_json) as progress:
         document = approving.approve(batch, settings, job=job, confirm=confirm, progress=progress)
@@ -69,3 +68,12 @@ def _spends(quote: "Quote") -> str:
     price = credits_text(canonical(quote.credits), canonical(quote.usd))
     parts = f" ({canonical(quote.other_credits)} of it for what was not sent yet)" if quote.other_credits else ""
     return f"spends up to {price}{parts if quote.jobs else ''}"
+
+
+def _ask(what: str, quote: "Quote", *, yes: bool, quiet: bool) -> bool:
+    """Tell the price, also where the answer is given beforehand, and ask."""
+    if not (yes and quiet):
+        tell(*(safe(note) for note in quote.notes))
+    if yes and not quiet:
+        tell(safe(what))
+    return may_spend(what, yes=yes)

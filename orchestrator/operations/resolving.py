@@ -55,7 +55,6 @@ def resolve(
 def evidence_document(connection: Connection, doubt: Doubtful) -> dict[str, Any]:
     """All that is known about a submission in doubt, in JSON."""
     others, credit_amount = doubtful.others_in_doubt(connection, doubt)
-    known = doubts.situation(connection, doubt.account_pk)
     return {
         "submission": str(doubt.submission_id),
         "jobs": list(doubt.jobs),
@@ -65,9 +64,19 @@ def evidence_document(connection: Connection, doubt: Doubtful) -> dict[str, Any]
         "heard_request_id": doubt.answer.get("heard_request_id"),
         "counted_as_charged": doubt.is_written_off,
         "others_in_doubt": {"submissions": others, "credits": canonical(credit_amount)},
-        "balance": None if known is None else balance_evidence.document(known, balance_evidence.judge(known)),
-        "before": doubt.evidence,
+        "balance": _balance(connection, doubt),
+        "before": doubt.evidence if doubt.is_written_off else None,
     }
+
+
+def _balance(connection: Connection, doubt: Doubtful) -> dict[str, Any] | None:
+    """What readings of the balance say of it: the judgement that was passed on it, else what they would say now."""
+    if doubt.is_written_off:
+        return None
+    if doubt.evidence is not None:
+        return doubt.evidence
+    known = doubts.situation(connection, doubt.account_pk)
+    return None if known is None else balance_evidence.document(known, balance_evidence.judge(known))
 
 
 def _settle(connection: Connection, doubt: Doubtful, job: str, said: Said, evidence: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from orchestrator.base.states import JobError, JobState
 from orchestrator.store.doubtful import find_job
 from orchestrator.store.tables import assets, batches, jobs
 
-_AGAIN_HINT = "whether it was charged is not known; to buy it again all the same: --again"
+_AGAIN_HINT = "it counts as charged; to pay for it once more: --again"
 #: Why a job of this state cannot be retried.
 _REFUSALS = {
     JobState.COMPLETED: "is completed; there is nothing to retry",
