@@ -28,8 +28,8 @@ What waits for its model holds up no other.
 The **breaker** of an account opens after {breaker.FAILURES_TO_OPEN} failures in a row, of paid requests or of polls.
 While it is open nothing is sent, polls go on, and one of the workers probes with `GET /v1/models`, after
 {breaker.FIRST_PROBE_SECONDS:g} s and then ever more seldom, up to every {breaker.LONGEST_PROBE_SECONDS:g} s.
-A probe or a poll that works closes it: one paid request may then be under way, then two, four, and so on. A paid request
-that is lost right after a probe had worked opens it again for twice as long, up to an hour.
+A probe or a poll that works closes it: one paid request may then be under way, then two, four, and so on. A paid
+request that is lost right after a probe had worked opens it again for twice as long, up to an hour.
 """
 ENDED = """\
 A job that has ended as `failed` or `rejected` never runs again by itself: `orchestrator retry` runs it again, one whose

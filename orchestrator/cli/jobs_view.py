@@ -41,6 +41,8 @@ def _result(job: dict[str, Any]) -> str:
     if job["state"] == "in_doubt":
         reason = (job["last_answer"] or {}).get("reason", "no answer")
         return f"sent, answer lost ({reason}); {job['price']} credits at stake"
+    if job["state"] == "pending" and job["history"] and job["history"][-1]["outcome"] in ("refused", "not_sent"):
+        return f"sent back: {job['history'][-1]['reason']}"
     return str(job["copy_error"] or job["provider_status"] or "")
 
 

@@ -15,6 +15,7 @@ from orchestrator.store.accounts import lock_account
 from orchestrator.store.batches import RESUMABLE_HOLDS
 from orchestrator.store.budgets import account_caps
 from orchestrator.store.database import NOW
+from orchestrator.store.history import job_histories
 from orchestrator.store.tables import accounts, assets, batches, holds, jobs, ledger, submissions
 
 _RESERVED = (JobState.SUBMITTING, JobState.GENERATING)
@@ -212,7 +213,7 @@ def recent_batches(connection: Connection, limit: int = 20) -> list[str]:
 def job_documents(
     connection: Connection, batch_id: str, *, state: str | None = None, error: str | None = None
 ) -> list[dict[str, Any]]:
-    """The `jobs` document of a batch in the manifest's order, with the originals of each job."""
+    """The `jobs` document of a batch in the manifest's order, with what was tried for each job and its originals."""
     query = (
         select(jobs, submissions.c.request_id, submissions.c.provider_status, submissions.c.answer)
         .outerjoin(submissions, submissions.c.id == jobs.c.submission_id)
@@ -232,10 +233,12 @@ def job_documents(
     files: dict[int, list[dict[str, Any]]] = {}
     for file in connection.execute(originals):
         files.setdefault(file.job_pk, []).append(_asset_document(file))
-    return [_job_document(row, files.get(row.pk, [])) for row in connection.execute(query)]
+    tries = job_histories(connection, batch_id)
+    rows = connection.execute(query)
+    return [_job_document(row, files.get(row.pk, []), tries.get(row.pk, [])) for row in rows]
 
 
-def _job_document(row: Any, files: list[dict[str, Any]]) -> dict[str, Any]:
+def _job_document(row: Any, files: list[dict[str, Any]], history: list[dict[str, Any]]) -> dict[str, Any]:
     waiting = row.state in (JobState.GENERATING, JobState.IN_DOUBT)
     return {
         "id": row.name,
@@ -254,6 +257,7 @@ def _job_document(row: Any, files: list[dict[str, Any]]) -> dict[str, Any]:
         "provider_status": row.provider_status if waiting else None,
         "last_answer": row.answer if waiting else None,
         "copy_error": row.copy_error,
+        "history": history,
     }
 
 
