@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
@@ -24,7 +24,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.tables import batches, jobs, submissions
 
 from . import victim
-from .audit import CrashAudit
+from .audit import CrashAudit, states
 from .victim import Boundary, Errand
 
 Arguments = tuple[str, ...]
@@ -51,6 +51,8 @@ _MANIFEST = {
         {"id": "failure", "model": "gen", "prompt": "No thing [sandbox:fail]", "output_format": "png"},
     ],
 }
+#: What becomes of them.
+RESULTS = {"still": "completed", "film": "completed", "failure": "failed"}
 _INPUT = Path(__file__).parents[1] / "golden" / "media" / "red.png"
 
 
@@ -114,17 +116,19 @@ class Trial:
             "ORCHESTRATOR_HOME": str(folder / "home"),
             "ORCHESTRATOR_DATABASE_URL": database_url,
             "ORCHESTRATOR_DESTINATION": str(folder / "out"),
-            "ORCHESTRATOR_MAX_IN_FLIGHT": "1",
             "SSL_CERT_FILE": str(folder / "authority.pem"),
             **settings,
         }
         self._unanswered: set[str] = set()
+        self._prepared: set[str] = set()
         #: What was found wrong up to now.
         self.wrong: list[str] = []
 
     def start(self, arguments: Arguments, die_at: Boundary | None = None, sabotage: str | None = None) -> Running:
+        places = 1 + len(self._unanswered)  # one at a time, beside those in doubt, which keep their places for long
+        environment = self._environment | {"ORCHESTRATOR_MAX_IN_FLIGHT": str(places)}
         return Running(
-            Errand(arguments, self._environment, self._folder, self._folder / "log", die_at=die_at, sabotage=sabotage)
+            Errand(arguments, environment, self._folder, self._folder / "log", die_at=die_at, sabotage=sabotage)
         )
 
     def run(self, arguments: Arguments, die_at: Boundary | None = None, sabotage: str | None = None) -> End:
@@ -155,9 +159,26 @@ class Trial:
             is_stored = connection.execute(select(func.count()).select_from(batches)).scalar_one()
         return RESUME if is_stored else SUBMIT
 
-    def finish(self) -> list[str]:
-        """All that was found wrong, after the last audit."""
-        return [*self.wrong, *self._audit.at_rest(self._sandbox.ledger(), self._unanswered)]
+    def finish(self, expected: Mapping[str, str] | None = None) -> list[str]:
+        """All that was found wrong, after the last audit. `expected`: the states that the jobs should be in.
+
+        A job is in doubt instead if and only if its answer was lost (since the trial was prepared).
+        """
+        wanted = dict(expected or RESULTS) | dict.fromkeys(self._unanswered - self._prepared, "in_doubt")
+        return [*self.wrong, *self._audit.at_rest(self._sandbox.ledger(), wanted)]
+
+    def is_prepared(self) -> None:
+        """What has no answer up to now is a part of the situation."""
+        self._prepared = set(self._unanswered)
+
+    def states(self) -> dict[str, str]:
+        """The state of every job."""
+        with self.database.begin() as connection:
+            return states(connection)
+
+    def request_ids(self) -> list[str]:
+        """The requests that the provider has, in order."""
+        return list(dict.fromkeys(entry.request_id for entry in self._sandbox.ledger()))
 
     def log(self) -> str:
         """What the processes said."""

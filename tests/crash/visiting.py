@@ -1,5 +1,6 @@
 """Visiting boundaries: which there are, a trial for each of them, and the count of what was reached."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -7,10 +8,17 @@ from dataclasses import dataclass, field
 from .arena import End, Trial
 from .victim import Boundary
 
+#: Whether all is visited that there is (`make crash`).
+ALL = os.environ.get("CRASH") == "all"
 #: How often a trial is made anew whose process lived to its end: timing decides how often a boundary is visited.
 _TRIES = 3
-#: The share of the boundaries that have to be reached.
-_REACHED = 0.9
+#: The share of the boundaries that may be missed all the same, besides one.
+_MISSED = 0.1
+
+
+def surely(*runs: Mapping[str, int]) -> dict[str, int]:
+    """The visits that every one of some runs has: timing adds a poll here and there."""
+    return {name: min(run.get(name, 0) for run in runs) for name in runs[0]}
 
 
 def all_boundaries(visits: Mapping[str, int]) -> list[Boundary]:
@@ -30,6 +38,8 @@ class Tour:
     new_trial: Callable[[], AbstractContextManager[Trial]]
     #: Lives through the death at a boundary and brings everything to an end; returns how the first process ended.
     live: Callable[[Trial, Boundary], End]
+    #: The states that the jobs are in at the end, where they are not their results.
+    expected: Mapping[str, str] | None = None
     reached: list[Boundary] = field(default_factory=list)
     missed: list[Boundary] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -42,15 +52,18 @@ class Tour:
     def _try(self, boundary: Boundary) -> bool:
         with self.new_trial() as trial:
             was_killed = self.live(trial, boundary).was_killed
-            if wrong := trial.finish():
+            if wrong := trial.finish(self.expected):
                 self.failures.append("\n  ".join([f"killed at {boundary}:", *wrong, trial.log()]))
         return was_killed
 
     def check(self) -> None:
-        """Raises AssertionError where a death left something wrong, or too few of the boundaries were reached."""
+        """Raises AssertionError where a death left something wrong."""
         assert not self.failures, "\n\n".join(self.failures)
-        asked = len(self.reached) + len(self.missed)
-        assert len(self.reached) >= _REACHED * asked, f"not reached: {', '.join(map(str, self.missed))}"
+
+    def check_all_reached(self) -> None:
+        """Raises AssertionError where a boundary was never reached, or too many of its visits were not."""
+        allowed = max(1, _MISSED * len(self.reached))
+        assert len(self.missed) <= allowed, f"not reached: {', '.join(map(str, self.missed))}"
         unseen = {boundary.name for boundary in self.missed} - {boundary.name for boundary in self.reached}
         assert not unseen, f"never reached: {', '.join(sorted(unseen))}"
 
