@@ -98,7 +98,7 @@ def entries(
         return _check(settings, batch, as_json=as_json)
     wanted = bookkeeping.Wanted(batch, first, last)
     if by is not None:
-        _show_sums(bookkeeping.sums(settings, by, wanted), as_csv=as_csv, as_json=as_json)
+        _show_sums(bookkeeping.ledger_sums(settings, by, wanted), as_csv=as_csv, as_json=as_json)
     else:
         _show_entries(settings, wanted, as_csv=as_csv, as_json=as_json)
     return 0
@@ -107,7 +107,7 @@ def entries(
 def _check(settings: "Settings", batch: str | None, *, as_json: bool) -> int:
     from orchestrator.operations import bookkeeping
 
-    document = bookkeeping.check(settings, batch)
+    document = bookkeeping.ledger_check(settings, batch)
     if as_json:
         print_json(document)
     else:
@@ -130,7 +130,7 @@ def _show_entries(settings: "Settings", wanted: "Wanted", *, as_csv: bool, as_js
     from orchestrator.operations import bookkeeping
 
     if as_json or as_csv:
-        found = bookkeeping.entries(settings, wanted)
+        found = bookkeeping.ledger_entries(settings, wanted)
         _print_all(entries_json(found) if as_json else entries_csv(found))
         return
     newest, total = bookkeeping.newest_entries(settings, wanted, ENTRIES_SHOWN)
@@ -158,7 +158,7 @@ def statement(
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import bookkeeping
 
-    document = bookkeeping.statement(load_settings(), month)
+    document = bookkeeping.ledger_statement(load_settings(), month)
     if as_json:
         print_json(document)
     elif document["accounts"]:

@@ -55,7 +55,7 @@ def _account_pk(connection: Connection, settings: Settings) -> int | None:
     return accounts.account_pk(connection, provider.origin, provider.account)
 
 
-def entries(settings: Settings, wanted: Wanted = Wanted()) -> Iterator[dict[str, Any]]:
+def ledger_entries(settings: Settings, wanted: Wanted = Wanted()) -> Iterator[dict[str, Any]]:
     """The documents of the entries, the newest last, one at a time. Raises UsageError for an unknown batch."""
     with _selected(settings, wanted) as (connection, selection):
         yield from map(_entry_document, ledger.entries(connection, selection))
@@ -87,7 +87,7 @@ def _entry_document(row: Any) -> dict[str, Any]:
     }
 
 
-def sums(settings: Settings, by: str, wanted: Wanted = Wanted()) -> dict[str, Any]:
+def ledger_sums(settings: Settings, by: str, wanted: Wanted = Wanted()) -> dict[str, Any]:
     """What the entries moved into each book, by `day`, `model` or `label.NAME`. Raises UsageError for another `by`."""
     if by not in ("day", "model") and not (by.startswith("label.") and by != "label."):
         raise UsageError(f"there is no grouping by {by!r}", hint="--by day, --by model or --by label.NAME")
@@ -114,7 +114,7 @@ def _sums_document(row: Sums) -> dict[str, Any]:
     }
 
 
-def check(settings: Settings, reference: str | None = None) -> dict[str, Any]:
+def ledger_check(settings: Settings, reference: str | None = None) -> dict[str, Any]:
     """Whether the books of a batch, or of all there are, balance with the rows that they are about."""
     with open_database(settings) as database, database.begin() as connection:
         batch_id = None if reference is None else batches.find_batch(connection, reference)
@@ -123,7 +123,7 @@ def check(settings: Settings, reference: str | None = None) -> dict[str, Any]:
     return {"balanced": not found, "entries": counted, "findings": found}
 
 
-def statement(settings: Settings, month: str) -> dict[str, Any]:
+def ledger_statement(settings: Settings, month: str) -> dict[str, Any]:
     """The month (`2026-11`, UTC) of the account in `settings`, or of every account where there are no credentials.
 
     Raises UsageError for what is no month, or one that has not begun.
