@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from orchestrator.base.settings import Settings, load_settings
     from orchestrator.operations.account import balance
     from orchestrator.operations.approving import approve
+    from orchestrator.operations.bookkeeping import (
+        Wanted,
+        ledger_check,
+        ledger_entries,
+        ledger_statement,
+        ledger_sums,
+    )
+    from orchestrator.operations.budgeting import Limit, budget, set_batch_budget, set_budget
     from orchestrator.operations.looking import jobs, recent, status, wait
     from orchestrator.operations.planning import plan
     from orchestrator.operations.resolving import resolve
@@ -23,14 +31,21 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Limit",
     "Settings",
     "SubmitOptions",
+    "Wanted",
     "__version__",
     "approve",
     "balance",
+    "budget",
     "cancel",
     "errors",
     "jobs",
+    "ledger_check",
+    "ledger_entries",
+    "ledger_statement",
+    "ledger_sums",
     "load_settings",
     "pause",
     "plan",
@@ -38,18 +53,27 @@ __all__ = [
     "resolve",
     "resume",
     "retry",
+    "set_batch_budget",
+    "set_budget",
     "status",
     "submit",
     "wait",
 ]
 
 _HOMES = {
+    "Limit": "orchestrator.operations.budgeting",
     "Settings": "orchestrator.base.settings",
     "SubmitOptions": "orchestrator.operations.submitting",
+    "Wanted": "orchestrator.operations.bookkeeping",
     "approve": "orchestrator.operations.approving",
     "balance": "orchestrator.operations.account",
+    "budget": "orchestrator.operations.budgeting",
     "cancel": "orchestrator.operations.steering",
     "jobs": "orchestrator.operations.looking",
+    "ledger_check": "orchestrator.operations.bookkeeping",
+    "ledger_entries": "orchestrator.operations.bookkeeping",
+    "ledger_statement": "orchestrator.operations.bookkeeping",
+    "ledger_sums": "orchestrator.operations.bookkeeping",
     "load_settings": "orchestrator.base.settings",
     "pause": "orchestrator.operations.steering",
     "plan": "orchestrator.operations.planning",
@@ -57,6 +81,8 @@ _HOMES = {
     "resolve": "orchestrator.operations.resolving",
     "resume": "orchestrator.operations.resuming",
     "retry": "orchestrator.operations.retrying",
+    "set_batch_budget": "orchestrator.operations.budgeting",
+    "set_budget": "orchestrator.operations.budgeting",
     "status": "orchestrator.operations.looking",
     "submit": "orchestrator.operations.submitting",
     "wait": "orchestrator.operations.looking",
