@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from orchestrator.base import errors
     from orchestrator.base.settings import Settings, load_settings
     from orchestrator.operations.account import balance
+    from orchestrator.operations.adopting import adopt
     from orchestrator.operations.approving import approve
     from orchestrator.operations.bookkeeping import (
         Wanted,
@@ -36,6 +37,7 @@ __all__ = [
     "SubmitOptions",
     "Wanted",
     "__version__",
+    "adopt",
     "approve",
     "balance",
     "budget",
@@ -65,6 +67,7 @@ _HOMES = {
     "Settings": "orchestrator.base.settings",
     "SubmitOptions": "orchestrator.operations.submitting",
     "Wanted": "orchestrator.operations.bookkeeping",
+    "adopt": "orchestrator.operations.adopting",
     "approve": "orchestrator.operations.approving",
     "balance": "orchestrator.operations.account",
     "budget": "orchestrator.operations.budgeting",

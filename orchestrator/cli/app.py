@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.cli.adopting import adopt
 from orchestrator.cli.budget import budget
 from orchestrator.cli.going_on import approve, retry
 from orchestrator.cli.ledger import ledger
@@ -48,7 +49,7 @@ def _root(
 
 
 for _command in (
-    plan, submit, resume, pause, cancel, retry, approve, resolve,
+    plan, submit, resume, pause, cancel, retry, approve, resolve, adopt,
     status, jobs, watch, wait, models, balance, doctor, sandbox, worker,
 ):  # fmt: skip
     app.command()(_command)

@@ -118,6 +118,8 @@ class Answer(_Wire):
 
     request_id: Annotated[Text, AfterValidator(lambda word: word if word and len(word) <= _LONGEST_ID else None)] = None
     status: Status = None
+    created_at: Instant = None
+    requests: Annotated[list[dict[str, Any]], BeforeValidator(_objects)] = Field(default_factory=list)
     responses: Annotated[list[Item], BeforeValidator(_objects)] = Field(default_factory=list)
     poll_after_seconds: Seconds = None
     metadata: MetadataField = Field(default_factory=Metadata)

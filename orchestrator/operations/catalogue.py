@@ -91,15 +91,20 @@ def refresh(settings: Settings) -> Refreshed:
     Sends the credentials where there are any. Raises Unusable, and then the one in use stays.
     """
     before = catalogue(settings)
+    after = current_catalogue(settings)
+    save_catalog(settings.home, after)
+    return Refreshed(after, changes(before, after))
+
+
+def current_catalogue(settings: Settings) -> Catalog:
+    """The provider's list of models as it is now; the catalogue in use stays. Raises Unusable."""
     body = asyncio.run(_read(settings))
     try:
         payload = json.loads(body, parse_float=Decimal)
     except ValueError:
         raise Unusable("the provider's list of models is not JSON", hint="the catalogue in use is kept") from None
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    after = read_models(payload, before, fetched_at=now, source=settings.katana_base_url)
-    save_catalog(settings.home, after)
-    return Refreshed(after, changes(before, after))
+    return read_models(payload, catalogue(settings), fetched_at=now, source=settings.katana_base_url)
 
 
 async def _read(settings: Settings) -> bytes:

@@ -60,6 +60,7 @@ class Order(_Part):
     origin: str
     account: str
     body_sha256: str | None
+    sent_at: AwareDatetime
     reserved: Amount
     batch: OrderedBatch
     jobs: tuple[OrderedJob, ...]

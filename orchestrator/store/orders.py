@@ -9,9 +9,16 @@ from orchestrator.store.tables import accounts, batches, jobs, submissions
 
 
 def order_of(connection: Connection, submission_id: UUID) -> Order:
-    """The order of a submission that has its jobs."""
+    """The order of a submission that is sent and has its jobs."""
     row = connection.execute(
-        select(batches, accounts.c.origin, accounts.c.account, submissions.c.body_sha256, submissions.c.reserved)
+        select(
+            batches,
+            accounts.c.origin,
+            accounts.c.account,
+            submissions.c.body_sha256,
+            submissions.c.sent_at,
+            submissions.c.reserved,
+        )
         .join(submissions, submissions.c.batch_id == batches.c.id)
         .join(accounts, accounts.c.pk == submissions.c.account_pk)
         .where(submissions.c.id == submission_id)
@@ -26,6 +33,7 @@ def order_of(connection: Connection, submission_id: UUID) -> Order:
         origin=row.origin,
         account=row.account,
         body_sha256=row.body_sha256,
+        sent_at=row.sent_at,
         reserved=row.reserved,
         batch=OrderedBatch.model_validate({name: getattr(row, name) for name in OrderedBatch.model_fields}),
         jobs=tuple(

@@ -65,6 +65,20 @@ def _one_of(values: list[Any], kind: Any) -> ColumnElement[Any]:
     return any_(bindparam(None, values, type_=ARRAY(kind)))
 
 
+def holder_of(connection: Connection, account_pk: int, request_id: str) -> str | None:
+    """The batch and the jobs that have a request of an account, in words; None where none has it."""
+    rows = connection.execute(
+        select(submissions.c.batch_id, jobs.c.name)
+        .outerjoin(jobs, jobs.c.submission_id == submissions.c.id)
+        .where(submissions.c.account_pk == account_pk, submissions.c.request_id == request_id)
+        .order_by(jobs.c.position)
+    ).all()
+    if not rows:
+        return None
+    names = ", ".join(row.name for row in rows if row.name is not None)
+    return f"batch {rows[0].batch_id}" + (f", job {names}" if names else "")
+
+
 def in_doubt_since(connection: Connection, account_pk: int) -> dict[UUID, datetime]:
     """The submissions of an account that are in doubt, and when each was sent."""
     query = select(submissions.c.id, submissions.c.sent_at).where(
@@ -174,9 +188,9 @@ def _accepted_submission(connection: Connection, receipt: Receipt, batch_id: str
             answer={"verdict": SubmissionState.ACCEPTED, "reason": "adopted"},
             polls=0,
             poll_failures=0,
-            created_at=receipt.at,
-            sent_at=receipt.at,
-            accepted_at=receipt.at,
+            created_at=order.sent_at,
+            sent_at=order.sent_at,
+            accepted_at=order.sent_at,
             due_at=NOW,
         )
     )

@@ -52,6 +52,7 @@ def receipt(number: int, at: datetime = NOON) -> Receipt:
         origin=ORIGIN,
         account=ACCOUNT,
         body_sha256="00",
+        sent_at=at,
         reserved=Decimal(3),
         batch=batch,
         jobs=(job,),
