@@ -17,7 +17,7 @@ from orchestrator.engine.answers import job_error, read_outcomes
 from orchestrator.engine.bodies import submission_body
 from orchestrator.engine.breaker import note_opening
 from orchestrator.engine.pacing import first_poll_seconds
-from orchestrator.engine.policy import Effect, PostRule, filed_under, on_post
+from orchestrator.engine.policy import MEDIA_RETRY_SECONDS, Effect, PostRule, filed_under, on_post
 from orchestrator.engine.reconcile import take_baseline
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
@@ -34,8 +34,6 @@ from orchestrator.store.settling import note_doubt
 LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
 #: What was not sent so long after it was marked as sent never is: others may judge by then what became of it.
 SEND_WITHIN = timedelta(seconds=60)
-#: How long a job waits when the store of input media does not answer.
-MEDIA_RETRY_SECONDS = 15.0
 #: From this many lost answers in a row on the provider is taken for overloaded.
 RUN_OF_LOST_ANSWERS = 2
 
