@@ -200,6 +200,7 @@ _OPENING = """
            '{kind}', '{source}', '{target}', coalesce(j.spent, j.estimate), b.usd_per_credit
     FROM job j JOIN submission s ON s.id = j.submission_id JOIN batch b ON b.id = j.batch_id
     WHERE s.state NOT IN ('refused', 'not_sent') AND coalesce(j.spent, j.estimate) > 0 AND {condition}
+      AND (s.state <> 'resolved' OR j.spent IS NOT NULL)
 """
 #: The books of what was submitted before there were any.
 OPEN_THE_BOOKS = (

@@ -1,11 +1,13 @@
 """The audit of the books: silent over whatever the transitions write, and a finding for every way to forge them."""
 
+import importlib.util
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text, update
 
-from orchestrator.base.states import EntryKind, JobState
+from orchestrator.base.states import EntryKind, JobState, SubmissionState
 from orchestrator.store import ledger, polling, sending
 from orchestrator.store.accounts import Scope
 from orchestrator.store.audit import Finding, audit
@@ -17,6 +19,7 @@ from orchestrator.store.tables import batches, jobs, submissions
 from .store_rows import claim, make_batch
 
 BATCH = "things-20261122-0001"
+_MIGRATION = Path(__file__).parents[2] / "migrations/versions/0002_money_safety.py"
 
 
 def findings(database: Database, batch_id: str | None = None) -> list[Finding]:
@@ -151,3 +154,29 @@ def test_a_finding_names_batch_job_submission_and_amounts(database: Database) ->
         "found": "3",
         "message": "3 credits are reserved, 4.5 should be",
     }
+
+
+def test_the_books_of_a_database_that_had_none_balance(database: Database, busy: Scope) -> None:
+    refused_late = sent(database, busy)
+    with database.begin() as connection:
+        sending.record_unknown(connection, refused_late.id, refused_late.token, {})
+        sending.record_rejected(
+            connection,
+            refused_late.id,
+            refused_late.token,
+            end=SubmissionState.REFUSED,
+            answer={},
+            error={"code": "rejected-input"},
+        )
+        connection.execute(text("TRUNCATE ledger, usage"))
+        connection.execute(text("UPDATE job SET price = NULL"))
+    assert findings(database) != []
+    spec = importlib.util.spec_from_file_location("money_safety", _MIGRATION)
+    assert spec is not None
+    assert spec.loader is not None
+    migration = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(migration)
+    with database.begin() as connection:
+        for statement in migration.OPEN_THE_BOOKS:
+            connection.execute(text(statement))
+    assert findings(database) == []
