@@ -17,7 +17,7 @@ class Spool:
 
     def __init__(self, folder: Path, *, cap_bytes: int = DEFAULT_CAP_BYTES) -> None:
         self._folder = folder
-        self._cap_bytes = cap_bytes
+        self.cap_bytes = cap_bytes
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -36,9 +36,9 @@ class Spool:
     def require_room(self, size_bytes: int = 0) -> None:
         """Raise SpoolFailed when `size_bytes` more would pass the cap; ask before each download."""
         used = self.usage_bytes()
-        if used + size_bytes >= self._cap_bytes:
+        if used + size_bytes >= self.cap_bytes:
             raise SpoolFailed(
-                f"the spool holds {used} of at most {self._cap_bytes} bytes",
+                f"the spool holds {used} of at most {self.cap_bytes} bytes",
                 hint="repair the destination; what waits is stored as soon as it takes objects again",
             )
 

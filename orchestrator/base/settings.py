@@ -98,6 +98,7 @@ class Settings(BaseSettings):
     max_in_flight: PositiveInt = Field(default=64, validation_alias="ORCHESTRATOR_MAX_IN_FLIGHT")
     request_lost_after: float = Field(default=900, ge=0, validation_alias="ORCHESTRATOR_REQUEST_LOST_AFTER")
     stall_after: float = Field(default=300, ge=0, validation_alias="ORCHESTRATOR_STALL_AFTER")
+    spool_bytes: PositiveInt = Field(default=20 * 1024**3, validation_alias="ORCHESTRATOR_SPOOL_BYTES")
     usd_per_credit: Decimal = Field(
         default=Decimal("0.0052"), ge=0, le=1000, validation_alias="ORCHESTRATOR_USD_PER_CREDIT"
     )

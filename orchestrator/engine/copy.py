@@ -17,7 +17,7 @@ from orchestrator.assets.errors import (
 from orchestrator.assets.fetch import fetch
 from orchestrator.assets.keys import KeyFields, render_key, rendition_key
 from orchestrator.assets.verify import Kind, Verified, verify
-from orchestrator.base.states import HoldCode, JobError
+from orchestrator.base.states import JobError
 from orchestrator.engine.answers import job_error
 from orchestrator.engine.pacing import retry_seconds
 from orchestrator.engine.policy import (
@@ -29,10 +29,11 @@ from orchestrator.engine.policy import (
     on_copy,
 )
 from orchestrator.engine.runtime import Engine, log
+from orchestrator.engine.stakes import lift_failing, note_failing_destination
 from orchestrator.store import copying
 from orchestrator.store.copying import StoredFile
+from orchestrator.store.database import Connection
 from orchestrator.store.free_claims import ClaimedAsset, ClaimedCopy, claim_copies
-from orchestrator.store.holds import lift_holds, put_hold
 
 LEASE_SECONDS = 2 * 3600.0
 #: As long as a source's own wish ("Retry-After") is heeded.
@@ -60,8 +61,10 @@ async def store(engine: Engine, work: ClaimedCopy) -> None:
 
     All of them are fetched before the first is stored: a destination that fails must not let sources expire.
     """
+    started_at = engine.clock.monotonic()
     try:
         ready = [await _fetch(engine, work, asset) for asset in _originals(work)]
+        size_bytes = sum(file.path.stat().st_size for file in ready)
         for file in ready:
             await _put(engine, work, file)
     except AssetError as error:
@@ -72,10 +75,16 @@ async def store(engine: Engine, work: ClaimedCopy) -> None:
         await _record_fault(engine, work, f"a fault of ours: {type(error).__name__}")
         return
     await _store_renditions(engine, work)
+    engine.copy_pace.note(seconds=engine.clock.monotonic() - started_at, size_bytes=size_bytes)
     _discard_spooled(engine, work)
-    await engine.transact(copying.record_completed, work.pk, work.token)
-    if engine.failing_since.pop(work.batch_id, None) is not None or work.failures:
-        await engine.transact(lift_holds, work.batch_id, (HoldCode.DESTINATION_FAILING,))
+    await engine.transact(_record_completed, engine, work)
+    engine.failing_since.pop(work.batch_id, None)
+
+
+def _record_completed(connection: Connection, engine: Engine, work: ClaimedCopy) -> None:
+    copying.record_completed(connection, work.pk, work.token)
+    if work.batch_id not in engine.late_batches:
+        lift_failing(connection, work.batch_id)
 
 
 def _originals(work: ClaimedCopy) -> list[ClaimedAsset]:
@@ -178,7 +187,7 @@ def _stored(key: str, uri: str, sha256: str, path: Path, verified: Verified) -> 
 async def _record_failure(engine: Engine, work: ClaimedCopy, error: AssetError) -> None:
     """Try again later, unless the source is gone for good or never was a whole file."""
     if isinstance(error, DestinationFailed | SpoolFailed):
-        await _note_failing_destination(engine, work, error)
+        await note_failing_destination(engine, work, error)
         await _try_again(engine, work, error.message)
         return
     rule = on_copy(error)
@@ -223,17 +232,3 @@ def _discard_spooled(engine: Engine, work: ClaimedCopy) -> None:
     """Also what an earlier try, broken off right after it had stored a file, left behind."""
     for asset in work.assets:
         engine.spool.discard(_spool_name(work, asset))
-
-
-async def _note_failing_destination(engine: Engine, work: ClaimedCopy, error: AssetError) -> None:
-    """A destination that has failed for long puts the batch on hold; what is verified stays in the spool."""
-    now = engine.clock.monotonic()
-    if now - engine.failing_since.setdefault(work.batch_id, now) >= engine.limits.stall_after_seconds:
-        message = f"{work.destination} does not take the files: {error.message}"
-        await engine.transact(
-            put_hold,
-            work.batch_id,
-            HoldCode.DESTINATION_FAILING,
-            message,
-            f"orchestrator resume {work.batch_id}",
-        )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from orchestrator.engine import breaker, copy, poll, reconcile, settle, submit
-from orchestrator.engine.runtime import Engine
+from orchestrator.engine.runtime import COPY_SLOTS, Engine
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.due import next_due
 from orchestrator.store.free_claims import ClaimedCopy, ClaimedPoll
@@ -47,7 +47,7 @@ def steps(engine: Engine) -> tuple[Step[ClaimedSubmission], Step[ClaimedPoll], S
     return (
         Step("submit", submit.claim, submit.send, slots=min(engine.limits.max_in_flight, 32)),
         Step("poll", poll.claim, poll.ask, slots=32),
-        Step("copy", copy.claim, copy.store, slots=8),
+        Step("copy", copy.claim, copy.store, slots=COPY_SLOTS),
     )
 
 

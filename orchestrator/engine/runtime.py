@@ -17,6 +17,7 @@ from orchestrator.assets.media import MediaStore
 from orchestrator.assets.spool import Spool
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.errors import Unusable
+from orchestrator.engine.deadlines import CopyPace
 from orchestrator.engine.receipts import Receipts
 from orchestrator.katana.client import KatanaClient
 from orchestrator.receipts.receipt import Receipt
@@ -27,6 +28,8 @@ from orchestrator.store.leases import WorkerSession
 log = logging.getLogger("orchestrator.engine")
 P = ParamSpec("P")
 T = TypeVar("T")
+#: Jobs whose files are stored at once.
+COPY_SLOTS = 8
 _STORE_THREADS = 8
 _FILE_THREADS = 12
 _OUTAGE_PAUSE_SECONDS = 0.5
@@ -70,6 +73,13 @@ class Engine:
         self.stopping = False
         #: Since when (monotonic seconds) the destination of a batch fails.
         self.failing_since: dict[str, float] = {}
+        #: When (monotonic seconds) what is at stake in such a batch was last looked at, and told.
+        self.stake_looked_at: dict[str, float] = {}
+        self.stake_told_at: dict[str, float] = {}
+        #: What copies take here, the batches that they are too slow for, and when (monotonic) to look next.
+        self.copy_pace = CopyPace(COPY_SLOTS)
+        self.late_batches: set[str] = set()
+        self.next_deadlines_at = 0.0
         #: How often a job (by its row) had a file that was not whole, or led where we never connect to.
         self.useless_tries: Counter[int] = Counter()
         #: Since when (monotonic seconds) the input media of a batch cannot be read.

@@ -7,6 +7,7 @@ from orchestrator.assets.errors import AssetError
 from orchestrator.assets.index import IndexRow, index_documents, is_of_sandbox
 from orchestrator.assets.keys import index_key
 from orchestrator.engine.runtime import Engine, log
+from orchestrator.engine.stakes import watch_deadlines
 from orchestrator.store import reads, settling
 from orchestrator.store.database import Connection
 from orchestrator.store.leases import Rescued, rescue
@@ -30,7 +31,8 @@ def _rescue(connection: Connection) -> Rescued:
 
 
 async def settle(engine: Engine) -> None:
-    """Bring every batch in scope into line, and write the indexes that are due."""
+    """Bring every batch in scope into line, hold those whose files may be lost, and write the indexes that are due."""
+    await watch_deadlines(engine)
     for batch_id in await engine.transact(settling.unsettled_batches, engine.scope):
         await engine.transact(settling.settle_batch, batch_id)
     for batch_id in await engine.transact(settling.batches_to_index, engine.scope):

@@ -94,7 +94,7 @@ def make_engine(
     clock: Clock = SYSTEM_CLOCK,
 ) -> Engine:
     """An engine with these ways out, as `settings` want it; `close` it. It reads files and rows: best in a thread."""
-    spool = Spool(settings.home / "spool")
+    spool = Spool(settings.home / "spool", cap_bytes=settings.spool_bytes)
     spool.sweep()
     return Engine(
         database=database,

@@ -77,8 +77,8 @@ async def test_a_destination_that_recovers_in_time_is_no_reason_to_stop(site: Si
     scope = site.make_batch(3)
     site.out.write_text("in the way")
     running = asyncio.create_task(site.run(scope))
-    await asyncio.sleep(0.6)
-    assert "copying" in site.states()
+    while "copying" not in await asyncio.to_thread(site.states):  # noqa: ASYNC110 - the states are in the database
+        await asyncio.sleep(0.02)
     site.out.unlink()
     document = await running
     assert (document["state"], document["holds"]) == ("completed", [])
