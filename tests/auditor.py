@@ -123,19 +123,23 @@ class Auditor:
     """Checks step after step; it remembers what it saw, to see what went backwards.
 
     `bought_again`: how often a job (by prompt) was bought once more because a person asked for it. `prices_hold`:
-    the provider charges at most what was estimated. `delivered`: the SHA-256 (hex) of the original that a prompt's
-    job must have stored, where that is known. `secrets`: what no row may hold.
+    the provider charges at most what was estimated. `delivered`: the SHA-256 (hex) of the originals that were
+    made for a prompt, none where that is not known. `secrets`: what no row may hold.
     """
 
     read_file: Callable[[str], bytes | None] = read_local
     bought_again: Counter[str] = field(default_factory=Counter)
     prices_hold: bool = True
-    delivered: Callable[[str], str | None] = lambda _: None
+    delivered: Callable[[str], set[str]] = lambda _: set()
     secrets: Sequence[str] = ()
     _seen_files: set[tuple[str, str]] = field(default_factory=set)
     _seen_states: dict[int, str] = field(default_factory=dict)
     _seen_entries: int = 0
     _were_blocked: set[str] = field(default_factory=set)
+
+    def forget(self) -> None:
+        """Forget what was seen: a backup was put back, and all goes on from there."""
+        self._seen_states, self._seen_entries, self._were_blocked = {}, 0, set()
 
     def step(self, connection: Connection, movements: Iterable[Movement]) -> list[str]:
         """What is wrong at this instant, each with the invariant that it breaks."""
@@ -264,7 +268,7 @@ class Auditor:
             yield f"I3 asset: the original of {job.name} is not there"
         elif hashlib.sha256(data).hexdigest() != asset.sha256:
             yield f"I3 asset: the original of {job.name} is not what was verified"
-        elif self.delivered(job.prompt) not in (None, asset.sha256):
+        elif asset.sha256 not in (self.delivered(job.prompt) or {asset.sha256}):
             yield f"I3 asset: the original of {job.name} is not what the provider made"
         else:
             self._seen_files.add((asset.uri, asset.sha256))
@@ -316,10 +320,9 @@ def _ledger_follows_states(facts: Facts) -> Iterator[str]:
             yield f"I6 ledger: {job.name} is {job.state} and {found['reserved']} are still reserved for it"
         if (job.state == "in_doubt" and price > 0) != (found["in_doubt"] > 0):
             yield f"I6 ledger: {job.name} is {job.state} and {found['in_doubt']} are in doubt for it"
-        if job.state in ("copying", "completed", "failed") and job.submission_id is not None:
-            settled = found["spent"] + found["lost"]
-            if settled != (job.spent or ZERO):
-                yield f"I6 ledger: {job.name} spent {job.spent}, its books say {settled}"
+        settled = sum((one["spent"] + one["lost"] for (_, pk), one in books.items() if pk == job.pk), ZERO)
+        if settled != (job.spent or ZERO):
+            yield f"I6 ledger: {job.name} spent {job.spent}, its books say {settled}"
     current = {(job.submission_id, job.pk) for job in facts.jobs}
     for (submission_id, job_pk), found in books.items():
         if (submission_id, job_pk) not in current and (found["reserved"] or found["in_doubt"]):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .play import Played, own_server, own_stage, play
 from .stage import Stage
-from .world import Tally
+from .tally import Tally
 
 _SHOWN = 25
 
@@ -94,7 +94,7 @@ def _in_a_line(played: Played) -> str:
     tally = played.tally
     return (
         f"seed {played.scenario.seed}: {played.digest[:12]} {played.seconds:.1f} s, {tally.virtual_hours:.1f} virtual "
-        f"hours, {tally.audits} audits, {played.turns} turns, {played.statements} statements: "
+        f"hours, {tally.audits} audits, {tally.turns} turns, {tally.statements} statements: "
         f"{', '.join(played.scenario.ingredients)}"
     )
 

@@ -15,9 +15,11 @@ from orchestrator.store.database import Database
 from orchestrator.store.embedded import EmbeddedPostgres
 
 from ..auditor import Auditor
-from .scenario import Scenario, draw_scenario
+from .draw import draw_scenario
+from .scenario import Scenario
 from .stage import Stage
-from .world import Tally, Violated, World
+from .tally import Tally, Violated
+from .world import World
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,6 @@ class Played:
     digest: str = ""
     wrong: list[str] = field(default_factory=list)
     trace: list[str] = field(default_factory=list)
-    turns: int = 0
-    statements: int = 0
 
 
 def play(stage: Stage, scenario: Scenario | int, *, auditor: Auditor | None = None, traced: bool = False) -> Played:
@@ -39,8 +39,7 @@ def play(stage: Stage, scenario: Scenario | int, *, auditor: Auditor | None = No
     drawn = draw_scenario(scenario) if isinstance(scenario, int) else scenario
     started = time.perf_counter()
     folder = Path(tempfile.mkdtemp(prefix="ko-sim-", dir=_fast_folder()))
-    world = World(stage, drawn, folder, auditor=auditor)
-    world.trace = [] if traced else None
+    world = World(stage, drawn, folder, auditor=auditor or Auditor(), traced=traced)
     digest, wrong = "", []
     try:
         digest = world.run()
@@ -48,16 +47,7 @@ def play(stage: Stage, scenario: Scenario | int, *, auditor: Auditor | None = No
         wrong = violated.wrong
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Played(
-        drawn,
-        world.tally,
-        time.perf_counter() - started,
-        digest,
-        wrong,
-        world.trace or [],
-        world.turns,
-        world.statements,
-    )
+    return Played(drawn, world.tally, time.perf_counter() - started, digest, wrong, world.trace or [])
 
 
 def _fast_folder() -> Path | None:

@@ -1,6 +1,7 @@
 """The provider in the simulation: the sandbox's own applications on a virtual loop, without sockets."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -87,6 +88,8 @@ class ProviderSite:
         rules: tuple[FaultRule, ...],
     ) -> None:
         self._clock = clock
+        #: How often each fault struck, once there are no more.
+        self.struck: Counter[str] = Counter()
         self.book = Book(folder / "journal.jsonl")
         self.book.open(clock.unix(), new_url_key="simulation")
         self.loop = VirtualLoop(clock, dice)
@@ -116,6 +119,8 @@ class ProviderSite:
 
     def behave(self) -> None:
         """No more faults."""
+        for rule in self.provider.faults.document():
+            self.struck[f"{rule['at']} {rule['kind']}"] += int(str(rule["struck"]))
         self.provider.faults.play(Faults())
 
     def top_up(self, account: str, amount: Decimal) -> None:

@@ -10,14 +10,17 @@ from sqlalchemy.exc import OperationalError
 
 from orchestrator.store.database import Database
 
+from .virtual import EPOCH
+
 #: Who connects: workers by their number, and the person at the command line.
 WORKERS = ("worker-0", "worker-1")
 PERSON = "person"
 
-#: A test database's own clock: each transaction says what time it is.
-_CLOCK = """
+#: A test database's own clock: a sequence, because what it is set to is seen by every connection at once.
+_CLOCK = f"""
+CREATE SEQUENCE simulated_clock MINVALUE 0;
 CREATE OR REPLACE FUNCTION orchestrator_now() RETURNS timestamptz LANGUAGE sql STABLE AS
-$$ SELECT current_setting('orchestrator.now')::timestamptz $$
+$$ SELECT timestamptz '{EPOCH.isoformat()}' + last_value * interval '1 microsecond' FROM simulated_clock $$
 """
 _QUIET = """
 DO $$ DECLARE t text; BEGIN
@@ -35,8 +38,6 @@ _LOCK = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid =
 
 class Watcher(Protocol):
     """The simulation that is under way."""
-
-    def now_in_sql(self) -> str: ...
 
     def before_transaction(self) -> None: ...
 
@@ -57,15 +58,41 @@ class Stage:
         self.watcher: Watcher | None = None
         self._engine = create_engine(url, isolation_level="AUTOCOMMIT")
         self.auditing: Connection = self._engine.connect()
+        self.url = url
+        self._told_seconds = -1.0
         self.auditing.execute(text(_CLOCK))
         self.auditing.execute(text(_QUIET))
-        self._tables = ", ".join(self.auditing.execute(text(_TABLES)).scalars())
+        self._tables = list(self.auditing.execute(text(_TABLES)).scalars())
         self.databases = {actor: self._watched(Database(url, actor=actor), actor) for actor in (*WORKERS, PERSON)}
 
     def reset(self) -> None:
         """Empty, as if it had just been made."""
-        self.auditing.execute(text(f"TRUNCATE {self._tables} RESTART IDENTITY"))
+        self.auditing.execute(text(f"TRUNCATE {', '.join(self._tables)} RESTART IDENTITY"))
         self.auditing.execute(text("ALTER SEQUENCE worker_number RESTART"))
+        self.auditing.execute(text("DROP SCHEMA IF EXISTS backup CASCADE"))
+
+    def set_clock(self, seconds: float) -> None:
+        """What time it is in SQL: seconds since `EPOCH`."""
+        if seconds != self._told_seconds:
+            self._told_seconds = seconds
+            self.auditing.execute(text("SELECT setval('simulated_clock', :now)"), {"now": round(seconds * 1_000_000)})
+
+    def back_up(self) -> None:
+        """Keep all rows as they are now."""
+        self.auditing.execute(text("DROP SCHEMA IF EXISTS backup CASCADE"))
+        self.auditing.execute(text("CREATE SCHEMA backup"))
+        for table in self._tables:
+            self.auditing.execute(text(f"CREATE TABLE backup.{table} AS TABLE public.{table}"))
+
+    def put_back(self) -> None:
+        """Have the rows of the backup again; what came after it is gone."""
+        with self._engine.begin() as connection:
+            connection.execute(text("SET session_replication_role = replica"))  # no triggers, no foreign keys
+            connection.execute(text(f"TRUNCATE {', '.join(self._tables)}"))
+            for table in self._tables:
+                rows = f"INSERT INTO public.{table} OVERRIDING SYSTEM VALUE SELECT * FROM backup.{table}"
+                connection.execute(text(rows))
+            connection.execute(text("SET session_replication_role = DEFAULT"))
 
     @contextmanager
     def watched_by(self, watcher: Watcher) -> Iterator[None]:
@@ -87,11 +114,9 @@ class Stage:
         self._engine.dispose()
 
     def _watched(self, database: Database, actor: str) -> Database:
-        def begin(connection: Connection) -> None:
+        def begin(_: Connection) -> None:
             if self.watcher is not None:
                 self.watcher.before_transaction()
-                now = self.watcher.now_in_sql()
-                connection.connection.cursor().execute("SELECT set_config('orchestrator.now', %s, false)", (now,))
 
         def before(_: Any, __: Any, statement: str, parameters: object, *___: object) -> None:
             if self.watcher is not None:
