@@ -16,10 +16,10 @@ MANY = [MUG | {"id": f"mug-{n}", "prompt": f"A ceramic mug, number {n}"} for n i
 
 @pytest.fixture(scope="module")
 def slow() -> Iterator[dict[str, str]]:
-    """The environment of a provider that takes its time, with room for two jobs at once."""
+    """The environment of a provider that takes its time, with room for one job at once: a minute for them all."""
     folder = tempfile.mkdtemp(prefix="ko-slow-")
     with Sandbox(Path(folder), time_scale=0.3) as sandbox:
-        yield {"KATANA_BASE_URL": sandbox.base_url, **CREDENTIALS, "ORCHESTRATOR_MAX_IN_FLIGHT": "2"}
+        yield {"KATANA_BASE_URL": sandbox.base_url, **CREDENTIALS, "ORCHESTRATOR_MAX_IN_FLIGHT": "1"}
 
 
 def started(cli: Cli, name: str, slow: dict[str, str]) -> subprocess.Popen[str]:
