@@ -56,9 +56,9 @@ def record_accepted(
     answer: dict[str, Any],
     poll_in_seconds: float,
 ) -> bool:
-    """The provider took it. Let in from `sent` and, late, from `unknown`; repeating it changes nothing.
+    """The provider took it. Let in from `sent` and, late, from `unknown`; repeating it changes nothing and is True.
 
-    False too where another submission of ours has this request id: it pays for one of the two at most.
+    False where another submission of ours has this request id, or where it was settled before.
     """
     values = NO_LEASE | {
         "state": SubmissionState.ACCEPTED,
@@ -86,7 +86,12 @@ def record_accepted(
             .values(state=JobState.GENERATING)
         )
         ledger.move(connection, EntryKind.CLEAR, [submission_id])
-    return bool(accepted)
+    return bool(accepted) or _has_request_id(connection, submission_id, request_id)
+
+
+def _has_request_id(connection: Connection, submission_id: UUID, request_id: str) -> bool:
+    recorded = (submissions.c.id == submission_id) & (submissions.c.request_id == request_id)
+    return connection.execute(select(submissions.c.id).where(recorded)).first() is not None
 
 
 def record_rejected(

@@ -209,3 +209,13 @@ def test_usage_is_folded_and_stays_exact(database: Database) -> None:
     with database.begin() as connection:
         assert committed_credits(connection, BATCH) == 600
         assert connection.execute(select(func.count()).select_from(usages)).scalar_one() < 70
+
+
+def test_an_answer_recorded_again_is_still_recorded(database: Database) -> None:
+    work = sent(database, make_batch(database, jobs=1))
+    for _ in range(2):  # the second time because the COMMIT of the first one lost its answer
+        with database.begin() as connection:
+            assert sending.record_accepted(
+                connection, work.id, request_id="one", provider_status=None, answer={}, poll_in_seconds=1
+            )
+    assert books(database) == {"reserved": 3}
