@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, bindparam, case, func, select, update
 
 from orchestrator.base.money import canonical
-from orchestrator.base.states import EntryKind, HoldCode, JobState
+from orchestrator.base.states import ENDED_BATCHES, EntryKind, HoldCode, JobState
 from orchestrator.store import ledger
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.holds import put_hold
@@ -60,10 +60,18 @@ def follow_charges(connection: Connection, submission_id: UUID, charges: Mapping
     rises = _rises(connection, submission_id, charges)
     if rises:
         lock_account(connection, rises[0].account_pk)
+        _lock_batches(connection, rises[0].account_pk)
         for rise in _rises(connection, submission_id, charges):  # another may have re-priced it meanwhile
             _raise_open(connection, rise)
             _raise_unsent(connection, rise)
             _hold_dearer(connection, rise)
+
+
+def _lock_batches(connection: Connection, account_pk: int) -> None:
+    """Keep off who cancels, pauses or approves: they change the jobs of a batch under its lock."""
+    still_open = batches.c.account_pk == account_pk, batches.c.state.not_in(ENDED_BATCHES)
+    locked = select(batches.c.id).where(*still_open).order_by(batches.c.id).with_for_update(key_share=True)
+    connection.execute(locked).all()
 
 
 def _rises(connection: Connection, submission_id: UUID, charges: Mapping[int, Decimal]) -> list[_Rise]:
@@ -112,10 +120,7 @@ def _raise_open(connection: Connection, rise: _Rise) -> None:
 
 
 def _raise_unsent(connection: Connection, rise: _Rise) -> None:
-    in_order = select(jobs.c.pk).where(rise.concerns(), jobs.c.state.in_(_UNSENT)).order_by(jobs.c.pk)
-    connection.execute(
-        update(jobs).where(jobs.c.pk.in_(in_order.with_for_update(key_share=True))).values(price=rise.price())
-    )
+    connection.execute(update(jobs).where(rise.concerns(), jobs.c.state.in_(_UNSENT)).values(price=rise.price()))
 
 
 def _hold_dearer(connection: Connection, rise: _Rise) -> None:
