@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, Decimal
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Date, func, literal_column, select, text
 
@@ -105,7 +105,7 @@ def account_caps(connection: Connection, account_pk: int) -> list[Cap]:
 
 def today(connection: Connection) -> date:
     """The UTC day by the database's clock."""
-    return cast(date, connection.execute(select(_TODAY)).scalar_one())
+    return connection.execute(select(_TODAY)).scalar_one()
 
 
 def bounds(window: Window, day: date) -> tuple[date, date]:
