@@ -70,7 +70,8 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     send_before = engine.clock.now() + SEND_WITHIN
     order = await engine.transact(_mark_sent, work, digest)
     if order is None:
-        log.warning("submission %s lost its lease before it was sent; nothing was sent", work.id)
+        log.info("submission %s was not sent: paused, cancelled, or its lease is gone", work.id)
+        await _take_back(engine, work, "paused or cancelled before it was sent", retry_in_seconds=0)
         return
     verdict = await engine.client.submit(body, item_count=len(work.jobs), send_before=send_before)
     if verdict.answer is not None and verdict.answer.request_id is not None:
@@ -79,7 +80,7 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
 
 
 def _mark_sent(connection: Connection, work: ClaimedSubmission, body_sha256: str) -> Order | None:
-    """What is bought, once it is written that it is; None where the lease is gone and nothing may be sent."""
+    """What is bought, once it is written that it is; None where nothing may be sent any more."""
     if not sending.mark_sent(connection, work.id, work.token, body_sha256, lease_seconds=LEASE_SECONDS):
         return None
     return order_of(connection, work.id)

@@ -31,7 +31,12 @@ def lift_holds(connection: Connection, batch_id: str, codes: tuple[HoldCode, ...
 
 def may_send() -> ColumnElement[bool]:
     """Whether a batch may send something new."""
-    return and_(batches.c.state == BatchState.RUNNING, batches.c.cancelled_at.is_(None), ~is_blocked())
+    return and_(is_wanted(), ~is_blocked())
+
+
+def is_wanted() -> ColumnElement[bool]:
+    """Whether nobody has paused or cancelled a batch."""
+    return and_(batches.c.state == BatchState.RUNNING, batches.c.cancelled_at.is_(None))
 
 
 def is_blocked() -> ColumnElement[bool]:

@@ -8,27 +8,33 @@ only one who can hear it, so it is let in from `unknown` too. A request id in me
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, func, null, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.base.states import EntryKind, JobState, SettledBy, SubmissionState
 from orchestrator.store import ledger
 from orchestrator.store.database import NOW
+from orchestrator.store.holds import is_wanted
 from orchestrator.store.leases import NO_LEASE
-from orchestrator.store.tables import jobs, submissions
+from orchestrator.store.tables import batches, jobs, submissions
 
 
 def mark_sent(
     connection: Connection, submission_id: UUID, token: UUID, body_sha256: str, *, lease_seconds: float
 ) -> bool:
-    """Commit this before the first byte leaves. False: the lease is gone, so nothing may be sent.
+    """Commit this before the first byte leaves. False: the lease is gone, or a person has paused or cancelled the
+    batch since it was claimed, so nothing may be sent.
 
     The lease runs anew from here, for `lease_seconds`: longer than the POST can take. True also where an earlier
     call with this token had committed and its answer was lost.
     """
     marked = connection.execute(
         update(submissions)
-        .where(_held(submission_id, token), submissions.c.state == SubmissionState.INTENDED)
+        .where(
+            _held(submission_id, token),
+            submissions.c.state == SubmissionState.INTENDED,
+            exists().where(batches.c.id == submissions.c.batch_id, is_wanted()),
+        )
         .values(
             state=SubmissionState.SENT,
             sent_at=NOW,

@@ -15,7 +15,7 @@ from orchestrator.store.claims import ClaimedSubmission, claim_submissions
 from orchestrator.store.database import Database
 from orchestrator.store.leases import rescue
 from orchestrator.store.polling import ItemOutcome
-from orchestrator.store.tables import accounts, holds, jobs, usages
+from orchestrator.store.tables import accounts, batches, holds, jobs, usages
 from orchestrator.store.tables import ledger as entries
 
 from .store_rows import make_batch
@@ -219,3 +219,13 @@ def test_an_answer_recorded_again_is_still_recorded(database: Database) -> None:
                 connection, work.id, request_id="one", provider_status=None, answer={}, poll_in_seconds=1
             )
     assert books(database) == {"reserved": 3}
+
+
+@pytest.mark.parametrize("values", [{"state": "paused"}, {"cancelled_at": text("orchestrator_now()")}])
+def test_what_was_claimed_is_not_sent_after_a_pause_or_a_cancel(database: Database, values: dict[str, object]) -> None:
+    work = claim(database, make_batch(database, jobs=1))[0]
+    with database.begin() as connection:
+        connection.execute(update(batches).values(values))
+        assert not sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+        assert sending.take_back(connection, work.id, work.token, reason="paused")
+    assert books(database) == {}
