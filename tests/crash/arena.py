@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import date
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import psycopg
 from sqlalchemy import func, or_, select, text
 
 from orchestrator.base.states import BatchState
+from orchestrator.receipts.book import all_books
 from orchestrator.sandbox import Sandbox
 from orchestrator.store.database import Database
 from orchestrator.store.tables import batches, jobs, submissions
@@ -194,13 +196,16 @@ class Trial:
         return batch.state != BatchState.RUNNING and not batch.index_due and not is_leased
 
     def _bury(self) -> None:
-        """Wait until Postgres has noticed the death, audit what it left, and note which jobs have no answer."""
+        """Wait until Postgres has noticed the death, audit what it left, and note which jobs have no answer.
+
+        A receipt is an answer: it leads whoever comes next to the request.
+        """
         theirs = text(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
             "AND application_name = 'orchestrator'"
         )
         sent = (
-            select(jobs.c.name)
+            select(jobs.c.name, submissions.c.id)
             .join(submissions, submissions.c.id == jobs.c.submission_id)
             .where(submissions.c.state == "sent")
         )
@@ -209,7 +214,9 @@ class Trial:
             while connection.execute(theirs).scalar_one():
                 assert time.monotonic() < until, "Postgres still serves a dead process"
                 time.sleep(0.005)
-            self._unanswered |= set(connection.execute(sent).scalars())
+            found = connection.execute(sent).all()
+        receipts = {slip.submission_id for book in all_books(self._folder / "home") for slip in book.since(date.min)}
+        self._unanswered |= {row.name for row in found if row.id not in receipts}
         self.wrong += self._audit.after_death(self._sandbox.ledger())
 
 
