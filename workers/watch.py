@@ -15,6 +15,7 @@ from orchestrator.base.errors import Unusable
 from orchestrator.base.settings import load_settings
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import real_provider
+from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.store import accounts, settling
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach
@@ -57,6 +58,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         settings = load_settings()
         provider = real_provider(settings)
         database = self._open.enter_context(open_database(settings))
+        require_known_receipts(settings, database, provider)
         with database.begin() as connection:
             scope = Scope(accounts.account_pk(connection, provider.origin, provider.account))
 

@@ -189,6 +189,6 @@ def _store(settings: Settings, database: Database, account_pk: int, receipt: Rec
     order = receipt.order
     ReceiptBook(settings.home, order.origin, order.account).write(receipt)
     with database.begin() as connection:
-        adopted = recovery.adopt(connection, receipt, catalog)
+        adopted = recovery.adopt(connection, account_pk, receipt, catalog)
     if adopted is None:
         _require_foreign(database, account_pk, receipt.request_id)

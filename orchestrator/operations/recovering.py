@@ -8,7 +8,7 @@ from orchestrator.base.errors import Unusable
 from orchestrator.base.settings import Settings
 from orchestrator.catalog.cache import load_catalog
 from orchestrator.catalog.models import Catalog
-from orchestrator.engine.receipts import Receipts, recent_chunks
+from orchestrator.engine.receipts import Receipts, in_chunks
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import Provider, real_provider
 from orchestrator.receipts.book import ReceiptBook, Slip, all_books
@@ -64,7 +64,7 @@ def recover(settings: Settings) -> dict[str, Any]:
         with database.begin() as connection:
             rescue(connection)  # what looks as if it were being sent was, before the backup was put back
         for book in all_books(settings.home):
-            for chunk in recent_chunks(book):
+            for chunk in in_chunks(book):
                 _adopt_missing(database, chunk, catalog, found)
     return found.document()
 
@@ -78,6 +78,6 @@ def _adopt_missing(database: Database, chunk: list[Slip], catalog: Catalog, foun
     for start in range(0, len(missing), _TOGETHER):
         with database.begin() as connection:
             for slip in missing[start : start + _TOGETHER]:
-                adopted = recovery.adopt(connection, slip.receipt(), catalog)
+                adopted = recovery.adopt(connection, account_pk, slip.receipt(), catalog)
                 if adopted is not None:
                     found.adopted.append(adopted)

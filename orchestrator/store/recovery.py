@@ -11,7 +11,7 @@ from itertools import chain, count
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Connection, Text, Uuid, any_, bindparam, insert, null, select, update
+from sqlalchemy import ColumnElement, Connection, Text, Uuid, any_, bindparam, func, insert, null, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.states import BatchState, JobState, SubmissionState
@@ -113,14 +113,13 @@ class Adopted:
     made: list[str] = field(default_factory=list)
 
 
-def adopt(connection: Connection, receipt: Receipt, catalog: Catalog) -> Adopted | None:
+def adopt(connection: Connection, account_pk: int, receipt: Receipt, catalog: Catalog) -> Adopted | None:
     """Make the rows that a receipt proves, so that its request is polled and never bought again.
 
     None where its request is known. `catalog` stands in where the one that priced its batch is gone. The account's
     row is locked: two who adopt at once adopt each request once.
     """
     order = receipt.order
-    account_pk = accounts.account_pk(connection, order.origin, order.account)
     accounts.lock_account(connection, account_pk)
     if _known_requests(connection, account_pk, [receipt.request_id]):
         return None
@@ -236,13 +235,16 @@ def _take_job(connection: Connection, pk: int, state: JobState, wanted: OrderedJ
 def _make_job(
     connection: Connection, name: str, wanted: OrderedJob, submission_id: UUID, account_pk: int, batch_id: str
 ) -> None:
-    taken = set(connection.execute(select(jobs.c.ordinal).where(jobs.c.batch_id == batch_id)).scalars())
+    of_batch = jobs.c.batch_id == batch_id
+    is_taken = connection.execute(select(jobs.c.pk).where(of_batch, jobs.c.ordinal == wanted.ordinal)).first()
+    last = select(func.max(jobs.c.ordinal)).where(of_batch)
+    ordinal = connection.execute(last).scalar_one() + 1 if is_taken else wanted.ordinal
     connection.execute(
         insert(jobs).values(
             wanted.model_dump()
             | {
                 "name": name,
-                "ordinal": wanted.ordinal if wanted.ordinal not in taken else max(taken) + 1,
+                "ordinal": ordinal,
                 "batch_id": batch_id,
                 "account_pk": account_pk,
                 "state": JobState.GENERATING,

@@ -241,6 +241,21 @@ def test_a_doubt_that_a_receipt_settles(site: Site) -> None:
     site.audit()
 
 
+def test_receipts_of_any_age_are_taken_over(site: Site, backup: Backup) -> None:
+    """Also a database far older than anything that can still be fetched buys nothing again."""
+    scope = site.make_batch(1)
+    put_back = backup()
+    assert asyncio.run(site.run(scope))["state"] == "completed"
+    put_back()
+    (file,) = (site.settings.home / "receipts").glob("*/*.jsonl")
+    file.rename(file.with_name("2020-02-29.jsonl"))
+    assert_refuses(lambda: resumed(site))
+    assert recover(site.settings)["adopted"] == 1
+    (document,) = resumed(site)
+    assert (document["state"], set(charges(site).values())) == ("completed", {1})
+    assert_balanced(site)
+
+
 def _leave_receipt(site: Site, request_id: str) -> None:
     with site.database.begin() as connection:
         order = order_of(connection, connection.execute(select(submissions.c.id)).scalar_one())

@@ -1,13 +1,17 @@
 """Celery as the driver: real workers, a Redis that is flushed, killed or read twice, and the provider's own ledger."""
 
 import signal
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
 
+from orchestrator.operations.recovering import recover
+from orchestrator.receipts.book import all_books
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
 from orchestrator.store.database import Database
 from workers.kinds import KINDS
@@ -123,3 +127,32 @@ def test_a_worker_that_cannot_work_says_why(site: Site, missing: str, monkeypatc
         assert worker.wait(timeout=20) == 4
     assert f"{missing} is not set" in site.logs() or f"{missing} not set" in site.logs()
     assert "Traceback" not in site.logs()
+
+
+def test_a_worker_refuses_a_database_that_does_not_know_what_was_paid_for(site: Site) -> None:
+    """One that runs buys nothing more, one that starts ends with 4; both work once it was recovered."""
+    site.sandbox.play(Faults(rules=[FaultRule(at="submit", kind="slow", times=None, seconds=1.0)]))
+    batch_id = site.submit(JOBS)
+    with site.worker() as worker:
+        site.wait_stored(batch_id, 1)
+        _leave_receipt_of_an_unknown_request(site)
+        site.wait(batch_id, lambda _: "behind its receipts" in site.logs())
+        site.wait(batch_id, lambda document: not document["jobs"]["submitting"])
+        posts = site.stats()["posts"]
+        time.sleep(2)
+        assert site.stats()["posts"] == posts < JOBS
+        with site.worker(name="second") as second:
+            assert second.wait(timeout=20) == 4
+        assert worker.poll() is None
+        site.sandbox.play(Faults())
+        assert recover(site.settings)["adopted"] == 1
+        site.wait_stored(batch_id, JOBS)
+    assert site.stats()["posts"] == JOBS
+
+
+def _leave_receipt_of_an_unknown_request(site: Site) -> None:
+    (book,) = all_books(site.settings.home)
+    (newest,) = book.newest(1)
+    receipt = newest.receipt()
+    order = receipt.order.model_copy(update={"submission_id": uuid4()})
+    book.write(receipt.model_copy(update={"request_id": str(uuid4()), "order": order}))

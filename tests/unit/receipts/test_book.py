@@ -45,7 +45,7 @@ def receipt(number: int, at: datetime = NOON) -> Receipt:
         labels={},
         estimate=Decimal(3),
         price=Decimal(3),
-        item={"prompt": "line\nbreaks, \x00 and ☕", "image": {"$media": "00ff", "prefix": "data:image/png;base64,"}},
+        item={"prompt": "line\nbreaks and ☕", "image": {"$media": "00ff", "prefix": "data:image/png;base64,"}},
     )
     order = Order(
         submission_id=UUID(int=number),
