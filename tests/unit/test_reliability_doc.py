@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ..chaos.mishaps import MISHAPS
-from ..simulation.scenario import INGREDIENTS
+from ..simulation.ingredients import INGREDIENTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
