@@ -90,7 +90,9 @@ def test_a_killed_worker_is_replaced_and_nothing_is_paid_twice(site: Site) -> No
     with site.worker(name="second"):
         document = site.wait_ended(batch_id)
     jobs, charges = document["jobs"], site.sandbox.charges()
-    assert jobs["completed"] + jobs["in_doubt"] == JOBS
+    # more than a tenth of the batch in doubt: the rest is not sent
+    unsent = jobs["pending"] if jobs["in_doubt"] > JOBS // 10 else 0
+    assert jobs["completed"] + jobs["in_doubt"] + unsent == JOBS
     assert len(charges) <= site.stats()["posts"] <= JOBS
     assert Decimal(document["credits"]["spent"]) == jobs["completed"] * PRICE
     assert len(site.originals()) == jobs["completed"]
