@@ -269,9 +269,10 @@ class World:
     # The setting.
 
     def _delivered(self, prompt: str) -> set[str]:
-        """The hashes of what the provider made for a prompt."""
+        """The hashes of what the provider made for a prompt; `url` stands in for an original that it does not name."""
         made = [job for request in self.site.book.requests() for job in request.jobs if job.prompt == prompt]
-        return {hashlib.sha256(draw(job, "original")).hexdigest() for job in made if job.output is not None}
+        files = [draw(job, rendition) for job in made if job.output for rendition in ("original", "preview")]
+        return {hashlib.sha256(file).hexdigest() for file in files}
 
     def _frozen(self) -> list[str]:
         found = [f"posts {len(self.site.book.posts())}"]
