@@ -5,7 +5,7 @@ anything while the database does not know what they prove.
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date
 from itertools import islice
 from uuid import UUID
 
@@ -20,8 +20,6 @@ log = logging.getLogger("orchestrator.engine")
 #: A database that was put back lacks an end of its history, so the newest receipts tell: for these to be known and an
 #: earlier one not, so many POSTs would have had to be under way at once. (`db recover` adopts the oldest first.)
 NEWEST = 1000
-#: What is older cannot be fetched any more (guide: results are kept at most 72 h), nor is it sent again.
-DAYS = 8
 #: Receipts compared in one transaction.
 CHUNK = 5000
 
@@ -65,7 +63,7 @@ class Receipts:
         with self._lock:
             found = self._compare(self._book.newest(NEWEST))
             if found.missing:
-                raise self._behind()
+                self._refuse()
             for slip in [*found.late, *self._answers_to_doubts()]:
                 self._record_late(slip.receipt())
 
@@ -73,10 +71,12 @@ class Receipts:
         with self._database.begin() as connection:
             return recovery.compare(connection, self._account_pk, slips)
 
-    def _behind(self) -> Unusable:
-        missing = [slip for chunk in recent_chunks(self._book) for slip in self._compare(chunk).missing]
+    def _refuse(self) -> None:
+        missing = [slip for chunk in in_chunks(self._book) for slip in self._compare(chunk).missing]
+        if not missing:
+            return  # recovered meanwhile
         since = min(slip.at for slip in missing)
-        return Unusable(
+        raise Unusable(
             f"the database is behind its receipts: it does not know {len(missing)} paid requests since "
             f"{since:%Y-%m-%dT%H:%M:%SZ} (was it put back?), so nothing is sent",
             hint="orchestrator db recover takes them over; then orchestrator resume fetches what they made",
@@ -99,8 +99,11 @@ class Receipts:
                 log.warning("request %s was heard before its process died: it is polled", receipt.request_id)
 
 
-def recent_chunks(book: ReceiptBook) -> Iterator[list[Slip]]:
-    """All receipts of the last days, the oldest first, in chunks that one transaction can compare."""
-    slips = book.since((datetime.now(UTC) - timedelta(days=DAYS)).date())
+def in_chunks(book: ReceiptBook) -> Iterator[list[Slip]]:
+    """All receipts, the oldest first, in chunks that one transaction can compare.
+
+    However old: what cannot be fetched any more is not to be bought again either.
+    """
+    slips = book.since(date.min)
     while chunk := list(islice(slips, CHUNK)):
         yield chunk
