@@ -13,12 +13,15 @@ from sqlalchemy.dialects.postgresql import ARRAY
 _HEADS = text(
     """
     WITH RECURSIVE queue AS (
-        SELECT batch_id, (SELECT min(model) FROM job WHERE job.batch_id = batch.batch_id AND state = 'pending') AS model
+        SELECT batch_id, (
+            SELECT model FROM job WHERE job.batch_id = batch.batch_id AND state = 'pending' ORDER BY model LIMIT 1
+        ) AS model
         FROM unnest(:batches) AS batch (batch_id)
         UNION ALL
         SELECT batch_id, (
-            SELECT min(model) FROM job
+            SELECT model FROM job
             WHERE job.batch_id = queue.batch_id AND state = 'pending' AND job.model > queue.model
+            ORDER BY model LIMIT 1
         )
         FROM queue WHERE model IS NOT NULL
     )
@@ -31,6 +34,8 @@ _HEADS = text(
     WHERE queue.model IS NOT NULL
     """
 ).bindparams(bindparam("batches", type_=ARRAY(Text())))
+#: Of a new batch Postgres has no statistics: it takes it for a small one, and would read and sort all of its jobs.
+_READ_IN_ORDER = text("SET LOCAL enable_sort = off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,9 @@ class Head:
 
 
 def queue_heads(connection: Connection, batch_ids: Collection[str]) -> list[Head]:
-    """The heads of all queues of some batches, in no order."""
+    """The heads of all queues of some batches. From here on the transaction reads queues in their order."""
     if not batch_ids:
         return []
+    connection.execute(_READ_IN_ORDER)
     rows = connection.execute(_HEADS, {"batches": list(batch_ids)})
     return [Head(row.batch_id, row.model, float(row.due_in_seconds)) for row in rows]
