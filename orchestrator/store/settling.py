@@ -31,7 +31,7 @@ def any_at_work(connection: Connection, scope: Scope) -> bool:
 
 def unsettled_batches(connection: Connection, scope: Scope) -> list[str]:
     """Open batches that are not in line: nothing moves in a running one, something in a held one, all is over, too
-    much fails, or there is something left to take back.
+    much fails, there is something left to take back, or the hold for doubt does not say what its jobs do.
     """
     is_over = ~has_job(jobs.c.state.in_([*ACTIVE_JOBS, JobState.IN_DOUBT]))
     found = connection.execute(
@@ -43,6 +43,7 @@ def unsettled_batches(connection: Connection, scope: Scope) -> list[str]:
                 and_(batches.c.state == BatchState.HELD, _movable()),
                 and_(batches.c.state.in_([BatchState.HELD, BatchState.PAUSED]), is_over),
                 and_(batches.c.cancelled_at.is_not(None), has_job(jobs.c.state.in_(UNSENT_JOBS))),
+                has_job(jobs.c.state == JobState.IN_DOUBT) != has_hold(HoldCode.IN_DOUBT),
                 fails_too_much(),
             ),
         )

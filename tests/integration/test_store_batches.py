@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from orchestrator.base.errors import UsageError
-from orchestrator.base.states import BatchState, HoldCode, JobState, SubmissionState
+from orchestrator.base.states import ACTIVE_JOBS, BatchState, HoldCode, JobState, SubmissionState
 from orchestrator.store import batches as store
 from orchestrator.store import reads, settling
 from orchestrator.store.accounts import Scope
@@ -44,6 +44,8 @@ TABLE: list[tuple[str, tuple[HoldCode, ...], str, tuple[HoldCode, ...]]] = [
     ("in_doubt completed", (), "held", (DOUBT,)),
     ("in_doubt pending", (), "running", (DOUBT,)),
     ("in_doubt pending", (BUDGET,), "held", (BUDGET, DOUBT)),
+    ("in_doubt pending", (DOUBT,), "running", (DOUBT,)),
+    ("pending completed", (DOUBT,), "running", ()),
     ("completed", (), "completed", ()),
     ("completed skipped", (), "completed", ()),
     ("skipped", (), "completed", ()),
@@ -87,7 +89,8 @@ def test_what_a_batch_settles_to(
     assert (found.state, found.finished_at is not None) == (target, ended)
     assert found.index_due == (target != "running")
     assert hold_codes(database) == tuple(sorted(left))
-    assert bool(unsettled) == (target != "running"), "the settle step would have found it"
+    out_of_line = target != "running" or (DOUBT in codes) != (DOUBT in left)
+    assert bool(unsettled) == out_of_line, "the settle step would have found it"
     before = freeze(database)
     with database.begin() as connection:
         assert settling.settle_batch(connection, BATCH) == target
@@ -108,9 +111,20 @@ def test_a_stopped_batch_is_found_when_it_moves_or_is_over(
     with database.begin() as connection:
         for batch_id in settling.unsettled_batches(connection, scope):
             settling.settle_batch(connection, batch_id)
-    ended = target not in ("running", "held")
-    expected = target if ended or state == "held" else state
-    assert row(database, batches).state == expected
+    is_paused = state == "paused" and not set(ACTIVE_JOBS).isdisjoint(states.split())
+    assert row(database, batches).state == (state if is_paused else target)
+
+
+def test_a_doubt_that_is_over_keeps_nothing_back_for_long(database: Database) -> None:
+    """Also where whoever settled it died before it could bring the batch into line."""
+    scope = arrange(database, "pending completed")
+    with database.begin() as connection:
+        connection.execute(update(batches).values(state="held"))
+        put_hold(connection, BATCH, DOUBT, "too much of it", "what to do", blocking=True)
+    with database.begin() as connection:
+        for batch_id in settling.unsettled_batches(connection, scope):
+            settling.settle_batch(connection, batch_id)
+    assert (row(database, batches).state, hold_codes(database)) == ("running", ())
 
 
 @pytest.mark.parametrize("state", ["completed", "failed", "partial_failure", "cancelled"])
