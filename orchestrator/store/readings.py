@@ -26,10 +26,14 @@ def begin(connection: Connection, account_pk: int) -> datetime | None:
 
 
 def keep(connection: Connection, account_pk: int, credit_amount: Decimal, quiet_since: datetime | None) -> bool:
-    """Store what the provider told. Returns whether nothing of ours moved since `quiet_since`, which `begin` gave."""
+    """Store what the provider told. Returns whether nothing of ours moved since `quiet_since`, which `begin` gave.
+
+    A quiet reading is as old as its question: one that is stored late, or twice, is no newer and no second witness.
+    """
     lock_account(connection, account_pk)
     is_quiet = quiet_since is not None and not _moved(connection, account_pk, quiet_since)
-    values = {"account_pk": account_pk, "at": NOW, "credits": credit_amount, "quiet": is_quiet}
+    at = quiet_since if is_quiet else NOW
+    values = {"account_pk": account_pk, "at": at, "credits": credit_amount, "quiet": is_quiet}
     connection.execute(insert(readings).values(values))
     return is_quiet
 

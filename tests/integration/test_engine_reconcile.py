@@ -13,6 +13,7 @@ from sqlalchemy import select, text
 
 from orchestrator.base.states import JobError
 from orchestrator.engine import reconcile
+from orchestrator.engine.evidence import Finding, judge
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.operations.account import check_funds
 from orchestrator.operations.opening import open_engine
@@ -245,6 +246,23 @@ async def test_a_reading_during_which_something_was_claimed_is_not_quiet(site: S
     with site.database.begin() as connection:
         assert not readings.keep(connection, scope.account_pk, Decimal(5), since)
     assert told(site)[-1] == (Decimal(5), False)
+
+
+async def test_one_answer_that_is_stored_twice_is_no_second_witness(site: Site, later: Later) -> None:
+    """As when the answer to the COMMIT is lost in an outage that outlasts the gap between two readings."""
+    scope = await lose(site, lost("before", "#0"))
+    later.pass_by(RIPE_SECONDS)
+    with site.database.begin() as connection:
+        quiet_since = readings.begin(connection, scope.account_pk)
+    for _ in range(2):
+        with site.database.begin() as connection:
+            assert readings.keep(connection, scope.account_pk, 100000 - PRICE, quiet_since)
+        later.pass_by(GAP_SECONDS)
+    later.pass_by(-GAP_SECONDS)
+    with site.database.begin() as connection:
+        known = doubts.situation(connection, scope.account_pk)
+    assert known is not None
+    assert judge(known).finding is Finding.READ
 
 
 async def test_what_check_funds_was_told_is_a_baseline(site: Site) -> None:
