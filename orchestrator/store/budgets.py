@@ -154,10 +154,10 @@ class Purse:
         return rows
 
     def _left_of(self, batch: Any) -> Decimal | None:
+        if batch.id not in self._committed:  # also without a budget: it folds the rows that the caps are summed from
+            self._committed[batch.id] = committed_credits(self._connection, batch.id)
         if batch.budget is None:
             return None
-        if batch.id not in self._committed:
-            self._committed[batch.id] = committed_credits(self._connection, batch.id)
         return Decimal(batch.budget - self._committed[batch.id] - self._granted[batch.id])
 
     def _hold_for_budget(self, batch: Any, row: Any, left: Decimal) -> None:

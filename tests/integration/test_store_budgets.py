@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 
 from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.states import HoldCode, JobState
@@ -18,7 +18,7 @@ from orchestrator.store.batches import resume_batch
 from orchestrator.store.budgets import account_caps, bounds, committed_credits
 from orchestrator.store.caps import Limit
 from orchestrator.store.database import Database
-from orchestrator.store.tables import accounts, jobs
+from orchestrator.store.tables import accounts, jobs, usages
 
 from .store_rows import PRICE, account, claim, job_states, make_batch, row
 
@@ -226,6 +226,15 @@ def test_what_is_repriced_counts_at_its_new_price(database: Database) -> None:
         assert connection.execute(select(jobs.c.name).where(jobs.c.state == JobState.PENDING)).scalars().all() == [
             "job-2"
         ]
+
+
+def test_without_a_budget_what_caps_are_summed_from_stays_small(database: Database) -> None:
+    scope = make_batch(database, jobs=80)
+    for _ in range(80):
+        assert claim(database, scope, limit=1, max_in_flight=80)
+    with database.begin() as connection:
+        assert connection.execute(select(func.count()).select_from(usages)).scalar_one() < 80
+        assert committed_credits(connection, BATCH) == 80 * PRICE
 
 
 def test_other_accounts_have_caps_of_their_own(database: Database) -> None:
