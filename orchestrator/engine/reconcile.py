@@ -147,7 +147,10 @@ def _batches(known: Situation) -> frozenset[str]:
 def _write_off(connection: Connection, account_pk: int) -> frozenset[str]:
     """Count as charged what nothing more will be known of; the batches it was in."""
     changed = set()
-    for doubt in doubts.overdue(connection, account_pk, seconds=WRITE_OFF_SECONDS):
+    overdue = doubts.overdue(connection, account_pk, seconds=WRITE_OFF_SECONDS)
+    if overdue:
+        lock_account(connection, account_pk)  # else a price that rises just now would be booked and not counted
+    for doubt in overdue:
         evidence = {"finding": SettledBy.WRITE_OFF, "reason": "in doubt for 72 h", "before": doubt.evidence}
         if resolving.settle_as_charged(connection, doubt.submission_id, SettledBy.WRITE_OFF, evidence):
             changed.add(doubt.batch_id)
