@@ -1,31 +1,23 @@
 """Ways to break the orchestrator on purpose: the harness has to find each of them out."""
 
-from collections.abc import Callable
 from typing import Any
 
 from orchestrator.assets.folder import FolderDestination
 from orchestrator.base.states import JobState, SubmissionState
-from orchestrator.store import leases, sending
-
-Sabotage = Callable[[], None]
+from orchestrator.engine import submit
+from orchestrator.store import leases
 
 
 def forget_what_was_sent() -> None:
-    """`sent` is not committed before the POST but with its answer: killed in between, it was never sent."""
-    mark_sent, record_accepted = sending.mark_sent, sending.record_accepted
-    unmarked: dict[Any, tuple[Any, ...]] = {}
+    """`sent` is not committed before the POST leaves."""
+    mark_sent = submit._mark_sent
 
-    def remember(_: Any, submission_id: Any, token: Any, digest: str, *, lease_seconds: float) -> bool:
-        unmarked[submission_id] = (token, digest, lease_seconds)
-        return True
+    def mark_and_roll_back(connection: Any, *arguments: Any) -> Any:
+        order = mark_sent(connection, *arguments)
+        connection.rollback()
+        return order
 
-    def record_late(connection: Any, submission_id: Any, **answer: Any) -> bool:
-        token, digest, lease_seconds = unmarked.pop(submission_id)
-        mark_sent(connection, submission_id, token, digest, lease_seconds=lease_seconds)
-        return record_accepted(connection, submission_id, **answer)
-
-    _replace(sending, "mark_sent", remember)
-    _replace(sending, "record_accepted", record_late)
+    _replace(submit, "_mark_sent", mark_and_roll_back)
 
 
 def send_again() -> None:
