@@ -52,13 +52,13 @@ def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, po
     answer = polled.answer
     breaker.note_poll_success(connection, engine.scope.account_pk)
     patience_over = (work.not_found_seconds or 0) >= engine.limits.request_lost_after_seconds
-    if work.failures >= REFUSED_POLLS:
-        lift_holds(connection, work.batch_id, (HoldCode.PROVIDER_REFUSING,))
     open_items = polling.open_items(connection, work.id)
     outcomes = read_outcomes(answer, open_items, patience_over=patience_over)
     if not outcomes and work.age_seconds > KEPT_SECONDS:
         outcomes = _given_up(open_items, f"not finished within 72 h (last status: {answer.status})")
-    polling.record_outcomes(connection, work.id, outcomes)
+    polling.record_outcomes(connection, work.id, outcomes)  # first: it may lock the account and its batches
+    if work.failures >= REFUSED_POLLS:
+        lift_holds(connection, work.batch_id, (HoldCode.PROVIDER_REFUSING,))
     if not polling.resolve_finished(connection, work.id, answer.status):
         wait = next_poll_seconds(answer.poll_after_seconds, age_seconds=work.age_seconds)
         polling.record_poll(
