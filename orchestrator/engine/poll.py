@@ -14,6 +14,7 @@ from orchestrator.store.database import Connection, OutOfReach
 from orchestrator.store.free_claims import ClaimedPoll, claim_polls
 from orchestrator.store.holds import lift_holds, put_hold
 from orchestrator.store.polling import ItemOutcome
+from orchestrator.store.settling import settle_batch
 
 LEASE_SECONDS = 180.0
 
@@ -57,8 +58,8 @@ def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, po
     if not outcomes and work.age_seconds > KEPT_SECONDS:
         outcomes = _given_up(open_items, f"not finished within 72 h (last status: {answer.status})")
     polling.record_outcomes(connection, work.id, outcomes)  # first: it may lock the account and its batches
-    if work.failures >= REFUSED_POLLS:
-        lift_holds(connection, work.batch_id, (HoldCode.PROVIDER_REFUSING,))
+    if work.failures >= REFUSED_POLLS and lift_holds(connection, work.batch_id, (HoldCode.PROVIDER_REFUSING,)):
+        settle_batch(connection, work.batch_id)  # no batch is held for a reason that is gone
     if not polling.resolve_finished(connection, work.id, answer.status):
         wait = next_poll_seconds(answer.poll_after_seconds, age_seconds=work.age_seconds)
         polling.record_poll(

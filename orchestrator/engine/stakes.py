@@ -15,6 +15,7 @@ from orchestrator.store.database import Connection
 from orchestrator.store.free_claims import ClaimedCopy
 from orchestrator.store.holds import lift_holds, put_hold
 from orchestrator.store.reads import rfc3339
+from orchestrator.store.settling import settle_batch
 
 #: How often the backlog is held against the rate.
 _LOOK_SECONDS = 15.0
@@ -62,7 +63,8 @@ def _at_stake(stake: Stake) -> str:
 
 def lift_failing(connection: Connection, batch_id: str) -> None:
     """A copy of the batch worked: its destination takes files again."""
-    lift_holds(connection, batch_id, (HoldCode.DESTINATION_FAILING,))
+    if lift_holds(connection, batch_id, (HoldCode.DESTINATION_FAILING,)):
+        settle_batch(connection, batch_id)
 
 
 async def watch_deadlines(engine: Engine) -> None:
