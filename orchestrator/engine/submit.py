@@ -24,6 +24,7 @@ from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind, Verdict
 from orchestrator.receipts.receipt import Order, Receipt
 from orchestrator.store import breaker, pacing, polling, sending
+from orchestrator.store.batches import lock_batch
 from orchestrator.store.claims import ClaimedSubmission, claim_submissions
 from orchestrator.store.database import Connection
 from orchestrator.store.holds import put_hold
@@ -179,6 +180,7 @@ def _record_other(
             sending.record_rejected(connection, work.id, work.token, end=end, answer=document, error=error)
         case _:
             log.warning("submission %s: %s; its job is in doubt and is not sent again", work.id, verdict.reason)
+            lock_batch(connection, work.batch_id)  # so that of two answers lost at once each is counted
             sending.record_unknown(connection, work.id, work.token, document)
             note_doubt(connection, work.batch_id)
 

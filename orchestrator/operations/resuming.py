@@ -42,7 +42,7 @@ def resume(
             raise SpendRefused("not confirmed: nothing was sent", hint="say yes with --yes")
         for header in movable:
             with database.begin() as connection:
-                batches.resume_batch(connection, header.id)
+                batches.resume_batch(connection, header.id, forgive=reference is not None)
         run_here(settings, database, movable, progress)
         return patiently(database, lambda connection: [reads.batch_document(connection, h.id) for h in headers])
 

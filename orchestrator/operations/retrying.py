@@ -71,11 +71,12 @@ def _prices(catalog: Catalog, chosen: Sequence[Any]) -> dict[int, Decimal]:
     prices = {}
     for row in chosen:
         try:
-            prices[row.pk] = price_item(catalog, type=row.type, model=row.model, item=row.item)
+            in_catalog = price_item(catalog, type=row.type, model=row.model, item=row.item)
         except NoLongerOffered as error:
             raise UsageError(
                 f"job {row.name} cannot be run again: {error.message}", hint=error.hint, code=error.code
             ) from None
+        prices[row.pk] = max(in_catalog, row.price or ZERO)  # a charge may have told more than the catalogue does
     return prices
 
 

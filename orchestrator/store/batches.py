@@ -14,13 +14,12 @@ from orchestrator.store.settling import settle_batch
 from orchestrator.store.tables import batches, jobs
 
 #: Holds that `resume` takes away, to try again. Doubt stays until it is settled, and what wants an answer until it
-#: has one; `stop-when` goes with what failed so far forgiven.
+#: has one.
 RESUMABLE_HOLDS = (
     HoldCode.BUDGET_REACHED,
     HoldCode.BALANCE_LOW,
     HoldCode.PROVIDER_REFUSING,
     HoldCode.DESTINATION_FAILING,
-    HoldCode.STOP_WHEN,
 )
 #: Holds that are about sending alone, and so mean nothing once nothing is left to send.
 _SENDING_HOLDS = (
@@ -69,10 +68,13 @@ def lock_batch(connection: Connection, batch_id: str) -> Any:
     return connection.execute(query.with_for_update(key_share=True)).one()
 
 
-def resume_batch(connection: Connection, batch_id: str) -> BatchState:
-    """Let a held or paused batch go on: lift what can be tried again, make its work due now, settle its state."""
+def resume_batch(connection: Connection, batch_id: str, *, forgive: bool = True) -> BatchState:
+    """Let a held or paused batch go on: lift what can be tried again, make its work due now, settle its state.
+
+    `forgive`: also lift `stop-when`, and count failures anew from here.
+    """
     lock_batch(connection, batch_id)
-    if lift_holds(connection, batch_id, (HoldCode.STOP_WHEN,)):
+    if forgive and lift_holds(connection, batch_id, (HoldCode.STOP_WHEN,)):
         forgive_failures(connection, batch_id)
     lift_holds(connection, batch_id, RESUMABLE_HOLDS)
     connection.execute(

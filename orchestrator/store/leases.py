@@ -108,6 +108,12 @@ def _dead(table: Table) -> ColumnElement[bool]:
     return and_(table.c.lease_token.is_not(None), or_(expired, table.c.lease_owner.not_in(select(_ALIVE))))
 
 
+def _dead_and_free(table: Table) -> ColumnElement[bool]:
+    """Dead rows that no other rescue is at just now: two of them would wait for each other's rows."""
+    key = next(iter(table.primary_key))
+    return and_(key.in_(select(key).where(_dead(table)).with_for_update(skip_locked=True)), _dead(table))
+
+
 @dataclass(frozen=True, slots=True)
 class Rescued:
     """What a rescue put back: nothing of it is ever sent again by itself once bytes may have left."""
@@ -128,7 +134,7 @@ def rescue(connection: Connection) -> Rescued:
     in_doubt = _end_dead(connection, SubmissionState.SENT, SubmissionState.UNKNOWN, JobState.IN_DOUBT)
     released = 0
     for table in (submissions, jobs):
-        released += connection.execute(update(table).where(_dead(table)).values(NO_LEASE)).rowcount
+        released += connection.execute(update(table).where(_dead_and_free(table)).values(NO_LEASE)).rowcount
     doubtful = frozenset(str(row.batch_id) for row in in_doubt)
     return Rescued(len(not_sent), len(in_doubt), released, doubtful)
 
@@ -138,7 +144,7 @@ def _end_dead(
 ) -> Sequence[Any]:
     found = connection.execute(
         update(submissions)
-        .where(submissions.c.state == state, _dead(submissions))
+        .where(submissions.c.state == state, _dead_and_free(submissions))
         .values(
             NO_LEASE
             | {"state": end, "ended_at": NOW if end is SubmissionState.NOT_SENT else null()}

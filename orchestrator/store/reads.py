@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, exis
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from orchestrator.base.money import ZERO, canonical, optional_canonical
-from orchestrator.base.states import ENDED_BATCHES, BatchState, Book, JobState
+from orchestrator.base.states import ENDED_BATCHES, BatchState, Book, HoldCode, JobState
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.batches import RESUMABLE_HOLDS
 from orchestrator.store.budgets import account_caps
@@ -72,7 +72,8 @@ def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
 
 def _resumable_credits() -> ScalarSelect[Any]:
     """The price of a batch's pending jobs; nothing where a hold that `resume` does not lift keeps them back."""
-    kept_back = exists().where(holds.c.batch_id == batches.c.id, holds.c.blocking, holds.c.code.not_in(RESUMABLE_HOLDS))
+    lifted = (*RESUMABLE_HOLDS, HoldCode.STOP_WHEN)
+    kept_back = exists().where(holds.c.batch_id == batches.c.id, holds.c.blocking, holds.c.code.not_in(lifted))
     return (
         select(func.coalesce(func.sum(func.coalesce(jobs.c.price, jobs.c.estimate)), 0))
         .where(jobs.c.batch_id == batches.c.id, jobs.c.state == JobState.PENDING, ~kept_back)

@@ -62,9 +62,10 @@ def follow_charges(connection: Connection, submission_id: UUID, charges: Mapping
         lock_account(connection, rises[0].account_pk)
         _lock_batches(connection, rises[0].account_pk)
         for rise in _rises(connection, submission_id, charges):  # another may have re-priced it meanwhile
+            batch_ids = _concerned_batches(connection, rise)
             _raise_open(connection, rise)
             _raise_unsent(connection, rise)
-            _hold_dearer(connection, rise)
+            _hold_dearer(connection, rise, batch_ids)
 
 
 def _lock_batches(connection: Connection, account_pk: int) -> None:
@@ -123,8 +124,14 @@ def _raise_unsent(connection: Connection, rise: _Rise) -> None:
     connection.execute(update(jobs).where(rise.concerns(), jobs.c.state.in_(_UNSENT)).values(price=rise.price()))
 
 
-def _hold_dearer(connection: Connection, rise: _Rise) -> None:
-    """Hold the batches whose unsent jobs of the model have become dearer than they tolerate."""
+def _concerned_batches(connection: Connection, rise: _Rise) -> list[str]:
+    """The batches with unsent jobs that this makes dearer."""
+    found = select(jobs.c.batch_id).distinct().where(rise.concerns(), jobs.c.state.in_(_UNSENT))
+    return [str(batch_id) for batch_id in connection.execute(found).scalars()]
+
+
+def _hold_dearer(connection: Connection, rise: _Rise, batch_ids: list[str]) -> None:
+    """Hold those of the batches whose unsent jobs of the model are dearer now than they tolerate."""
     dearer = func.bool_or(jobs.c.estimate * (1 + batches.c.price_tolerance) < _PRICE)
     found = connection.execute(
         select(
@@ -135,7 +142,7 @@ def _hold_dearer(connection: Connection, rise: _Rise) -> None:
             dearer.label("dearer"),
         )
         .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(jobs.c.account_pk == rise.account_pk, jobs.c.model == rise.model, jobs.c.state.in_(_UNSENT))
+        .where(jobs.c.batch_id.in_(batch_ids), jobs.c.model == rise.model, jobs.c.state.in_(_UNSENT))
         .group_by(jobs.c.batch_id)
         .order_by(jobs.c.batch_id)
     ).all()
