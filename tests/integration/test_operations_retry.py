@@ -123,6 +123,13 @@ def test_a_new_price_is_told_reserved_and_charged_against_it(site: Site) -> None
     assert balanced(site)
 
 
+def test_a_price_that_a_charge_has_taught_is_kept(site: Site) -> None:
+    ended(site, [FAILING])
+    with site.database.begin() as connection:
+        connection.execute(update(jobs).values(price=Decimal("4.5")))
+    assert quotes(site).credits == Decimal("4.5")
+
+
 def test_a_model_that_is_gone_is_told(site: Site) -> None:
     ended(site, [FAILING])
     with site.database.begin() as connection:

@@ -200,6 +200,8 @@ def test_what_was_forgiven_does_not_stop_it_again(database: Database) -> None:
     assert settle(database, scope) == "held"
     assert "3 of 3 jobs failed" in hold(database).message
     with database.begin() as connection:
+        assert store.resume_batch(connection, BATCH, forgive=False) is BatchState.HELD
+    with database.begin() as connection:
         assert store.resume_batch(connection, BATCH) is BatchState.RUNNING
     assert (settle(database, scope), hold(database)) == ("running", None)
     with database.begin() as connection:
