@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -103,12 +103,7 @@ class ProviderSite:
             faults=FaultPlayer(Faults(rules=rules)),
             clock=clock.unix,
         )
-        self._applications = {
-            API_ORIGIN: api_application(self.provider),
-            ASSET_ORIGIN: asset_application(self.provider, draw),
-        }
-        for application in self._applications.values():
-            application.freeze()
+        self._applications = _applications(self.provider)
 
     def arrive(self, call: Call, deliver: Deliver) -> None:
         """Work on a call from now on; `deliver` is told the outcome when there is one."""
@@ -118,10 +113,12 @@ class ProviderSite:
         return self.book.entries(self._clock.unix())
 
     def behave(self) -> None:
-        """No more faults."""
+        """No more faults, and what is accepted from now on is made at the usual pace."""
         for rule in self.provider.faults.document():
             self.struck[f"{rule['at']} {rule['kind']}"] += int(str(rule["struck"]))
         self.provider.faults.play(Faults())
+        self.provider = replace(self.provider, pace=Pace(1.0, self.provider.pace.asset_lifetime_seconds))
+        self._applications = _applications(self.provider)
 
     def top_up(self, account: str, amount: Decimal) -> None:
         """Credits that someone puts into the account; less than none: that someone else spends."""
@@ -140,6 +137,14 @@ class ProviderSite:
         request = _request(call, url, line, self.loop)
         response = await self._applications[str(url.origin())]._handle(request)
         deliver(_cut(line.written) if line.written else None if line.is_closed else _reply(response))
+
+
+def _applications(provider: Provider) -> dict[str, web.Application]:
+    """What answers at each origin."""
+    found = {API_ORIGIN: api_application(provider), ASSET_ORIGIN: asset_application(provider, draw)}
+    for application in found.values():
+        application.freeze()
+    return found
 
 
 def _request(call: Call, url: URL, line: _Line, loop: VirtualLoop) -> web.Request:
