@@ -4,7 +4,7 @@ A receipt is known where its request id is. One whose submission still waits for
 other proves that the database is behind.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, count
@@ -26,6 +26,8 @@ from orchestrator.store.tables import batches, catalogs, jobs, submissions
 _UNANSWERED = (SubmissionState.SENT, SubmissionState.UNKNOWN)
 #: Jobs of which nothing is under way or stored: a request that is found for one becomes its own.
 _FREE_JOBS = (JobState.PENDING, JobState.WAITING, JobState.FAILED, JobState.REJECTED, JobState.SKIPPED)
+#: Batches that nothing is added to any more.
+_ENDED_BATCHES = (BatchState.COMPLETED, BatchState.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,20 +137,22 @@ def adopt(connection: Connection, account_pk: int, receipt: Receipt, catalog: Ca
 
 
 def _batch_for(connection: Connection, wanted: OrderedBatch, account_pk: int, catalog: Catalog) -> Adopted:
-    """The order's batch, running again or made anew; one that ended for good gets a second one for what it misses."""
-    for batch_id in (wanted.id, f"{wanted.id}-recovered"):
-        state = connection.execute(
-            select(batches.c.state).where(batches.c.id == batch_id).with_for_update(key_share=True)
-        ).scalar_one_or_none()
-        if state is None:
-            _make_batch(connection, wanted, batch_id, account_pk, catalog)
-            return Adopted(batch_id, is_new_batch=True)
-        if state in (BatchState.FAILED, BatchState.PARTIAL_FAILURE):
-            running = {"state": BatchState.RUNNING, "finished_at": null()}
-            connection.execute(update(batches).where(batches.c.id == batch_id).values(running))
-        if state not in (BatchState.COMPLETED, BatchState.CANCELLED):
-            return Adopted(batch_id)
-    raise ValueError(f"{wanted.id} and its recovered batch have both ended")
+    """The order's batch, running again or made anew; one that ended for good gets another for what it misses."""
+    names = chain([wanted.id], _names_beside(wanted.id))
+    states = ((name, _locked_state(connection, name)) for name in names)
+    batch_id, state = next(found for found in states if found[1] not in _ENDED_BATCHES)
+    if state is None:
+        _make_batch(connection, wanted, batch_id, account_pk, catalog)
+    elif state in (BatchState.FAILED, BatchState.PARTIAL_FAILURE):
+        running = {"state": BatchState.RUNNING, "finished_at": null()}
+        connection.execute(update(batches).where(batches.c.id == batch_id).values(running))
+    return Adopted(batch_id, is_new_batch=state is None)
+
+
+def _locked_state(connection: Connection, batch_id: str) -> str | None:
+    """The state of a batch whose row is locked from here on; None where there is none."""
+    query = select(batches.c.state).where(batches.c.id == batch_id).with_for_update(key_share=True)
+    return connection.execute(query).scalar_one_or_none()
 
 
 def _make_batch(connection: Connection, wanted: OrderedBatch, batch_id: str, account_pk: int, catalog: Catalog) -> None:
@@ -258,7 +262,7 @@ def _make_job(
 
 
 def _free_name(connection: Connection, batch_id: str, name: str) -> str:
-    """`NAME-recovered`, or with a number behind it where that is taken."""
+    """The first name beside a job's that no job of the batch has."""
     taken = set(
         connection.execute(
             select(jobs.c.name).where(
@@ -266,5 +270,9 @@ def _free_name(connection: Connection, batch_id: str, name: str) -> str:
             )
         ).scalars()
     )
-    candidates = chain([f"{name}-recovered"], (f"{name}-recovered-{number}" for number in count(2)))
-    return next(candidate for candidate in candidates if candidate not in taken)
+    return next(candidate for candidate in _names_beside(name) if candidate not in taken)
+
+
+def _names_beside(name: str) -> Iterator[str]:
+    """`NAME-recovered`, `NAME-recovered-2`, and so on without end."""
+    return chain([f"{name}-recovered"], (f"{name}-recovered-{number}" for number in count(2)))

@@ -294,6 +294,29 @@ def test_a_job_that_is_busy_elsewhere_gets_a_second_one_beside_it(
     assert_balanced(site)
 
 
+def test_receipts_that_come_back_one_by_one_find_a_batch_each_time(site: Site, backup: Backup) -> None:
+    """As from several homes: the batch and those made beside it have ended each time that more turns up."""
+    scope = site.make_batch(1)
+    put_back = backup()
+    away = [site.folder / f"away-{n}" for n in range(3)]
+    receipts = site.settings.home / "receipts"
+    for n, folder in enumerate(away):
+        assert asyncio.run(site.run(scope))["state"] == "completed"
+        if n < 2:
+            put_back()
+            put_back = backup()
+            receipts.rename(folder)
+    found = []
+    for folder in away[:2]:
+        for file in folder.glob("*/*.jsonl"):
+            current = receipts / file.relative_to(folder)
+            current.write_bytes(file.read_bytes() + current.read_bytes())
+        found += recover(site.settings)["batches"]
+        assert {document["state"] for document in resumed(site)} == {"completed"}
+    assert [batch["batch"] for batch in found] == [f"{BATCH}-recovered", f"{BATCH}-recovered-2"]
+    assert_balanced(site)
+
+
 def test_without_room_for_receipts_nothing_more_is_bought(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """F33: what is under way is recorded and fetched; sending goes on when there is room."""
     site.settings = site.settings.model_copy(update={"max_in_flight": 2})
