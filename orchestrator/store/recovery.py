@@ -18,7 +18,7 @@ from orchestrator.base.states import BatchState, JobState, SubmissionState
 from orchestrator.catalog.models import Catalog
 from orchestrator.receipts.book import Slip
 from orchestrator.receipts.receipt import OrderedBatch, OrderedJob, Receipt
-from orchestrator.store import accounts, creating, ledger, sending
+from orchestrator.store import accounts, creating, ledger, resolving, sending
 from orchestrator.store.database import NOW
 from orchestrator.store.settling import note_doubt
 from orchestrator.store.tables import batches, catalogs, jobs, submissions
@@ -129,6 +129,7 @@ def adopt(connection: Connection, account_pk: int, receipt: Receipt, catalog: Ca
         record_late(connection, receipt)
         return None
     adopted = _batch_for(connection, order.batch, account_pk, catalog)
+    resolving.give_back_found(connection, order.submission_id, receipt.request_id)
     submission_id = _accepted_submission(connection, receipt, adopted.batch_id, account_pk)
     for job in order.jobs:
         _adopt_job(connection, job, submission_id, account_pk, adopted)

@@ -79,9 +79,7 @@ def take_back_loss(connection: Connection, submission_id: UUID, evidence: dict[s
     ).rowcount
     if not taken_back:
         return False
-    lost = _booked(submission_id, Book.LOST)
-    booked_for = select(entries.c.job_pk).where(entries.c.submission_id == submission_id)
-    connection.execute(update(jobs).where(jobs.c.pk.in_(booked_for)).values(spent=jobs.c.spent - lost))
+    _give_back(connection, submission_id)
     connection.execute(
         update(jobs)
         .where(*lost_jobs, jobs.c.state == JobState.FAILED)
@@ -94,8 +92,31 @@ def take_back_loss(connection: Connection, submission_id: UUID, evidence: dict[s
             position=null(),
         )
     )
-    ledger.move(connection, EntryKind.REFUND, [submission_id])
     return True
+
+
+def give_back_found(connection: Connection, submission_id: UUID, request_id: str) -> None:
+    """What was lost with a submission is given back: its request was found, and its charge is booked there.
+
+    Changes nothing where nothing was lost with it.
+    """
+    if ledger.in_book(connection, submission_id, Book.LOST) == 0:
+        return
+    _give_back(connection, submission_id)
+    evidence = func.jsonb_build_object("found", request_id, "before", submissions.c.evidence)
+    connection.execute(
+        update(submissions)
+        .where(submissions.c.id == submission_id, submissions.c.state == SubmissionState.RESOLVED)
+        .values(charged=0, evidence=evidence)
+    )
+
+
+def _give_back(connection: Connection, submission_id: UUID) -> None:
+    """Take what a submission lost off its jobs, and out of the books."""
+    booked_for = select(entries.c.job_pk).where(entries.c.submission_id == submission_id)
+    lost = _booked(submission_id, Book.LOST)
+    connection.execute(update(jobs).where(jobs.c.pk.in_(booked_for)).values(spent=jobs.c.spent - lost))
+    ledger.move(connection, EntryKind.REFUND, [submission_id])
 
 
 def _booked(submission_id: UUID, book: Book) -> Any:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from orchestrator.base.errors import Unusable
 from orchestrator.engine.local import LocalDriver
 from orchestrator.operations.opening import open_engine
 from orchestrator.operations.recovering import recover
+from orchestrator.operations.resolving import resolve
 from orchestrator.operations.resuming import resume, work
+from orchestrator.operations.retrying import retry
 from orchestrator.operations.submitting import SubmitOptions, submit
 from orchestrator.receipts import book as book_module
 from orchestrator.receipts.book import ReceiptBook, all_books
@@ -239,6 +242,31 @@ def test_a_doubt_that_a_receipt_settles(site: Site) -> None:
     assert asyncio.run(site.resume(scope))["state"] == "completed"
     assert_balanced(site)
     site.audit()
+
+
+@pytest.mark.parametrize("is_bought_again", [False, True])
+def test_a_loss_whose_receipt_turns_up_is_booked_once(site: Site, is_bought_again: bool) -> None:
+    """A doubt was settled as charged; then comes its receipt, from another home: what was lost is what is fetched."""
+    scope = site.make_batch(2, bundle=2)
+    site.play(FaultRule(at="submit", kind="drop-after-charge"))
+    assert asyncio.run(site.run(scope))["jobs"]["in_doubt"] == 2
+    request_id = site.sandbox.charges()[0].request_id
+    with site.database.begin() as connection:
+        order = order_of(connection, connection.execute(select(submissions.c.id)).scalar_one())
+    assert resolve(BATCH, "job-0", site.settings, "charged")["credits"]["lost"] == "6"
+    if is_bought_again:
+        retry(BATCH, site.settings, job="job-0", again=True, confirm=lambda *_: True)
+    book = ReceiptBook(site.settings.home, order.origin, order.account)
+    book.write(Receipt(at=datetime.now(UTC), request_id=request_id, order=order))
+
+    assert recover(site.settings)["adopted"] == 1
+    assert_balanced(site)
+    documents = resumed(site)
+    assert {document["state"] for document in documents} == {"completed"}
+    booked = sum(entry.credits for entry in site.sandbox.charges())
+    assert sum(Decimal(document["credits"]["spent"]) for document in documents) == booked
+    assert {document["credits"]["lost"] for document in documents} == {"0"}
+    assert_balanced(site)
 
 
 def test_receipts_of_any_age_are_taken_over(site: Site, backup: Backup) -> None:
