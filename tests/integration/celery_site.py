@@ -50,7 +50,7 @@ class Site:
         with self.database.begin() as connection:
             return reads.batch_document(connection, batch_id)
 
-    def wait(self, batch_id: str, reached: Callable[[dict[str, Any]], bool], *, seconds: float = 30) -> dict[str, Any]:
+    def wait(self, batch_id: str, reached: Callable[[dict[str, Any]], bool], *, seconds: float = 90) -> dict[str, Any]:
         """The batch's document once it is as wanted."""
         until = time.monotonic() + seconds
         while not reached(document := self.document(batch_id)):

@@ -27,7 +27,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def site(tmp_path: Path, sandbox: Sandbox, database: Database, database_url: str) -> Site:
-    return make_site(tmp_path, sandbox, database, database_url, stall_after=0.5, request_lost_after=0.6)
+    return make_site(tmp_path, sandbox, database, database_url, stall_after=0.5, request_lost_after=2.0)
 
 
 def rule(at: Any, kind: str, **more: Any) -> FaultRule:
