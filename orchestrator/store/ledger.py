@@ -5,6 +5,7 @@ Every function is set-based: one statement for any number of submissions or jobs
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,7 @@ _COLUMNS = "at, day, account_pk, batch_id, submission_id, job_pk, kind, from_boo
 _RESERVE = text(
     f"""
     INSERT INTO ledger ({_COLUMNS})
-    SELECT orchestrator_now(), (orchestrator_now() AT TIME ZONE 'UTC')::date,
+    SELECT orchestrator_now(), least(CAST(:day AS date), (orchestrator_now() AT TIME ZONE 'UTC')::date),
            job.account_pk, job.batch_id, job.submission_id, job.pk,
            'reserve', 'available', 'reserved', coalesce(job.price, job.estimate), batch.usd_per_credit
     FROM job JOIN batch ON batch.id = job.batch_id
@@ -103,9 +104,12 @@ _IN_BOOK = text(
 )
 
 
-def reserve(connection: Connection, submission_ids: Iterable[UUID]) -> None:
-    """Set aside the price of every job of new submissions, in the transaction that writes them."""
-    connection.execute(_RESERVE, {"submissions": list(submission_ids)})
+def reserve(connection: Connection, submission_ids: Iterable[UUID], day: date | None = None) -> None:
+    """Set aside the price of every job of new submissions, in the transaction that writes them.
+
+    It counts in the caps of today, or of the UTC `day` on which it was bought, where that is past.
+    """
+    connection.execute(_RESERVE, {"submissions": list(submission_ids), "day": day})
 
 
 def reserve_more(connection: Connection, more: Mapping[int, Decimal]) -> None:

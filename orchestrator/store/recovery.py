@@ -6,7 +6,7 @@ other proves that the database is behind.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain, count
 from typing import Any
 from uuid import UUID, uuid4
@@ -119,7 +119,7 @@ def adopt(connection: Connection, account_pk: int, receipt: Receipt, catalog: Ca
     """Make the rows that a receipt proves, so that its request is polled and never bought again.
 
     None where its request is known. `catalog` stands in where the one that priced its batch is gone. The account's
-    row is locked: two who adopt at once adopt each request once.
+    row is locked: two who adopt at once adopt each request once. Its credits count in the caps of the receipt's day.
     """
     order = receipt.order
     accounts.lock_account(connection, account_pk)
@@ -133,7 +133,7 @@ def adopt(connection: Connection, account_pk: int, receipt: Receipt, catalog: Ca
     submission_id = _accepted_submission(connection, receipt, adopted.batch_id, account_pk)
     for job in order.jobs:
         _adopt_job(connection, job, submission_id, account_pk, adopted)
-    ledger.reserve(connection, [submission_id])
+    ledger.reserve(connection, [submission_id], receipt.at.astimezone(UTC).date())
     return adopted
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from orchestrator.store.accounts import Scope
 from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
 from orchestrator.store.orders import order_of
-from orchestrator.store.tables import batches, jobs, submissions
+from orchestrator.store.tables import batches, jobs, submissions, usages
 
 from .engine_site import BATCH, Site, make_site
 
@@ -281,6 +281,26 @@ def test_receipts_of_any_age_are_taken_over(site: Site, backup: Backup) -> None:
     assert recover(site.settings)["adopted"] == 1
     (document,) = resumed(site)
     assert (document["state"], set(charges(site).values())) == ("completed", {1})
+    assert_balanced(site)
+
+
+def test_what_is_taken_over_counts_in_the_caps_of_its_day(site: Site, backup: Backup) -> None:
+    scope = site.make_batch(1)
+    put_back = backup()
+    assert asyncio.run(site.run(scope))["state"] == "completed"
+    put_back()
+    (book,) = all_books(site.settings.home)
+    (receipt,) = (slip.receipt() for slip in book.newest(1))
+    (file,) = (site.settings.home / "receipts").glob("*/*.jsonl")
+    file.unlink()
+    bought_at = receipt.at - timedelta(days=2)
+    book.write(receipt.model_copy(update={"at": bought_at}))
+    assert recover(site.settings)["adopted"] == 1
+    assert_balanced(site)
+    assert resumed(site)[0]["state"] == "completed"
+    with site.database.begin() as connection:
+        days = connection.execute(select(usages.c.day).distinct()).scalars().all()
+    assert days == [bought_at.date()]
     assert_balanced(site)
 
 
