@@ -1,6 +1,7 @@
 """`resolve`: a person settles a job whose payment is in doubt. Sends nothing and needs no credentials."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -10,9 +11,13 @@ from orchestrator.base.settings import Settings
 from orchestrator.base.states import BatchState, SettledBy
 from orchestrator.engine import evidence as balance_evidence
 from orchestrator.operations.database import open_database
+from orchestrator.operations.opening import SANDBOX_ORIGIN
+from orchestrator.receipts.book import ReceiptBook
+from orchestrator.receipts.receipt import Receipt
 from orchestrator.store import batches, doubtful, doubts, reads, resolving, sending, settling
 from orchestrator.store.database import Connection
 from orchestrator.store.doubtful import Doubtful
+from orchestrator.store.orders import order_of
 
 #: Told the evidence before anything is settled.
 ShowEvidence = Callable[[dict[str, Any]], None]
@@ -32,7 +37,8 @@ def resolve(
 
     `said` charged: they are `failed` and their price is lost. Not charged: they are `pending` again, also where they
     had been taken for charged; workers or `resume` send them. A request id that was found by hand: they are
-    `generating` and polled. Raises UsageError for what is not in doubt, and for a request id that is another's.
+    `generating` and polled, and a receipt is left of it. Raises UsageError for what is not in doubt, and for a request
+    id that is another's; ReceiptFailed, with nothing settled.
     """
     with open_database(settings) as database:
         with database.begin() as connection:
@@ -45,6 +51,8 @@ def resolve(
             evidence = {"by": settings.actor, "at": reads.now(connection), "said": str(said), "shown": shown}
             batch = batches.lock_batch(connection, batch_id)
             _settle(connection, doubt, job, said, evidence)
+            if isinstance(said, UUID):
+                _leave_receipt(connection, settings, doubt.submission_id, str(said))
             if batch.state == BatchState.CANCELLED:
                 settling.cancel_unsent(connection, batch_id)
             batches.reopen_batch(connection, batch_id)
@@ -117,3 +125,11 @@ def _accept(connection: Connection, doubt: Doubtful, job: str, request_id: str, 
         answer={"verdict": "accepted", "reason": "a person found its request id"},
         poll_in_seconds=0,
     )
+
+
+def _leave_receipt(connection: Connection, settings: Settings, submission_id: UUID, request_id: str) -> None:
+    """The receipt of a request that was found by hand, before that is committed; a sandbox of our own leaves none."""
+    order = order_of(connection, submission_id)
+    if order.origin != SANDBOX_ORIGIN:
+        book = ReceiptBook(settings.home, order.origin, order.account)
+        book.write(Receipt(at=datetime.now(UTC), request_id=request_id, order=order))

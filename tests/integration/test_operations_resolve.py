@@ -15,6 +15,7 @@ from orchestrator.base.states import SettledBy
 from orchestrator.operations.resolving import resolve
 from orchestrator.operations.resuming import resume
 from orchestrator.operations.steering import cancel
+from orchestrator.receipts.book import all_books
 from orchestrator.sandbox import FaultRule, Sandbox
 from orchestrator.store import resolving
 from orchestrator.store.audit import audit
@@ -98,6 +99,8 @@ def test_a_request_id_that_was_found_is_polled(site: Site) -> None:
     document = resolve(BATCH, job, site.settings, UUID(request["request_id"]))
     assert (document["state"], document["jobs"]["generating"]) == ("running", 1)
     assert balanced(site)
+    (book,) = all_books(site.settings.home)
+    assert [slip.request_id for slip in book.newest(9)] == [request["request_id"]]
     assert resume(BATCH, site.settings, confirm=lambda *_: False)[0]["state"] == "completed", "nothing is to be spent"
     assert submission(site).evidence["said"] == request["request_id"]
     site.audit()
