@@ -22,7 +22,7 @@ lint: $(VENV)/.dev ## Format, lint, types and import contracts
 	$(BIN)/lint-imports --no-logo
 
 simulate: $(VENV)/.dev ## Random batches, faults and kills in virtual time: SEEDS=200 FIRST=1 SEED=
-	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1) --workers $(WORKERS) $(if $(SEED),--seed $(SEED))
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1) --workers $(WORKERS) $(if $(SEED),--seed $(SEED))
 
 crash: $(VENV)/.dev ## Kills at every boundary under both drivers, and pairs of kills: CRASH_SEED=
 	CRASH=all $(BIN)/pytest -n $(WORKERS) --dist worksteal tests/crash

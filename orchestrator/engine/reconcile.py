@@ -61,10 +61,10 @@ async def reconcile(engine: Engine) -> None:
     look = await engine.transact(_look, engine.scope.account_pk)
     if look is not None:
         seconds = await _follow(engine, look)
-        for batch_id in look.batch_ids:
+        for batch_id in sorted(look.batch_ids):
             await engine.transact(settling.settle_batch, batch_id)
     if not engine.is_gathering_evidence:
-        for batch_id in await engine.transact(_write_off, engine.scope.account_pk):
+        for batch_id in sorted(await engine.transact(_write_off, engine.scope.account_pk)):
             await engine.transact(settling.settle_batch, batch_id)
     engine.next_evidence_at = engine.clock.monotonic() + seconds
 
