@@ -75,6 +75,12 @@ def test_a_bundle_in_doubt_is_never_sent_again(worker: Worker) -> None:
     worker.site.audit()
 
 
+def may_be_left(site: Site) -> set[str]:
+    """The states in which jobs may be after a kill: where more than one is in doubt, the rest is not sent."""
+    too_much = site.states().count("in_doubt") > 1
+    return {"completed", "in_doubt"} | ({"pending"} if too_much else set())
+
+
 def test_a_second_process_takes_over_at_once_while_the_first_one_lives(worker: Worker) -> None:
     """Two at once; the first one is killed in the middle of its paid POSTs."""
     site = worker.site
@@ -89,7 +95,7 @@ def test_a_second_process_takes_over_at_once_while_the_first_one_lives(worker: W
     started = time.monotonic()
     assert second.end().code in (0, HELD_FOR_DOUBT), worker.log()
     assert time.monotonic() - started < 15, "the dead one's leases were not waited for"
-    assert set(site.states()) <= {"completed", "in_doubt"}
+    assert set(site.states()) <= may_be_left(site)
     assert site.asked("stats")["posts"] <= 12
     site.audit()
 
@@ -125,7 +131,7 @@ def test_a_killed_embedded_postgres_is_started_again_and_the_work_goes_on(
         psutil.Process(pid).kill()
         assert process.end().code == 0, (tmp_path / "worker.log").read_text()
         database.engine.dispose()
-        assert set(site.states()) <= {"completed", "in_doubt"}
+        assert set(site.states()) <= may_be_left(site)
         assert site.states().count("in_doubt") == 0
         assert site.asked("stats")["posts"] == 8
         site.audit()
@@ -146,5 +152,5 @@ def test_everything_is_killed_at_once(short_tmp: Path, tmp_path: Path, sandbox: 
     assert worker.run().code in (0, HELD_FOR_DOUBT), worker.log()
     with open_database(settings) as database:
         site = Site(tmp_path, sandbox, database, settings)
-        assert set(site.states()) <= {"completed", "in_doubt"}
+        assert set(site.states()) <= may_be_left(site)
         site.audit()
