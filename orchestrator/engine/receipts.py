@@ -62,10 +62,10 @@ class Receipts:
         """
         with self._lock:
             found = self._compare(self._book.newest(NEWEST))
-            if found.missing:
-                self._refuse()
             for slip in [*found.late, *self._answers_to_doubts()]:
                 self._record_late(slip.receipt())
+            if found.missing:
+                self._refuse()
 
     def _compare(self, slips: Sequence[Slip]) -> recovery.Comparison:
         with self._database.begin() as connection:

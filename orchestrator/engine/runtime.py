@@ -121,18 +121,11 @@ class Engine:
         return transaction
 
     async def owner(self) -> int:
-        """The number under which this process leases work.
-
-        Raises Unusable where the database is behind its receipts: it is looked at in each new session, since a
-        backup may have been put back meanwhile.
-        """
+        """The number under which this process leases work."""
 
         def ensure() -> int:
             with self._session_lock:
-                number = self._session.ensure()
-                if self._session.connected != self._compared_in:
-                    self._compare()
-                return number
+                return self._session.ensure()
 
         return await self._outlasting(ensure, even_when_stopping=False)
 
@@ -152,10 +145,23 @@ class Engine:
         self._compared_in = self._session.connected
 
     async def may_buy(self) -> bool:
-        """Whether a receipt can be left of what is bought; else nothing may be."""
-        if self.receipts is None:
+        """Whether a receipt can be left of what is bought; else nothing may be.
+
+        Raises Unusable where the database is behind its receipts: it is looked at in each new session, since a
+        backup may have been put back meanwhile. What is known to be paid for is still fetched.
+        """
+        receipts = self.receipts
+        if receipts is None:
             return True
-        return await self._outlasting(self.receipts.can_be_kept, even_when_stopping=False)
+
+        def look() -> bool:
+            with self._session_lock:
+                self._session.ensure()
+                if self._session.connected != self._compared_in:
+                    self._compare()
+            return receipts.can_be_kept()
+
+        return await self._outlasting(look, even_when_stopping=False)
 
     async def keep_receipt(self, receipt: Receipt) -> None:
         """Leave a receipt of an accepted submission, before its answer is committed."""

@@ -12,6 +12,7 @@ import hashlib
 from datetime import timedelta
 
 from orchestrator.assets.errors import AssetError, MediaMissing
+from orchestrator.base.errors import Unusable
 from orchestrator.base.states import JobError, JobState, SubmissionState
 from orchestrator.engine.answers import job_error, read_outcomes
 from orchestrator.engine.bodies import submission_body
@@ -66,7 +67,7 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     if engine.stopping:
         await _take_back(engine, work, "stopped before it was sent", retry_in_seconds=0)
         return
-    await engine.owner()  # since it was claimed, a backup may have been put back, which does not know what is paid for
+    await _look_again(engine, work)
     digest = hashlib.sha256(body).hexdigest()
     send_before = engine.clock.now() + SEND_WITHIN
     order = await engine.transact(_mark_sent, work, digest)
@@ -114,6 +115,15 @@ async def _put_off(engine: Engine, work: ClaimedSubmission, error: AssetError) -
         return
     log.warning("the input media of %s cannot be read now: %s", work.batch_id, error.message)
     await _take_back(engine, work, error.message, retry_in_seconds=MEDIA_RETRY_SECONDS)
+
+
+async def _look_again(engine: Engine, work: ClaimedSubmission) -> None:
+    """Since it was claimed, a backup may have been put back, which does not know what is paid for. Raises Unusable."""
+    try:
+        await engine.may_buy()
+    except Unusable:
+        await _take_back(engine, work, "the database is behind its receipts", retry_in_seconds=0)
+        raise
 
 
 async def _take_back(engine: Engine, work: ClaimedSubmission, reason: str, *, retry_in_seconds: float) -> None:

@@ -40,9 +40,10 @@ class Comparison:
 
 def compare(connection: Connection, account_pk: int, slips: Sequence[Slip]) -> Comparison:
     """Hold receipts of an account against its submissions."""
+    # Who waits for its answer is looked up first: one that is answered meanwhile is known, not missing.
+    unanswered = _unanswered_among(connection, [slip.submission_id for slip in slips])
     known = _known_requests(connection, account_pk, [slip.request_id for slip in slips])
     unknown = [slip for slip in slips if slip.request_id not in known]
-    unanswered = _unanswered_among(connection, [slip.submission_id for slip in unknown]) if unknown else set()
     return Comparison(
         late=[slip for slip in unknown if slip.submission_id in unanswered],
         missing=[slip for slip in unknown if slip.submission_id not in unanswered],

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
 
 from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
@@ -26,6 +26,7 @@ from orchestrator.receipts import book as book_module
 from orchestrator.receipts.book import ReceiptBook, all_books
 from orchestrator.receipts.receipt import Receipt
 from orchestrator.sandbox import FaultRule, Sandbox
+from orchestrator.store import recovery
 from orchestrator.store.accounts import Scope
 from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
@@ -230,6 +231,25 @@ def test_a_receipt_without_its_commit_is_a_late_answer(site: Site) -> None:
     document = asyncio.run(site.resume(scope))
     assert (document["state"], document["jobs"]["completed"]) == ("completed", 3)
     assert_balanced(site)
+    site.audit()
+
+
+def test_an_answer_that_is_committed_while_receipts_are_compared_is_not_missing(site: Site) -> None:
+    scope = site.make_batch(1)
+    site.play(FaultRule(at="submit", kind="drop-after-charge"))
+    assert asyncio.run(site.run(scope))["jobs"]["in_doubt"] == 1
+    (charge,) = site.sandbox.charges()
+    _leave_receipt(site, charge.request_id)
+    (slip,) = all_books(site.settings.home)[0].newest(1)
+    with site.database.begin() as connection:
+
+        def commit_meanwhile(*_: object) -> None:
+            with site.database.begin() as other:
+                assert recovery.record_late(other, slip.receipt())
+
+        event.listen(connection, "after_cursor_execute", commit_meanwhile, once=True)
+        assert recovery.compare(connection, scope.account_pk, [slip]).missing == []
+    assert asyncio.run(site.resume(scope))["state"] == "completed"
     site.audit()
 
 

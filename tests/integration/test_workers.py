@@ -1,7 +1,6 @@
 """Celery as the driver: real workers, a Redis that is flushed, killed or read twice, and the provider's own ledger."""
 
 import signal
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -142,7 +141,7 @@ def test_a_worker_refuses_a_database_that_does_not_know_what_was_paid_for(site: 
         site.wait(batch_id, lambda _: "behind its receipts" in site.logs())
         site.wait(batch_id, lambda document: not document["jobs"]["submitting"])
         posts = site.stats()["posts"]
-        time.sleep(2)
+        site.wait_stored(batch_id, posts)  # what is known to be paid for is still fetched
         assert site.stats()["posts"] == posts < count
         with site.worker(name="second") as second:
             assert second.wait(timeout=20) == 4
