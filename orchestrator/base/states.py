@@ -82,6 +82,8 @@ class HoldCode(StrEnum):
     CANARY = "canary"
     PRICE_CHANGED = "price-changed"
     STOP_WHEN = "stop-when"
+    GATE = "gate"
+    UNUSUAL_WORK = "unusual-work"
     DESTINATION_FAILING = "destination-failing"
     PROVIDER_REFUSING = "provider-refusing"
 
@@ -138,7 +140,21 @@ class SettledBy(StrEnum):
 class WaitsFor(StrEnum):
     """What a waiting job waits for."""
 
+    #: Until the canaries of its batch are approved.
     CANARY = "canary"
+    #: Until the jobs are completed whose results it needs.
+    DEPENDENCY = "dependency"
+    #: Until a person has looked at the results that it needs.
+    GATE = "gate"
+
+
+class Gate(StrEnum):
+    """What stands between a job that has a gate and those that need its result."""
+
+    #: Nobody has looked yet.
+    MANUAL = "manual"
+    APPROVED = "approved"
+    REJECTED = "rejected"
 
 
 class JobError(StrEnum):
@@ -167,6 +183,8 @@ HOLD_EXIT_CODES = {
     HoldCode.PRICE_CHANGED: 3,
     HoldCode.STOP_WHEN: 3,
     HoldCode.CANARY: 3,
+    HoldCode.GATE: 3,
+    HoldCode.UNUSUAL_WORK: 3,
 }
 
 #: Holds under which a batch sends nothing new. Doubt about a few jobs does not stop the others; too much of it does.
@@ -176,21 +194,23 @@ BLOCKING_HOLDS = (
     HoldCode.PROVIDER_REFUSING,
     HoldCode.PRICE_CHANGED,
     HoldCode.STOP_WHEN,
+    HoldCode.DESTINATION_FAILING,
+    HoldCode.UNUSUAL_WORK,
 )
 
 _J = JobState
 JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    _J.WAITING: frozenset({_J.PENDING, _J.SKIPPED, _J.CANCELLED}),
+    _J.WAITING: frozenset({_J.PENDING, _J.SKIPPED, _J.CANCELLED, _J.FAILED}),
     _J.PENDING: frozenset({_J.SUBMITTING, _J.CANCELLED, _J.SKIPPED, _J.WAITING}),
     _J.SUBMITTING: frozenset({_J.PENDING, _J.GENERATING, _J.REJECTED, _J.IN_DOUBT}),
     _J.GENERATING: frozenset({_J.COPYING, _J.FAILED, _J.REJECTED}),
     _J.COPYING: frozenset({_J.COMPLETED, _J.FAILED}),
     _J.IN_DOUBT: frozenset({_J.GENERATING, _J.PENDING, _J.FAILED, _J.REJECTED}),
     _J.COMPLETED: frozenset(),
-    _J.FAILED: frozenset({_J.PENDING}),
-    _J.REJECTED: frozenset({_J.PENDING}),
+    _J.FAILED: frozenset({_J.PENDING, _J.WAITING}),
+    _J.REJECTED: frozenset({_J.PENDING, _J.WAITING}),
     _J.CANCELLED: frozenset(),
-    _J.SKIPPED: frozenset({_J.PENDING}),
+    _J.SKIPPED: frozenset({_J.PENDING, _J.WAITING}),
 }
 
 _S = SubmissionState

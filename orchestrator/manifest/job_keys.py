@@ -1,6 +1,7 @@
 """A job's own keys: `id`, `labels`, `extra`; the rest of its fields is the provider's."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest import values
@@ -15,8 +16,20 @@ _EXPANDING = frozenset({"for_each", "matrix"})
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """One row that a job is made from: its columns, and where it stands (`products.csv, row 12`)."""
+
+    columns: dict[str, Any]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestJob:
-    """One job as written. `fields` are the provider's, `extra` goes to the provider unchecked."""
+    """One concrete job. `fields` are the provider's, `extra` goes to the provider unchecked.
+
+    `take` counts from 1 where `takes` is given. `has_gate` is `gate: manual`. `row` is the row of a file or list that
+    it was made from.
+    """
 
     ordinal: int
     id: str | None
@@ -24,6 +37,9 @@ class ManifestJob:
     labels: dict[str, str]
     extra: dict[str, Entry]
     fields: dict[str, Entry]
+    take: int | None = None
+    has_gate: bool = False
+    row: Row | None = None
 
 
 @dataclass(frozen=True, slots=True)

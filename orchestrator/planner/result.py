@@ -15,7 +15,12 @@ _MONEY = frozenset({Code.OVER_BUDGET, Code.PRICE_CHANGED})
 
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
-    """One valid job. `item` is the provider's request item, with media as `{"$media": sha256, "prefix": ...}`."""
+    """One valid job. `item` is the provider's request item, with media as `{"$media": sha256, "prefix": ...}`.
+
+    Another job's result stands in it as `{"$from": job id, "use": "original" | "final_frame"}`; `needs` are the ids of
+    all of them. `fingerprint` (`fp1:...`) stands for everything that determines the result. `has_gate`: those that
+    need this one wait until a person has looked at it. `row` are the columns of the row that it was made from.
+    """
 
     ordinal: int
     id: str
@@ -24,6 +29,23 @@ class PlannedJob:
     item: dict[str, Any]
     labels: dict[str, str]
     estimate: Decimal
+    fingerprint: str | None = None
+    needs: tuple[str, ...] = ()
+    has_gate: bool = False
+    row: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedJob:
+    """A job that `on_invalid` leaves out because of what its own row says: `error` is the first such fault."""
+
+    ordinal: int
+    id: str
+    type: str | None
+    model: str | None
+    labels: dict[str, str]
+    row: dict[str, Any] | None
+    error: Diagnostic
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from orchestrator.base.states import (
     BatchState,
     Book,
     EntryKind,
+    Gate,
     HoldCode,
     JobState,
     SettledBy,
@@ -148,7 +149,10 @@ class CatalogRow(SQLModel, table=True):
 
 
 class Batch(SQLModel, table=True):
-    """One run of a manifest."""
+    """One run of a manifest.
+
+    `submit_key` makes a repeated `submit --key` find it; `notify` are the manifest's own entries.
+    """
 
     __table_args__ = (
         _one_of("state", BatchState),
@@ -156,6 +160,7 @@ class Batch(SQLModel, table=True):
             "(finished_at IS NOT NULL) = (state IN ('completed', 'partial_failure', 'failed', 'cancelled'))",
             name="finished_iff_ended",
         ),
+        UniqueConstraint("account_pk", "submit_key"),
     )
     id: str = Field(primary_key=True)
     name: str = Field(index=True)
@@ -178,6 +183,10 @@ class Batch(SQLModel, table=True):
     forgiven_failed: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     forgiven_ended: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     cancelled_at: datetime | None = _instant()
+    submit_key: str | None = None
+    notify: list[dict[str, Any]] = Field(
+        default_factory=list, sa_column=Column(JSONB(), nullable=False, server_default=text("'[]'"))
+    )
     index_due: bool = False
     created_at: datetime = _instant(nullable=False)
     finished_at: datetime | None = _instant()
@@ -237,15 +246,20 @@ class Submission(SQLModel, table=True):
 
 
 class Job(SQLModel, table=True):
-    """One item of a manifest; `due_at` is when it may be sent or copied next."""
+    """One item of a manifest; `due_at` is when it may be sent or copied next.
+
+    `fingerprint` stands for all that determines its result. A reused job has the results of `reused_from_pk` and was
+    never sent. `row` are the columns of the row that it was made from.
+    """
 
     __table_args__ = (
         _one_of("state", JobState),
         _one_of("waits_for", WaitsFor),
+        _one_of("gate", Gate),
         UniqueConstraint("batch_id", "name"),
         UniqueConstraint("batch_id", "ordinal"),
         CheckConstraint(
-            "(submission_id IS NOT NULL) OR state NOT IN "
+            "(submission_id IS NOT NULL) OR (reused_from_pk IS NOT NULL AND state = 'completed') OR state NOT IN "
             "('submitting', 'generating', 'copying', 'completed', 'in_doubt')",
             name="paid_has_submission",
         ),
@@ -253,6 +267,7 @@ class Job(SQLModel, table=True):
         CheckConstraint("state NOT IN ('failed', 'rejected') OR error IS NOT NULL", name="failure_has_error"),
         Index("ix_job_submission", "submission_id"),
         Index("ix_job_batch_state", "batch_id", "state"),
+        Index("ix_job_fingerprint", "account_pk", "fingerprint"),
         Index("ix_job_in_flight", "account_pk", postgresql_where=text("state IN ('submitting', 'generating')")),
         _due("ix_job_submit_due", "pending", "batch_id", "model", "due_at", "pk"),
         _due("ix_job_copy_due", "copying", "source_expires_at", "pk"),
@@ -272,6 +287,10 @@ class Job(SQLModel, table=True):
     price: Decimal | None = _money(nullable=True)
     state: str
     waits_for: str | None = None
+    fingerprint: str | None = None
+    row: dict[str, Any] | None = _json(nullable=True)
+    gate: str | None = None
+    reused_from_pk: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("job.pk"), nullable=True))
     attempts: int = 0
     submission_id: UUID | None = _reference("submission.id", nullable=True)
     position: int | None = None
@@ -285,6 +304,77 @@ class Job(SQLModel, table=True):
     lease_owner: int | None = None
     lease_until: datetime | None = _instant()
     ended_at: datetime | None = _instant()
+
+
+class JobNeed(SQLModel, table=True):
+    """One job needs another's result: the `from` of a media field."""
+
+    __tablename__ = "job_need"
+    __table_args__ = (Index("ix_job_need_needed", "needed_pk"),)
+    job_pk: int = _reference("job.pk", key=True)
+    needed_pk: int = _reference("job.pk", key=True)
+
+
+class Schedule(SQLModel, table=True):
+    """A manifest that is submitted at the slots of a cron expression; `next_at` is the next of them.
+
+    `manifest` is an absolute path or a URI, read afresh each time.
+    """
+
+    __table_args__ = (UniqueConstraint("account_pk", "name"),)
+    pk: int = _key()
+    account_pk: int = _reference("account.pk")
+    name: str
+    manifest: str
+    cron: str
+    tz: str
+    heartbeat: str | None = None
+    paused: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    next_at: datetime = _instant(nullable=False)
+    created_at: datetime = _instant(nullable=False)
+
+
+class ScheduleRun(SQLModel, table=True):
+    """One slot of a schedule: whoever inserts the row runs it. `state` is started, submitted, skipped or failed."""
+
+    __tablename__ = "schedule_run"
+    __table_args__ = (
+        CheckConstraint("state IN ('started', 'submitted', 'skipped', 'failed')", name="state_known"),
+        Index("ix_schedule_run_batch", "batch_id"),
+    )
+    schedule_pk: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("schedule.pk", ondelete="CASCADE"), primary_key=True)
+    )
+    slot: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
+    state: str
+    started_at: datetime = _instant(nullable=False)
+    ended_at: datetime | None = _instant()
+    batch_id: str | None = _reference("batch.id", nullable=True)
+    new_credits: Decimal | None = _money(nullable=True)
+    message: str | None = None
+
+
+class Notification(SQLModel, table=True):
+    """A message to someone's URL, from when it is due until it was taken or given up. `occasion` keeps it single."""
+
+    __table_args__ = (
+        UniqueConstraint("url", "occasion"),
+        Index("ix_notification_due", "due_at", postgresql_where=text("ended_at IS NULL")),
+    )
+    id: UUID = Field(primary_key=True)
+    account_pk: int = _reference("account.pk")
+    batch_id: str | None = _reference("batch.id", nullable=True)
+    url: str
+    style: str
+    event: str
+    occasion: str
+    body: dict[str, Any] = _json()
+    created_at: datetime = _instant(nullable=False)
+    due_at: datetime = _instant(nullable=False)
+    tries: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    delivered_at: datetime | None = _instant()
+    ended_at: datetime | None = _instant()
+    error: str | None = None
 
 
 class Asset(SQLModel, table=True):
@@ -396,6 +486,10 @@ batches = table_of(Batch)
 holds = table_of(Hold)
 submissions = table_of(Submission)
 jobs = table_of(Job)
+job_needs = table_of(JobNeed)
+schedules = table_of(Schedule)
+schedule_runs = table_of(ScheduleRun)
+notifications = table_of(Notification)
 assets = table_of(Asset)
 ledger = table_of(LedgerEntry)
 usages = table_of(Usage)
