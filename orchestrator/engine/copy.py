@@ -83,8 +83,7 @@ async def store(engine: Engine, work: ClaimedCopy) -> None:
 
 def _record_completed(connection: Connection, engine: Engine, work: ClaimedCopy) -> None:
     copying.record_completed(connection, work.pk, work.token)
-    if work.batch_id not in engine.late_batches:
-        lift_failing(connection, work.batch_id)
+    lift_failing(connection, engine.scope.account_pk, work.batch_id)
 
 
 def _originals(work: ClaimedCopy) -> list[ClaimedAsset]:
@@ -187,8 +186,8 @@ def _stored(key: str, uri: str, sha256: str, path: Path, verified: Verified) -> 
 async def _record_failure(engine: Engine, work: ClaimedCopy, error: AssetError) -> None:
     """Try again later, unless the source is gone for good or never was a whole file."""
     if isinstance(error, DestinationFailed | SpoolFailed):
+        await _try_again(engine, work, error.message)  # first: while a job waits for it, the hold is not lifted
         await note_failing_destination(engine, work, error)
-        await _try_again(engine, work, error.message)
         return
     rule = on_copy(error)
     if _is_hopeless(engine, work, rule):

@@ -1,5 +1,8 @@
 """Warning in time that files may be lost, and sending nothing more meanwhile: the destination fails, or copies take
 longer than their sources last.
+
+Where several processes work a batch, one may see a trouble that the others do not. What is put on hold follows from
+what a process sees *and* from what all have stored, what is lifted from the latter alone: no two of them disagree.
 """
 
 from collections import defaultdict
@@ -10,6 +13,7 @@ from orchestrator.base.states import HoldCode
 from orchestrator.engine.deadlines import Due, count_late, overflows
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.store import backlog
+from orchestrator.store.accounts import Scope
 from orchestrator.store.backlog import Stake, Waiting
 from orchestrator.store.database import Connection
 from orchestrator.store.free_claims import ClaimedCopy
@@ -19,26 +23,31 @@ from orchestrator.store.settling import settle_batch
 
 #: How often the backlog is held against the rate.
 _LOOK_SECONDS = 15.0
-#: The rate that other processes add is seen over this time.
+#: The rate of all processes is seen over this time.
 _RATE_SECONDS = 600.0
 #: How often at most a failing destination is looked at, and told of.
 _FAILURE_LOOK_SECONDS = 2.0
 _FAILURE_TOLD_SECONDS = 60.0
+#: A destination that took files of the batch so long ago, from any process, takes them: no copy waits longer for a try.
+_LATELY_SECONDS = 60.0
 
 
 async def note_failing_destination(engine: Engine, work: ClaimedCopy, error: AssetError) -> None:
-    """Tell what is at stake. Nothing more is sent once it has failed for long, or the spool cannot take what comes."""
+    """Tell what is at stake. Nothing more is sent once it has failed for long, or the spool cannot take what comes,
+    and no other process stores what this one cannot.
+    """
     now = engine.clock.monotonic()
     since = engine.failing_since.setdefault(work.batch_id, now)
-    lasts_long = now - since >= engine.limits.stall_after_seconds
-    if not lasts_long and now - engine.stake_looked_at.get(work.batch_id, -inf) < _FAILURE_LOOK_SECONDS:
+    stall_after = engine.limits.stall_after_seconds
+    if now - since < stall_after and now - engine.stake_looked_at.get(work.batch_id, -inf) < _FAILURE_LOOK_SECONDS:
         return
     engine.stake_looked_at[work.batch_id] = now
     stake = await engine.transact(backlog.stake_of, work.batch_id)
     message = f"{work.destination} does not take the files: {error.message}; {_at_stake(stake)}"
-    if lasts_long or await _overflows(engine, stake):
+    lasts_long = min(now - since, stake.quiet_seconds) >= stall_after
+    if lasts_long or (stake.quiet_seconds >= _LATELY_SECONDS and await _overflows(engine, stake)):
         command = f"orchestrator resume {work.batch_id}"
-        await engine.transact(put_hold, work.batch_id, HoldCode.DESTINATION_FAILING, message, command, blocking=True)
+        await engine.transact(put_hold, work.batch_id, HoldCode.DESTINATION_FAILING, message, command)
     if now - engine.stake_told_at.get(work.batch_id, -inf) >= _FAILURE_TOLD_SECONDS:
         engine.stake_told_at[work.batch_id] = now
         log.warning("%s: %s", work.batch_id, message)
@@ -61,10 +70,20 @@ def _at_stake(stake: Stake) -> str:
     return f"the files of {stake.finished} finished job(s) wait{expiry}{coming}"
 
 
-def lift_failing(connection: Connection, batch_id: str) -> None:
-    """A copy of the batch worked: its destination takes files again."""
-    if lift_holds(connection, batch_id, (HoldCode.DESTINATION_FAILING,)):
-        settle_batch(connection, batch_id)
+def lift_failing(connection: Connection, account_pk: int, batch_id: str) -> None:
+    """No copy of the batch fails, or one worked: send again, if all processes together store its files in time."""
+    if not backlog.has_failing_hold(connection, batch_id):
+        return
+    everyone = Scope(account_pk)
+    waiting = backlog.untried_copies(connection, everyone)
+    if waiting and batch_id in _late_jobs(waiting, _stored_per_second(connection, everyone)):
+        return
+    lift_holds(connection, batch_id, (HoldCode.DESTINATION_FAILING,))
+    settle_batch(connection, batch_id)
+
+
+def _stored_per_second(connection: Connection, scope: Scope) -> float:
+    return backlog.stored_within(connection, scope, _RATE_SECONDS) / _RATE_SECONDS
 
 
 async def watch_deadlines(engine: Engine) -> None:
@@ -73,23 +92,22 @@ async def watch_deadlines(engine: Engine) -> None:
     if now < engine.next_deadlines_at:
         return
     engine.next_deadlines_at = now + _LOOK_SECONDS
+    account_pk = engine.scope.account_pk
+    for batch_id in await engine.transact(backlog.failing_without_failures, engine.scope):
+        await engine.transact(lift_failing, account_pk, batch_id)
     own = engine.copy_pace.jobs_per_second
     if own is None:
         return
     waiting = await engine.transact(backlog.untried_copies, engine.scope)
     late = _late_jobs(waiting, own)
     if late:  # perhaps not, with what other processes store
-        stored = await engine.transact(backlog.stored_within, engine.scope, _RATE_SECONDS)
-        late = _late_jobs(waiting, max(own, stored / _RATE_SECONDS))
-    for batch_id in engine.late_batches - late.keys():
-        engine.late_batches.discard(batch_id)
-        await engine.transact(lift_failing, batch_id)
+        stored = await engine.transact(_stored_per_second, Scope(account_pk))
+        late = _late_jobs(waiting, max(own, stored))
     for batch_id, message in late.items():
-        if batch_id not in engine.late_batches:
+        if not await engine.transact(backlog.has_failing_hold, batch_id):
             log.warning("%s: %s", batch_id, message)
-        engine.late_batches.add(batch_id)
         command = f"orchestrator status {batch_id}"
-        await engine.transact(put_hold, batch_id, HoldCode.DESTINATION_FAILING, message, command, blocking=True)
+        await engine.transact(put_hold, batch_id, HoldCode.DESTINATION_FAILING, message, command)
 
 
 def _late_jobs(waiting: list[Waiting], jobs_per_second: float) -> dict[str, str]:

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, select
 
-from orchestrator.base.states import ENDED_BATCHES, JobState
+from orchestrator.base.states import ENDED_BATCHES, HoldCode, JobState
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import NOW
+from orchestrator.store.holds import has_hold, has_job
 from orchestrator.store.sending import in_seconds
-from orchestrator.store.tables import batches, jobs
+from orchestrator.store.tables import batches, holds, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,15 @@ class Waiting:
 class Stake:
     """What a batch may lose: finished jobs that are not stored (`untried`: not even fetched), and those that the
     provider still works on.
+
+    `quiet_seconds` have passed since any process stored one of its jobs; infinite where none is stored.
     """
 
     finished: int
     untried: int
     generating: int
     first_expires_at: datetime | None
+    quiet_seconds: float
 
 
 def untried_copies(connection: Connection, scope: Scope) -> list[Waiting]:
@@ -76,4 +81,28 @@ def stake_of(connection: Connection, batch_id: str) -> Stake:
             func.min(jobs.c.source_expires_at).filter(finished).label("first"),
         ).where(jobs.c.batch_id == batch_id, jobs.c.state.in_([JobState.COPYING, JobState.GENERATING]))
     ).one()
-    return Stake(row.finished, row.untried, row.generating, row.first)
+    return Stake(row.finished, row.untried, row.generating, row.first, _quiet_seconds(connection, batch_id))
+
+
+def _quiet_seconds(connection: Connection, batch_id: str) -> float:
+    quiet = connection.execute(
+        select(func.extract("epoch", NOW - func.max(jobs.c.ended_at))).where(
+            jobs.c.batch_id == batch_id, jobs.c.state == JobState.COMPLETED
+        )
+    ).scalar_one()
+    return inf if quiet is None else float(quiet)
+
+
+def has_failing_hold(connection: Connection, batch_id: str) -> bool:
+    """Whether a batch sends nothing because its files cannot be stored, or not in time."""
+    held = select(holds.c.code).where(holds.c.batch_id == batch_id, holds.c.code == HoldCode.DESTINATION_FAILING)
+    return connection.execute(held).first() is not None
+
+
+def failing_without_failures(connection: Connection, scope: Scope) -> list[str]:
+    """Batches on hold because their files cannot be stored in time, of which no job waits for another try."""
+    failed = and_(jobs.c.state == JobState.COPYING, jobs.c.copy_failures > 0)
+    found = select(batches.c.id).where(
+        scope.covers(batches.c.account_pk, batches.c.id), has_hold(HoldCode.DESTINATION_FAILING), ~has_job(failed)
+    )
+    return [str(batch_id) for batch_id in connection.execute(found.order_by(batches.c.id)).scalars()]

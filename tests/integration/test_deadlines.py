@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
+from orchestrator.assets.errors import DestinationFailed
+from orchestrator.engine.copy import claim
 from orchestrator.engine.deadlines import CopyPace
 from orchestrator.engine.local import LocalDriver
-from orchestrator.engine.stakes import watch_deadlines
+from orchestrator.engine.stakes import lift_failing, note_failing_destination, watch_deadlines
 from orchestrator.operations.opening import open_engine
 from orchestrator.operations.running import exit_code
 from orchestrator.sandbox import Sandbox
@@ -118,9 +120,9 @@ async def test_a_spool_that_cannot_take_what_comes_stops_the_buying_at_once(
 async def test_copies_that_are_too_slow_stop_the_buying_until_they_catch_up(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """What one process finds too slow goes on when all together have stored enough, whoever looks."""
     scope = site.make_batch(4)
-    expires_at = datetime.now(UTC) + timedelta(minutes=62)
-    put_jobs(site, ["copying"] * 3 + ["pending"], expires_at)
+    put_jobs(site, ["copying"] * 3 + ["pending"], datetime.now(UTC) + timedelta(minutes=62))
     async with open_engine(site.settings, site.database, site.provider, scope) as engine:
         engine.copy_pace = pace(seconds=8 * 900)
         await watch_deadlines(engine)
@@ -129,13 +131,64 @@ async def test_copies_that_are_too_slow_stop_the_buying_until_they_catch_up(
         assert "1 of 3 finished jobs may not be stored in time" in message
         assert message in caplog.text
         assert [hold["code"] for hold in site.document()["holds"]] == ["destination-failing"]
-
-        engine.copy_pace = pace(seconds=8 * 90)
+        store_one(site)
         await watch_deadlines(engine)
         assert the_hold(site)[1], "it is not looked at all the time"
-        engine.next_deadlines_at = 0
+    async with open_engine(site.settings, site.database, site.provider, scope) as engine:
         await watch_deadlines(engine)
         assert site.document()["holds"] == []
+
+
+async def test_a_fast_process_lifts_no_hold_that_a_slow_one_put(site: Site) -> None:
+    scope = site.make_batch(4)
+    put_jobs(site, ["copying"] * 3 + ["pending"], datetime.now(UTC) + timedelta(minutes=20))
+    async with (
+        open_engine(site.settings, site.database, site.provider, scope) as slow,
+        open_engine(site.settings, site.database, site.provider, scope) as fast,
+    ):
+        slow.copy_pace, fast.copy_pace = pace(seconds=8 * 900), pace(seconds=1)
+        await watch_deadlines(slow)
+        await watch_deadlines(fast)
+        assert the_hold(site)[1]
+        store_one(site)
+        with site.database.begin() as connection:
+            lift_failing(connection, scope.account_pk, BATCH)
+        assert the_hold(site)[1], "one in ten minutes is too slow for the two that are left"
+        for _ in range(2):
+            store_one(site)
+        with site.database.begin() as connection:
+            lift_failing(connection, scope.account_pk, BATCH)
+        assert site.document()["holds"] == []
+
+
+@pytest.mark.parametrize("spool_bytes", [1, 10**9])
+async def test_a_process_that_cannot_store_puts_no_hold_while_another_can(
+    tmp_path: Path, sandbox: Sandbox, database: Database, database_url: str, spool_bytes: int
+) -> None:
+    site = make_site(tmp_path, sandbox, database, database_url, stall_after=60, spool_bytes=spool_bytes)
+    scope = site.make_batch(3)
+    put_jobs(site, ["copying", "copying", "pending"], datetime.now(UTC) + timedelta(hours=24))
+    async with open_engine(site.settings, site.database, site.provider, scope) as engine:
+        store_one(site)
+        (work,) = await claim(engine, 1)
+        engine.failing_since[BATCH] = engine.clock.monotonic() - 3600
+        await note_failing_destination(engine, work, DestinationFailed("no way to it from here"))
+        assert site.document()["holds"] == []
+        with database.begin() as connection:
+            connection.execute(update(jobs).where(jobs.c.state == "completed").values(ended_at=hours_ago(1)))
+        await note_failing_destination(engine, work, DestinationFailed("no way to it from here"))
+        assert the_hold(site)[1]
+
+
+def hours_ago(hours: int) -> datetime:
+    return datetime.now(UTC) - timedelta(hours=hours)
+
+
+def store_one(site: Site) -> None:
+    """As another process would."""
+    with site.database.begin() as connection:
+        first = select(jobs.c.pk).where(jobs.c.state == "copying").order_by(jobs.c.pk).limit(1).scalar_subquery()
+        connection.execute(update(jobs).where(jobs.c.pk == first).values(state="completed", ended_at=text("now()")))
 
 
 def pace(*, seconds: float) -> CopyPace:
@@ -146,7 +199,6 @@ def pace(*, seconds: float) -> CopyPace:
 
 
 def put_jobs(site: Site, states: list[str], expires_at: datetime) -> None:
-
     with site.database.begin() as connection:
         account_pk = connection.execute(select(jobs.c.account_pk).limit(1)).scalar_one()
         force_jobs(connection, BATCH, states, put_submission(connection, BATCH, account_pk, "accepted"))
