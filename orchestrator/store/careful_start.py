@@ -1,6 +1,6 @@
 """A careful start: the rest of a batch waits until its canaries were looked at, and it stops when too much fails."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -25,9 +25,10 @@ def waits_for_canary() -> ColumnElement[bool]:
     return and_(jobs.c.state == JobState.WAITING, jobs.c.waits_for == WaitsFor.CANARY)
 
 
-def note_canary(connection: Connection, batch_id: str, counts: Mapping[str, int]) -> None:
+def note_canary(connection: Connection, batch_id: str) -> None:
     """Once no canary is under way, say what they cost and that the rest waits for a person."""
-    if not counts.get(JobState.WAITING) or any(counts.get(state) for state in _UNDER_WAY):
+    only_waits = and_(has_job(jobs.c.state == JobState.WAITING), ~has_job(jobs.c.state.in_(_UNDER_WAY)))
+    if not connection.execute(select(only_waits).where(batches.c.id == batch_id)).scalar_one():
         lift_holds(connection, batch_id, (HoldCode.CANARY,))
         return
     message = f"{_cost_so_far(connection, batch_id)}; {_waiting(connection, batch_id)}"

@@ -78,11 +78,10 @@ def settle_batch(connection: Connection, batch_id: str) -> BatchState:
         return state
     if batch.cancelled_at is not None:
         cancel_unsent(connection, batch_id)
-    counts = _job_counts(connection, batch_id)
     note_doubt(connection, batch_id)
-    note_canary(connection, batch_id, counts)
+    note_canary(connection, batch_id)
     note_failures(connection, batch_id)
-    movable = connection.execute(select(_movable()).where(batches.c.id == batch_id)).scalar_one()
+    counts, movable = _standing(connection, batch_id)
     target = _target_state(state, counts, movable=movable, is_cancelled=batch.cancelled_at is not None)
     if target is not state:
         _move_to(connection, batch_id, target)
@@ -98,11 +97,13 @@ def cancel_unsent(connection: Connection, batch_id: str) -> None:
     )
 
 
-def _job_counts(connection: Connection, batch_id: str) -> dict[str, int]:
+def _standing(connection: Connection, batch_id: str) -> tuple[dict[str, int], bool]:
+    """How many jobs are in each state, and whether one can move; in one statement, since jobs move meanwhile."""
+    movable = select(_movable()).where(batches.c.id == batch_id).scalar_subquery().label("movable")
     found = connection.execute(
-        select(jobs.c.state, func.count().label("n")).where(jobs.c.batch_id == batch_id).group_by(jobs.c.state)
-    )
-    return {row.state: row.n for row in found}
+        select(jobs.c.state, func.count().label("n"), movable).where(jobs.c.batch_id == batch_id).group_by(jobs.c.state)
+    ).all()
+    return {row.state: row.n for row in found}, any(row.movable for row in found)
 
 
 def _move_to(connection: Connection, batch_id: str, target: BatchState) -> None:

@@ -1,20 +1,23 @@
 """A batch's state follows from its jobs and holds; finding, resuming and describing batches."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
 
 from orchestrator.base.errors import UsageError
 from orchestrator.base.states import ACTIVE_JOBS, BatchState, HoldCode, JobState, SubmissionState
 from orchestrator.store import batches as store
 from orchestrator.store import reads, settling
 from orchestrator.store.accounts import Scope
-from orchestrator.store.database import Database
+from orchestrator.store.database import Connection, Database
 from orchestrator.store.holds import put_hold
 from orchestrator.store.tables import batches, holds, jobs
 
-from .store_rows import force_jobs, freeze, make_batch, put_submission, row
+from .store_rows import force_jobs, freeze, job_states, make_batch, put_submission, row
 
 BATCH = "things-20261122-0001"
 BUDGET, FUNDS, REFUSING, FAILING, DOUBT = (
@@ -251,3 +254,49 @@ def test_those_that_need_a_person_come_first(database: Database) -> None:
     with database.begin() as connection:
         assert reads.recent_batches(connection) == ["b-3", "b-4", "b-2", "b-1"]
         assert reads.open_batches(connection) == ["b-2", "b-3", "b-4"]
+
+
+def test_a_job_that_ends_while_its_batch_is_settled_does_not_hold_it(database: Database) -> None:
+    """Whichever statement of the settling it comes before."""
+    statements = count_statements(database)
+    assert statements > 4
+    for number in range(statements):
+        batch_id = f"things-20261122-{number:04}"
+        arrange(database, "generating", batch_id=batch_id)
+        with database.begin() as connection, interrupted(connection, number, partial(end_job, database, batch_id)):
+            assert settling.settle_batch(connection, batch_id) in ("running", "failed")
+        assert job_states(database, batch_id) == ["failed"]
+
+
+def count_statements(database: Database) -> int:
+    arrange(database, "generating", batch_id="counted-20261122-0001")
+    seen: list[int] = []
+    with database.begin() as connection, interrupted(connection, 0, lambda: None, seen):
+        settling.settle_batch(connection, "counted-20261122-0001")
+    return len(seen)
+
+
+@contextmanager
+def interrupted(
+    connection: Connection, number: int, what: Callable[[], None], seen: list[int] | None = None
+) -> Iterator[None]:
+    """`what` happens right before the so-manieth (from 0) statement of the connection."""
+    count = [] if seen is None else seen
+
+    def before(*_: Any) -> None:
+        count.append(len(count))
+        if len(count) == number + 1:
+            what()
+
+    event.listen(connection, "before_cursor_execute", before)
+    yield
+    event.remove(connection, "before_cursor_execute", before)
+
+
+def end_job(database: Database, batch_id: str) -> None:
+    with database.begin() as connection:
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.batch_id == batch_id)
+            .values(state="failed", error={"code": "provider-failed"}, ended_at=text("now()"))
+        )
