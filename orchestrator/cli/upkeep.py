@@ -93,8 +93,10 @@ def recover(as_json: AsJson = False) -> None:
 
 def _recovered_lines(document: dict[str, Any]) -> list[Text]:
     batches = document["batches"]
-    lines = [Text(f"{counted(document['adopted'], 'paid request')} taken over; to fetch what they made:")]
+    lines = [Text(f"{counted(document['adopted'], 'request')} taken over; to fetch what they made:")]
     for batch in batches:
         made_anew = ", made anew: what it had not sent is not known" if batch["is_new"] else ""
         lines.append(safe(f"  orchestrator resume {batch['batch']}  ({counted(len(batch['jobs']), 'job')}{made_anew})"))
+        if batch["in_doubt"]:
+            lines.append(Text(f"    of {counted(len(batch['in_doubt']), 'job')} the answer is not known: in doubt"))
     return lines

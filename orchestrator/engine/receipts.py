@@ -1,11 +1,11 @@
-"""What an engine does with the receipts of its account: leave one for each accepted submission, and refuse to buy
-anything while the database does not know what they prove.
+"""What an engine does with the receipts of its account: leave them for whatever is sent, and refuse to buy anything
+while the database does not know what they prove.
 """
 
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date
+from datetime import UTC
 from itertools import islice
 from uuid import UUID
 
@@ -35,14 +35,16 @@ class Receipts:
         self._looked_for: set[UUID] = set()
         self._lock = threading.Lock()
 
-    def keep(self, receipt: Receipt) -> None:
-        """Leave a receipt. Where that does not work it is only said: the answer is still to be committed."""
+    def keep(self, receipt: Receipt) -> bool:
+        """Leave a receipt. Where that does not work it is said, and False: what was heard is still to be committed."""
         try:
             self._book.write(receipt)
         except ReceiptFailed as error:
             self._is_writable = False
-            order = receipt.order
-            log.critical("submission %s: request %s: %s", order.submission_id, receipt.request_id, error.message)
+            word = f"{receipt.says} {receipt.request_id or ''}".strip()
+            log.critical("submission %s: %s: %s", receipt.order.submission_id, word, error.message)
+            return False
+        return True
 
     def can_be_kept(self) -> bool:
         """Whether the next receipt can be left, looked at anew after one could not: else nothing may be bought."""
@@ -77,7 +79,7 @@ class Receipts:
             return  # recovered meanwhile
         since = min(slip.at for slip in missing)
         raise Unusable(
-            f"the database is behind its receipts: it does not know {len(missing)} paid requests since "
+            f"the database is behind its receipts: it does not know {len(missing)} requests that were sent since "
             f"{since:%Y-%m-%dT%H:%M:%SZ} (was it put back?), so nothing is sent",
             hint="orchestrator db recover takes them over; then orchestrator resume fetches what they made",
         )
@@ -91,7 +93,7 @@ class Receipts:
             return []
         self._looked_for |= new
         first_day = min(sent_at[submission_id] for submission_id in new).astimezone(UTC).date()
-        return [slip for slip in self._book.since(first_day) if slip.submission_id in new]
+        return [slip for slip in self._book.accepted_since(first_day) if slip.submission_id in new]
 
     def _record_late(self, receipt: Receipt) -> None:
         with self._database.begin() as connection:
@@ -100,10 +102,10 @@ class Receipts:
 
 
 def in_chunks(book: ReceiptBook) -> Iterator[list[Slip]]:
-    """All receipts, the oldest first, in chunks that one transaction can compare.
+    """All purchases, the oldest first, in chunks that one transaction can compare.
 
     However old: what cannot be fetched any more is not to be bought again either.
     """
-    slips = book.since(date.min)
+    slips = book.purchases()
     while chunk := list(islice(slips, CHUNK)):
         yield chunk

@@ -14,10 +14,12 @@ from orchestrator.base.states import SettledBy
 from orchestrator.engine.evidence import Finding, Judgement, document, judge
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import ProviderUnavailable
+from orchestrator.receipts.receipt import Receipt
 from orchestrator.store import doubts, readings, resolving, settling
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.database import Connection
 from orchestrator.store.doubts import Situation
+from orchestrator.store.orders import order_of
 
 #: Nothing can be fetched any more that was sent so long ago (guide, "Service URLs and Account Setup").
 WRITE_OFF_SECONDS = 72 * 3600.0
@@ -58,7 +60,7 @@ async def reconcile(engine: Engine) -> None:
     engine.next_evidence_at = engine.clock.monotonic() + _IDLE_LOOK_SECONDS  # who comes meanwhile leaves it to us
     engine.is_gathering_evidence = False
     seconds = _LOOK_SECONDS
-    look = await engine.transact(_look, engine.scope.account_pk)
+    look = await engine.transact(_look, engine)
     if look is not None:
         seconds = await _follow(engine, look)
         for batch_id in sorted(look.batch_ids):
@@ -107,8 +109,9 @@ async def _read_balance(engine: Engine) -> bool:
     return True
 
 
-def _look(connection: Connection, account_pk: int) -> _Look | None:
+def _look(connection: Connection, engine: Engine) -> _Look | None:
     """Judge what is in doubt, and act on it in the same transaction. None: there is nothing to judge."""
+    account_pk = engine.scope.account_pk
     if not doubts.any_unjudged(connection, account_pk):
         return None
     lock_account(connection, account_pk)
@@ -118,17 +121,20 @@ def _look(connection: Connection, account_pk: int) -> _Look | None:
     judgement = judge(known)
     changed: frozenset[str] = frozenset()
     if judgement.finding in (Finding.CHARGED, Finding.NOT_CHARGED):
-        changed = _settle(connection, known, judgement)
+        changed = _settle(connection, engine, known, judgement)
     elif judgement.finding is Finding.OPEN:
         changed = _leave_open(connection, known, judgement)
     return _Look(judgement, known.now, changed)
 
 
-def _settle(connection: Connection, known: Situation, judgement: Judgement) -> frozenset[str]:
+def _settle(connection: Connection, engine: Engine, known: Situation, judgement: Judgement) -> frozenset[str]:
     evidence = document(known, judgement)
-    settle = resolving.settle_as_charged if judgement.finding is Finding.CHARGED else resolving.settle_as_not_charged
+    is_charged = judgement.finding is Finding.CHARGED
+    settle = resolving.settle_as_charged if is_charged else resolving.settle_as_not_charged
     for doubt in known.doubts:
         settle(connection, doubt.submission_id, SettledBy.BALANCE, evidence)
+        if engine.receipts is not None and not is_charged:
+            engine.receipts.keep(Receipt.not_charged(order_of(connection, doubt.submission_id)))
         log.warning("submission %s was %s: %s", doubt.submission_id, judgement.finding, json.dumps(evidence))
     return _batches(known)
 

@@ -76,9 +76,8 @@ class Engine:
         #: When (monotonic seconds) what is at stake in such a batch was last looked at, and told.
         self.stake_looked_at: dict[str, float] = {}
         self.stake_told_at: dict[str, float] = {}
-        #: What copies take here, the batches that they are too slow for, and when (monotonic) to look next.
+        #: What copies take here, and when (monotonic) to look next whether they are too slow.
         self.copy_pace = CopyPace(COPY_SLOTS)
-        self.late_batches: set[str] = set()
         self.next_deadlines_at = 0.0
         #: How often a job (by its row) had a file that was not whole, or led where we never connect to.
         self.useless_tries: Counter[int] = Counter()
@@ -163,10 +162,11 @@ class Engine:
 
         return await self._outlasting(look, even_when_stopping=False)
 
-    async def keep_receipt(self, receipt: Receipt) -> None:
-        """Leave a receipt of an accepted submission, before its answer is committed."""
-        if self.receipts is not None:
-            await self._outlasting(functools.partial(self.receipts.keep, receipt), even_when_stopping=True)
+    async def keep_receipt(self, receipt: Receipt) -> bool:
+        """Leave a receipt: before the bytes leave, and before an answer is committed. False: it cannot be written."""
+        if self.receipts is None:
+            return True
+        return await self._outlasting(functools.partial(self.receipts.keep, receipt), even_when_stopping=True)
 
     async def in_file_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work on files and buckets in threads of its own: one that hangs there holds up no payment."""

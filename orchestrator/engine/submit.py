@@ -1,8 +1,9 @@
 """The submit step: claimed work is sent once, and what became of it is written down.
 
 1. `claim`: one transaction reserves the money and writes the submission as `intended`.
-2. `send`: build the exact bytes, commit `sent`, and only then let them leave.
-3. Leave a receipt of its request id outside the database, and record the verdict.
+2. `send`: build the exact bytes, commit `sent`, leave a receipt that says so outside the database, and only then let
+   them leave.
+3. Leave a receipt of its request id, or that it was not charged, and record the verdict.
 
 Killed before 2, the work is pending again; killed after it, it is in doubt until a receipt or evidence tells.
 """
@@ -36,6 +37,8 @@ from orchestrator.store.settling import note_doubt
 LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
 #: What was not sent so long after it was marked as sent never is: others may judge by then what became of it.
 SEND_WITHIN = timedelta(seconds=60)
+#: When what could not leave for want of a receipt is due again.
+RECEIPT_RETRY_SECONDS = 2.0
 #: From this many lost answers in a row on the provider is taken for overloaded.
 RUN_OF_LOST_ANSWERS = 2
 
@@ -75,10 +78,21 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
         log.info("submission %s was not sent: paused, cancelled, or its lease is gone", work.id)
         await _take_back(engine, work, "paused or cancelled before it was sent", retry_in_seconds=0)
         return
+    if not await engine.keep_receipt(Receipt.sent(order)):
+        await _return_unsent(engine, work, "its receipt could not be written")
+        return
     verdict = await engine.client.submit(body, item_count=len(work.jobs), send_before=send_before)
-    if verdict.answer is not None and verdict.answer.request_id is not None:
-        await engine.keep_receipt(Receipt(at=engine.clock.now(), request_id=verdict.answer.request_id, order=order))
+    receipt = _receipt(engine, order, verdict)
+    if receipt is not None:
+        await engine.keep_receipt(receipt)
     await _record_verdict(engine, work, verdict)
+
+
+def _receipt(engine: Engine, order: Order, verdict: Verdict) -> Receipt | None:
+    """What is certain after an answer; None: nothing is."""
+    if verdict.answer is not None and verdict.answer.request_id is not None:
+        return Receipt(at=engine.clock.now(), request_id=verdict.answer.request_id, order=order)
+    return Receipt.not_charged(order) if verdict.kind in (Kind.NOT_SENT, Kind.REFUSED) else None
 
 
 def _mark_sent(connection: Connection, work: ClaimedSubmission, body_sha256: str) -> Order | None:
@@ -128,6 +142,18 @@ async def _look_again(engine: Engine, work: ClaimedSubmission) -> None:
 
 async def _take_back(engine: Engine, work: ClaimedSubmission, reason: str, *, retry_in_seconds: float) -> None:
     await engine.transact(sending.take_back, work.id, work.token, reason=reason, retry_in_seconds=retry_in_seconds)
+
+
+async def _return_unsent(engine: Engine, work: ClaimedSubmission, reason: str) -> None:
+    """What is marked as sent goes back: none of its bytes left."""
+    await engine.persist(
+        sending.record_returned,
+        work.id,
+        work.token,
+        end=SubmissionState.NOT_SENT,
+        answer={"verdict": Kind.NOT_SENT, "reason": reason},
+        retry_in_seconds=RECEIPT_RETRY_SECONDS,
+    )
 
 
 async def _reject_unsendable(engine: Engine, work: ClaimedSubmission, error: AssetError) -> None:

@@ -191,4 +191,4 @@ def _store(settings: Settings, database: Database, account_pk: int, receipt: Rec
     with database.begin() as connection:
         adopted = recovery.adopt(connection, account_pk, receipt, catalog)
     if adopted is None:
-        _require_foreign(database, account_pk, receipt.request_id)
+        _require_foreign(database, account_pk, str(receipt.request_id))

@@ -41,19 +41,21 @@ class Recovery:
     adopted: list[recovery.Adopted] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
-        """The document of `db recover`: how many requests, and the jobs of each batch."""
+        """The document of `db recover`: how many requests, and the jobs of each batch, with those that are in doubt."""
         batches: dict[str, dict[str, Any]] = {}
         for one in self.adopted:
-            new = {"batch": one.batch_id, "is_new": False, "requests": 0, "jobs": []}
+            new = {"batch": one.batch_id, "is_new": False, "requests": 0, "jobs": [], "in_doubt": []}
             batch = batches.setdefault(one.batch_id, new)
             batch["is_new"] |= one.is_new_batch
             batch["requests"] += 1
             batch["jobs"] += one.jobs
+            batch["in_doubt"] += one.jobs if one.is_in_doubt else []
         return {"adopted": len(self.adopted), "batches": list(batches.values())}
 
 
 def recover(settings: Settings) -> dict[str, Any]:
-    """Adopt every paid request that a receipt proves and the database does not know, for `resume` to fetch.
+    """Adopt every purchase that a receipt proves and the database does not know: accepted requests for `resume` to
+    fetch, and what was sent without an answer as money in doubt.
 
     Safe to repeat and to break off: the oldest are adopted first, and the database counts as behind until the newest
     is. Needs no credentials and sends nothing. Raises Unusable without a database.

@@ -37,8 +37,8 @@ def resolve(
 
     `said` charged: they are `failed` and their price is lost. Not charged: they are `pending` again, also where they
     had been taken for charged; workers or `resume` send them. A request id that was found by hand: they are
-    `generating` and polled, and a receipt is left of it. Raises UsageError for what is not in doubt, and for a request
-    id that is another's; ReceiptFailed, with nothing settled.
+    `generating` and polled. Of the last two a receipt is left. Raises UsageError for what is not in doubt, and for a
+    request id that is another's; ReceiptFailed, with nothing settled.
     """
     with open_database(settings) as database:
         with database.begin() as connection:
@@ -51,8 +51,8 @@ def resolve(
             evidence = {"by": settings.actor, "at": reads.now(connection), "said": str(said), "shown": shown}
             batch = batches.lock_batch(connection, batch_id)
             _settle(connection, doubt, job, said, evidence)
-            if isinstance(said, UUID):
-                _leave_receipt(connection, settings, doubt.submission_id, str(said))
+            if said != "charged":
+                _leave_receipt(connection, settings, doubt.submission_id, said)
             if batch.state == BatchState.CANCELLED:
                 settling.cancel_unsent(connection, batch_id)
             batches.reopen_batch(connection, batch_id)
@@ -127,9 +127,13 @@ def _accept(connection: Connection, doubt: Doubtful, job: str, request_id: str, 
     )
 
 
-def _leave_receipt(connection: Connection, settings: Settings, submission_id: UUID, request_id: str) -> None:
-    """The receipt of a request that was found by hand, before that is committed; a sandbox of our own leaves none."""
+def _leave_receipt(connection: Connection, settings: Settings, submission_id: UUID, said: Said) -> None:
+    """The receipt of what a person found out, before that is committed; a sandbox of our own leaves none."""
     order = order_of(connection, submission_id)
-    if order.origin != SANDBOX_ORIGIN:
-        book = ReceiptBook(settings.home, order.origin, order.account)
-        book.write(Receipt(at=datetime.now(UTC), request_id=request_id, order=order))
+    if order.origin == SANDBOX_ORIGIN:
+        return
+    if isinstance(said, UUID):
+        receipt = Receipt(at=datetime.now(UTC), request_id=str(said), order=order)
+    else:
+        receipt = Receipt.not_charged(order)
+    ReceiptBook(settings.home, order.origin, order.account).write(receipt)

@@ -1,1 +1,1 @@
-"""Receipts of accepted submissions, kept outside Postgres: what a database that was put back can be held against."""
+"""Receipts of what was sent and accepted, kept outside Postgres: what a database that was put back is held against."""

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
-from orchestrator.receipts.receipt import Receipt
+from orchestrator.receipts.receipt import Receipt, Word
 
 #: With less than this free, nothing more is bought: what is paid for already still needs room to be written down.
 LEAST_FREE_BYTES = 32 * 1024**2
@@ -33,7 +33,8 @@ class Slip:
     """What a receipt is looked for by; `line` holds all of it."""
 
     at: datetime
-    request_id: str
+    says: Word
+    request_id: str | None
     submission_id: UUID
     line: bytes
 
@@ -86,12 +87,40 @@ class ReceiptBook:
             raise self._failed(f"only {free_bytes // 1024**2} MiB are free")
 
     def newest(self, count: int) -> list[Slip]:
-        """The last `count` receipts, the newest first."""
-        backwards = (slip for file in reversed(self._files()) for slip in _slips(_lines_backwards(file)))
-        return list(islice(backwards, count))
+        """The last `count` purchases, the newest first: acceptances, and what was sent and has no later receipt."""
+        return list(islice(self._purchases_backwards(), count))
 
-    def since(self, day: date) -> Iterator[Slip]:
-        """The receipts of a UTC day and later, the oldest first."""
+    def purchases(self) -> Iterator[Slip]:
+        """All acceptances, and what was sent and has no later receipt, the oldest first."""
+        unanswered = self._unanswered()
+        for slip in self._slips_since(date.min):
+            if slip.says is Word.ACCEPTED or (slip.says is Word.SENT and slip.submission_id in unanswered):
+                yield slip
+
+    def accepted_since(self, day: date) -> Iterator[Slip]:
+        """The acceptances of a UTC day and later, the oldest first."""
+        return (slip for slip in self._slips_since(day) if slip.says is Word.ACCEPTED)
+
+    def _purchases_backwards(self) -> Iterator[Slip]:
+        answered: set[UUID] = set()
+        for file in reversed(self._files()):
+            for slip in _slips(_lines_backwards(file)):
+                if slip.says is not Word.SENT:
+                    answered.add(slip.submission_id)
+                if slip.says is Word.ACCEPTED or slip.submission_id not in answered:
+                    yield slip
+
+    def _unanswered(self) -> set[UUID]:
+        """The submissions that were sent, with no later receipt of them."""
+        unanswered: set[UUID] = set()
+        for slip in self._slips_since(date.min):
+            if slip.says is Word.SENT:
+                unanswered.add(slip.submission_id)
+            else:
+                unanswered.discard(slip.submission_id)
+        return unanswered
+
+    def _slips_since(self, day: date) -> Iterator[Slip]:
         for file in self._files():
             if file.stem >= day.isoformat():
                 with file.open("rb") as lines:
@@ -179,11 +208,12 @@ def _slips(lines: Iterator[bytes]) -> Iterator[Slip]:
             document = json.loads(line)
             slip = Slip(
                 datetime.fromisoformat(document["at"]),
+                Word(document.get("says", Word.ACCEPTED)),
                 document["request_id"],
                 UUID(document["order"]["submission_id"]),
                 line,
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
         yield slip
 

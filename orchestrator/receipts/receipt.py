@@ -1,13 +1,14 @@
-"""One receipt: which request answered which order, and all it takes to make the order's rows again.
+"""One receipt: what became of which order, and all it takes to make the order's rows again.
 
 No secret is in it, and no media: items name them by content hash, as the store keeps them.
 """
 
 from decimal import Decimal
-from typing import Any
+from enum import StrEnum
+from typing import Any, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
 
 from orchestrator.catalog.models import Amount
 
@@ -66,12 +67,41 @@ class Order(_Part):
     jobs: tuple[OrderedJob, ...]
 
 
+class Word(StrEnum):
+    """What a receipt says of its order."""
+
+    #: It is about to leave: from here on it may be charged, unless a later receipt says otherwise.
+    SENT = "sent"
+    #: The provider took it as a request.
+    ACCEPTED = "accepted"
+    #: It was surely not charged.
+    NOT_CHARGED = "not_charged"
+
+
 class Receipt(_Part):
-    """The provider's acceptance of an order, at the instant when its answer arrived."""
+    """What became of an order. `at` is when an acceptance arrived; else when the order was sent, so that what was sent
+    and that it was not charged are filed under one day, in this order.
+    """
 
     at: AwareDatetime
-    request_id: str
+    says: Word = Word.ACCEPTED
+    request_id: str | None = None
     order: Order
+
+    @classmethod
+    def sent(cls, order: Order) -> Self:
+        """Write it before the first byte leaves."""
+        return cls(at=order.sent_at, says=Word.SENT, order=order)
+
+    @classmethod
+    def not_charged(cls, order: Order) -> Self:
+        return cls(at=order.sent_at, says=Word.NOT_CHARGED, order=order)
+
+    @model_validator(mode="after")
+    def _acceptance_names_its_request(self) -> Self:
+        if (self.says is Word.ACCEPTED) != (self.request_id is not None):
+            raise ValueError("an acceptance, and nothing else, names a request")
+        return self
 
     def line(self) -> bytes:
         """The receipt as one line of JSON, without its line break."""

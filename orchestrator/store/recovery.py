@@ -1,7 +1,7 @@
 """A database that was put back to an earlier state: what it does not know of its receipts, and taking that over.
 
-A receipt is known where its request id is. One whose submission still waits for its answer is a late answer; any
-other proves that the database is behind.
+An acceptance is known where its request id is, and what was sent where its submission was sent. The acceptance of a
+submission that still waits for its answer comes late; anything else proves that the database is behind.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,10 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, Connection, Text, Uuid, any_, bindparam, func, insert, null, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from orchestrator.base.states import BatchState, JobState, SubmissionState
+from orchestrator.base.states import BatchState, EntryKind, JobState, SubmissionState
 from orchestrator.catalog.models import Catalog
 from orchestrator.receipts.book import Slip
-from orchestrator.receipts.receipt import OrderedBatch, OrderedJob, Receipt
+from orchestrator.receipts.receipt import Order, OrderedBatch, OrderedJob, Receipt
 from orchestrator.store import accounts, creating, ledger, resolving, sending
 from orchestrator.store.database import NOW
 from orchestrator.store.settling import note_doubt
@@ -40,10 +40,12 @@ class Comparison:
 
 def compare(connection: Connection, account_pk: int, slips: Sequence[Slip]) -> Comparison:
     """Hold receipts of an account against its submissions."""
-    # Who waits for its answer is looked up first: one that is answered meanwhile is known, not missing.
+    # Who waits for its answer is looked up first: one that is answered meanwhile is known, not missing. What was sent
+    # stays sent, and that was committed before its receipt was written: when it is looked up does not matter.
     unanswered = _unanswered_among(connection, [slip.submission_id for slip in slips])
-    known = _known_requests(connection, account_pk, [slip.request_id for slip in slips])
-    unknown = [slip for slip in slips if slip.request_id not in known]
+    known = _known_requests(connection, account_pk, [slip.request_id for slip in slips if slip.request_id])
+    sent = _sent_among(connection, [slip.submission_id for slip in slips if not slip.request_id])
+    unknown = [slip for slip in slips if slip.request_id not in known and slip.submission_id not in sent]
     return Comparison(
         late=[slip for slip in unknown if slip.submission_id in unanswered],
         missing=[slip for slip in unknown if slip.submission_id not in unanswered],
@@ -60,6 +62,13 @@ def _known_requests(connection: Connection, account_pk: int, request_ids: list[s
 def _unanswered_among(connection: Connection, submission_ids: list[UUID]) -> set[UUID]:
     query = select(submissions.c.id).where(
         submissions.c.id == _one_of(submission_ids, Uuid()), submissions.c.state.in_(_UNANSWERED)
+    )
+    return set(connection.execute(query).scalars())
+
+
+def _sent_among(connection: Connection, submission_ids: list[UUID]) -> set[UUID]:
+    query = select(submissions.c.id).where(
+        submissions.c.id == _one_of(submission_ids, Uuid()), submissions.c.sent_at.is_not(None)
     )
     return set(connection.execute(query).scalars())
 
@@ -92,6 +101,7 @@ def in_doubt_since(connection: Connection, account_pk: int) -> dict[UUID, dateti
 
 def record_late(connection: Connection, receipt: Receipt) -> bool:
     """The answer of an unanswered submission, from its receipt: a process died before it could write it down."""
+    assert receipt.request_id is not None
     taken = sending.record_accepted(
         connection,
         receipt.order.submission_id,
@@ -110,35 +120,59 @@ class Adopted:
     """What one receipt brought into the database."""
 
     batch_id: str
+    #: Its answer is not known: whether it was charged is for evidence or a person to tell.
+    is_in_doubt: bool
     is_new_batch: bool = False
     #: The jobs that its request is for, and those of them that had to be made.
     jobs: list[str] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
 
+    @property
+    def job_state(self) -> JobState:
+        return JobState.IN_DOUBT if self.is_in_doubt else JobState.GENERATING
+
 
 def adopt(connection: Connection, account_pk: int, receipt: Receipt, catalog: Catalog) -> Adopted | None:
-    """Make the rows that a receipt proves, so that its request is polled and never bought again.
+    """Make the rows that a receipt proves, so that its request is polled and never bought again. What was sent, with no
+    word of its answer, comes into doubt.
 
-    None where its request is known. `catalog` stands in where the one that priced its batch is gone. The account's
+    None where it is known. `catalog` stands in where the one that priced its batch is gone. The account's
     row is locked: two who adopt at once adopt each request once. Its credits count in the caps of the receipt's day.
     """
     order = receipt.order
     accounts.lock_account(connection, account_pk)
-    if _known_requests(connection, account_pk, [receipt.request_id]):
+    if _is_known(connection, account_pk, receipt):
         return None
-    if _unanswered_among(connection, [order.submission_id]):
-        record_late(connection, receipt)
-        return None
-    adopted = _batch_for(connection, order.batch, account_pk, catalog)
-    resolving.give_back_found(connection, order.submission_id, receipt.request_id)
-    submission_id = _accepted_submission(connection, receipt, adopted.batch_id, account_pk)
+    is_in_doubt = receipt.request_id is None
+    adopted = _batch_for(connection, order.batch, account_pk, catalog, is_in_doubt=is_in_doubt)
+    if receipt.request_id is not None:
+        resolving.give_back_found(connection, order.submission_id, receipt.request_id)
+    submission_id = _adopted_submission(connection, receipt, adopted.batch_id, account_pk)
     for job in order.jobs:
         _adopt_job(connection, job, submission_id, account_pk, adopted)
     ledger.reserve(connection, [submission_id], receipt.at.astimezone(UTC).date())
+    if is_in_doubt:
+        ledger.move(connection, EntryKind.DOUBT, [submission_id])
+        note_doubt(connection, adopted.batch_id)
     return adopted
 
 
-def _batch_for(connection: Connection, wanted: OrderedBatch, account_pk: int, catalog: Catalog) -> Adopted:
+def _is_known(connection: Connection, account_pk: int, receipt: Receipt) -> bool:
+    """Whether nothing has to be made for a receipt; what comes late is recorded."""
+    submission_id = receipt.order.submission_id
+    if receipt.request_id is None:
+        return bool(_sent_among(connection, [submission_id]))
+    if _known_requests(connection, account_pk, [receipt.request_id]):
+        return True
+    if _unanswered_among(connection, [submission_id]):
+        record_late(connection, receipt)
+        return True
+    return False
+
+
+def _batch_for(
+    connection: Connection, wanted: OrderedBatch, account_pk: int, catalog: Catalog, *, is_in_doubt: bool
+) -> Adopted:
     """The order's batch, running again or made anew; one that ended for good gets another for what it misses."""
     names = chain([wanted.id], _names_beside(wanted.id))
     states = ((name, _locked_state(connection, name)) for name in names)
@@ -148,7 +182,7 @@ def _batch_for(connection: Connection, wanted: OrderedBatch, account_pk: int, ca
     elif state in (BatchState.FAILED, BatchState.PARTIAL_FAILURE):
         running = {"state": BatchState.RUNNING, "finished_at": null()}
         connection.execute(update(batches).where(batches.c.id == batch_id).values(running))
-    return Adopted(batch_id, is_new_batch=state is None)
+    return Adopted(batch_id, is_in_doubt, is_new_batch=state is None)
 
 
 def _locked_state(connection: Connection, batch_id: str) -> str | None:
@@ -176,30 +210,48 @@ def _make_batch(connection: Connection, wanted: OrderedBatch, batch_id: str, acc
     )
 
 
-def _accepted_submission(connection: Connection, receipt: Receipt, batch_id: str, account_pk: int) -> UUID:
-    """A submission that is accepted: under its own id, unless the database has one of it that came to another end."""
+def _adopted_submission(connection: Connection, receipt: Receipt, batch_id: str, account_pk: int) -> UUID:
+    """A submission as its receipt proves it: under its own id, unless the database has one of it."""
     order = receipt.order
-    own = select(submissions.c.id).where(submissions.c.id == order.submission_id)
-    submission_id = uuid4() if connection.execute(own).first() else order.submission_id
+    submission_id = uuid4() if _set_aside(connection, order) else order.submission_id
+    state = SubmissionState.UNKNOWN if receipt.request_id is None else SubmissionState.ACCEPTED
+    is_accepted = state is SubmissionState.ACCEPTED
     connection.execute(
         insert(submissions).values(
             id=submission_id,
             batch_id=batch_id,
             account_pk=account_pk,
-            state=SubmissionState.ACCEPTED,
+            state=state,
             reserved=order.reserved,
             body_sha256=order.body_sha256,
             request_id=receipt.request_id,
-            answer={"verdict": SubmissionState.ACCEPTED, "reason": "adopted"},
+            answer={"verdict": state, "reason": "adopted" if is_accepted else "its receipt names no answer"},
             polls=0,
             poll_failures=0,
             created_at=order.sent_at,
             sent_at=order.sent_at,
-            accepted_at=order.sent_at,
-            due_at=NOW,
+            accepted_at=order.sent_at if is_accepted else null(),
+            due_at=NOW if is_accepted else null(),
         )
     )
     return submission_id
+
+
+def _set_aside(connection: Connection, order: Order) -> bool:
+    """Whether the database has a submission of an order's id, which came to another end before it was put back.
+
+    One that was only intended is taken back, whoever holds it, so that its jobs are free; and it is known as sent.
+    """
+    of_order = submissions.c.id == order.submission_id
+    own = connection.execute(select(submissions.c.state, submissions.c.lease_token).where(of_order)).one_or_none()
+    if own is None:
+        return False
+    if own.state == SubmissionState.INTENDED:
+        reason = "it was sent, by its receipt, and is under way in another submission"
+        sending.take_back(connection, order.submission_id, own.lease_token, reason=reason)
+    never_sent = submissions.c.sent_at.is_(None)
+    connection.execute(update(submissions).where(of_order, never_sent).values(sent_at=order.sent_at))
+    return True
 
 
 def _adopt_job(
@@ -212,17 +264,19 @@ def _adopt_job(
         .with_for_update()
     ).first()
     if found is not None and found.state in _FREE_JOBS:
-        _take_job(connection, found.pk, JobState(found.state), wanted, submission_id)
+        _take_job(connection, found.pk, JobState(found.state), wanted, submission_id, adopted.job_state)
         adopted.jobs.append(wanted.name)
         return
     name = wanted.name if found is None else _free_name(connection, adopted.batch_id, wanted.name)
-    _make_job(connection, name, wanted, submission_id, account_pk, adopted.batch_id)
+    _make_job(connection, name, wanted, submission_id, account_pk, adopted)
     adopted.jobs.append(name)
     adopted.made.append(name)
 
 
-def _take_job(connection: Connection, pk: int, state: JobState, wanted: OrderedJob, submission_id: UUID) -> None:
-    """Bring a job to `generating`, by the steps that are allowed."""
+def _take_job(
+    connection: Connection, pk: int, state: JobState, wanted: OrderedJob, submission_id: UUID, target: JobState
+) -> None:
+    """Bring a job to its new state, by the steps that are allowed."""
     if state is not JobState.PENDING:
         again = {"state": JobState.PENDING, "waits_for": null(), "error": null(), "ended_at": null()}
         connection.execute(update(jobs).where(jobs.c.pk == pk).values(again))
@@ -234,14 +288,14 @@ def _take_job(connection: Connection, pk: int, state: JobState, wanted: OrderedJ
         "attempts": jobs.c.attempts + 1,
         "error": null(),
     }
-    for values in (sent, {"state": JobState.GENERATING}):
+    for values in (sent, {"state": target}):
         connection.execute(update(jobs).where(jobs.c.pk == pk).values(values))
 
 
 def _make_job(
-    connection: Connection, name: str, wanted: OrderedJob, submission_id: UUID, account_pk: int, batch_id: str
+    connection: Connection, name: str, wanted: OrderedJob, submission_id: UUID, account_pk: int, adopted: Adopted
 ) -> None:
-    of_batch = jobs.c.batch_id == batch_id
+    of_batch = jobs.c.batch_id == adopted.batch_id
     is_taken = connection.execute(select(jobs.c.pk).where(of_batch, jobs.c.ordinal == wanted.ordinal)).first()
     last = select(func.max(jobs.c.ordinal)).where(of_batch)
     ordinal = connection.execute(last).scalar_one() + 1 if is_taken else wanted.ordinal
@@ -251,9 +305,9 @@ def _make_job(
             | {
                 "name": name,
                 "ordinal": ordinal,
-                "batch_id": batch_id,
+                "batch_id": adopted.batch_id,
                 "account_pk": account_pk,
-                "state": JobState.GENERATING,
+                "state": adopted.job_state,
                 "submission_id": submission_id,
                 "attempts": 1,
                 "copy_failures": 0,

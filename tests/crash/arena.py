@@ -198,7 +198,7 @@ class Trial:
     def _bury(self) -> None:
         """Wait until Postgres has noticed the death, audit what it left, and note which jobs have no answer.
 
-        A receipt is an answer: it leads whoever comes next to the request.
+        The receipt of an acceptance is an answer: it leads whoever comes next to the request.
         """
         theirs = text(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
@@ -215,8 +215,9 @@ class Trial:
                 assert time.monotonic() < until, "Postgres still serves a dead process"
                 time.sleep(0.005)
             found = connection.execute(sent).all()
-        receipts = {slip.submission_id for book in all_books(self._folder / "home") for slip in book.since(date.min)}
-        self._unanswered |= {row.name for row in found if row.id not in receipts}
+        books = all_books(self._folder / "home")
+        accepted = {slip.submission_id for book in books for slip in book.accepted_since(date.min)}
+        self._unanswered |= {row.name for row in found if row.id not in accepted}
         self.wrong += self._audit.after_death(self._sandbox.ledger())
 
 

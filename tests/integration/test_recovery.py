@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -26,10 +26,12 @@ from orchestrator.receipts import book as book_module
 from orchestrator.receipts.book import ReceiptBook, all_books
 from orchestrator.receipts.receipt import Receipt
 from orchestrator.sandbox import FaultRule, Sandbox
-from orchestrator.store import recovery
+from orchestrator.store import recovery, sending
 from orchestrator.store.accounts import Scope
 from orchestrator.store.audit import audit
+from orchestrator.store.claims import claim_submissions
 from orchestrator.store.database import Database
+from orchestrator.store.leases import WorkerSession
 from orchestrator.store.orders import order_of
 from orchestrator.store.tables import batches, jobs, submissions, usages
 
@@ -323,6 +325,134 @@ def test_what_is_taken_over_counts_in_the_caps_of_its_day(site: Site, backup: Ba
         days = connection.execute(select(usages.c.day).distinct()).scalars().all()
     assert days == [bought_at.date()]
     assert_balanced(site)
+
+
+@pytest.mark.parametrize("bundle", [1, 2])
+def test_a_lost_answer_that_is_forgotten_is_in_doubt_again(site: Site, backup: Backup, bundle: int) -> None:
+    """It may have been charged: its receipt says that it was sent, and nothing says what became of it."""
+    scope = site.make_batch(4, bundle=bundle)
+    put_back = backup()
+    site.play(FaultRule(at="submit", kind="drop-after-charge"))
+    assert asyncio.run(site.run(scope))["jobs"]["in_doubt"] == bundle
+    paid = charges(site)
+    put_back()
+
+    assert_refuses(lambda: resumed(site))
+    recovered = recover(site.settings)
+    assert recovered["adopted"] == 4 // bundle
+    (batch,) = recovered["batches"]
+    assert len(batch["in_doubt"]) == bundle
+    assert recover(site.settings) == {"adopted": 0, "batches": []}
+    assert_balanced(site)
+    (document,) = resumed(site)
+    assert (document["state"], document["holds"][0]["code"]) == ("held", "in-doubt")
+    assert (document["jobs"]["in_doubt"], document["jobs"]["completed"]) == (bundle, 4 - bundle)
+    assert document["credits"]["in_doubt"] == str(3 * bundle)
+    assert charges(site) == paid
+    assert set(paid.values()) == {1}
+    resolve(BATCH, batch["in_doubt"][0], site.settings, "charged")
+    assert_balanced(site)
+    site.audit()
+
+
+def test_a_lost_answer_of_a_batch_that_is_forgotten_makes_it_anew(site: Site, backup: Backup, manifest: Path) -> None:
+    put_back = backup()
+    site.play(FaultRule(at="submit", kind="drop-after-charge"))
+    batch_id = submit(manifest, site.settings, confirm=lambda _: True)["batch"]
+    with site.database.begin() as connection:
+        in_doubt = [connection.execute(select(jobs.c.name).where(jobs.c.state == "in_doubt")).scalar_one()]
+    put_back()
+    assert_refuses(lambda: resumed(site))
+    (batch,) = recover(site.settings)["batches"]
+    assert (batch["batch"], batch["is_new"], batch["in_doubt"]) == (batch_id, True, in_doubt)
+    (document,) = resumed(site)
+    assert (document["jobs"]["in_doubt"], document["jobs"]["completed"]) == (1, 1)
+    assert set(charges(site).values()) == {1}
+    assert_balanced(site)
+
+
+@pytest.mark.parametrize("kind", ["402", "429", "401"])
+def test_what_was_refused_is_in_no_doubt_after_a_restore(site: Site, backup: Backup, kind: str) -> None:
+    scope = site.make_batch(2)
+    put_back = backup()
+    site.play(FaultRule(at="submit", kind=kind, times=None))
+    with stopped_at("pay.answered", 2) as run:
+        run(site, scope)
+    site.play()
+    assert charges(site) == {}
+    put_back()
+    assert recover(site.settings) == {"adopted": 0, "batches": []}
+    (document,) = resumed(site)
+    assert (document["state"], set(charges(site).values())) == ("completed", {1})
+    assert_balanced(site)
+    site.audit()
+
+
+@pytest.mark.parametrize("said", ["not-charged", "charged"])
+def test_a_doubt_that_a_person_had_settled_before_a_restore(
+    site: Site, backup: Backup, said: Literal["charged", "not-charged"]
+) -> None:
+    """As not charged, it stays so and its job is not bought beside it; as charged, it is asked again."""
+    scope = site.make_batch(1)
+    put_back = backup()
+    site.play(FaultRule(at="submit", kind="drop-before-charge"))
+    asyncio.run(site.run(scope))
+    resolve(BATCH, "job-0", site.settings, said)
+    asyncio.run(site.resume(scope))
+    put_back()
+    (batch,) = recover(site.settings)["batches"]
+    (document,) = resumed(site)
+    is_open = said == "charged"
+    assert (batch["jobs"], document["state"]) == (["job-0"], "held" if is_open else "completed")
+    assert set(charges(site).values()) == (set() if is_open else {1})
+    assert_balanced(site)
+
+
+@pytest.mark.parametrize("looks_alive", [True, False])
+def test_what_was_about_to_be_sent_when_the_backup_was_made(site: Site, looks_alive: bool) -> None:
+    """Such a backup has its intent, under a lease that may look alive; that it was sent is only in its receipt."""
+    scope = site.make_batch(1)
+    session = WorkerSession(site.database)
+    owner = session.ensure()
+    with site.database.begin() as connection:
+        (work,) = claim_submissions(connection, scope, owner=owner, lease_seconds=60, limit=1, max_in_flight=1)
+    with site.database.engine.connect() as connection:  # rolled back: what the backup has not
+        sending.mark_sent(connection, work.id, work.token, "00", lease_seconds=60)
+        order = order_of(connection, work.id)
+    ReceiptBook(site.settings.home, order.origin, order.account).write(Receipt.sent(order))
+    if not looks_alive:
+        session.close()
+
+    (batch,) = recover(site.settings)["batches"]
+    assert (batch["jobs"], batch["in_doubt"]) == (["job-0"], ["job-0"])
+    assert recover(site.settings)["adopted"] == 0
+    session.close()
+    assert_balanced(site)
+    (document,) = resumed(site)
+    assert (document["state"], document["jobs"]["in_doubt"]) == ("held", 1)
+    assert charges(site) == {}
+    resolve(BATCH, "job-0", site.settings, "not-charged")
+    assert asyncio.run(site.resume(scope))["state"] == "completed"
+    assert_balanced(site)
+
+
+def test_nothing_leaves_without_a_receipt_that_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    scope = site.make_batch(1)
+    append, tries = book_module._append, Counter[str]()
+
+    def fails_twice(file: Path, lines: bytes) -> None:
+        tries["lines"] += bool(lines)
+        if lines and tries["lines"] <= 2:
+            assert charges(site) == {}
+            raise OSError(28, "No space left on device")
+        append(file, lines)
+
+    monkeypatch.setattr(book_module, "_append", fails_twice)
+    document = asyncio.run(site.run(scope))
+    assert (document["state"], site.jobs()["job-0"]["attempts"]) == ("completed", 1)
+    assert (tries["lines"], site.asked("stats")["posts"]) == (4, 1)
+    assert_balanced(site)
+    site.audit()
 
 
 def _leave_receipt(site: Site, request_id: str) -> None:
