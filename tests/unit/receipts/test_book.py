@@ -11,11 +11,12 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import ValidationError
 
 from orchestrator.base import faults
 from orchestrator.receipts import book as book_module
 from orchestrator.receipts.book import ReceiptBook, ReceiptFailed, all_books
-from orchestrator.receipts.receipt import Order, OrderedBatch, OrderedJob, Receipt
+from orchestrator.receipts.receipt import Order, OrderedBatch, OrderedJob, Receipt, Word
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ORIGIN, ACCOUNT = "https://provider.test", "credits:1234"
@@ -75,6 +76,58 @@ def test_a_receipt_comes_back_as_it_was(book: ReceiptBook) -> None:
     (slip,) = book.newest(10)
     assert slip.receipt() == receipt(1)
     assert (slip.at, slip.request_id, slip.submission_id) == (NOON, "request-1", UUID(int=1))
+
+
+def bought(book: ReceiptBook) -> list[tuple[Word, int]]:
+    """What a database is held against, which is the same from either end."""
+    forwards = [(slip.says, slip.submission_id.int) for slip in book.purchases()]
+    assert forwards == [(slip.says, slip.submission_id.int) for slip in reversed(book.newest(99))]
+    return forwards
+
+
+def test_what_was_sent_counts_until_its_end_is_known(book: ReceiptBook) -> None:
+    orders = {number: receipt(number).order for number in range(4)}
+    for order in orders.values():
+        book.write(Receipt.sent(order))
+    assert bought(book) == [(Word.SENT, number) for number in range(4)]
+    book.write(receipt(1))
+    book.write(Receipt.not_charged(orders[2]))
+    assert bought(book) == [(Word.SENT, 0), (Word.SENT, 3), (Word.ACCEPTED, 1)]
+    assert [slip.submission_id.int for slip in book.accepted_since(NOON.date())] == [1]
+    book.write(Receipt.sent(receipt(4, NOON + timedelta(hours=12)).order))
+    book.write(receipt(3, NOON + timedelta(hours=12)))
+    assert bought(book) == [(Word.SENT, 0), (Word.ACCEPTED, 1), (Word.SENT, 4), (Word.ACCEPTED, 3)]
+
+
+def test_that_it_was_not_charged_is_filed_behind_that_it_was_sent(book: ReceiptBook, tmp_path: Path) -> None:
+    """Whenever it is known, and whatever the clock says by then."""
+    order = receipt(1).order
+    book.write(Receipt.sent(order))
+    book.write(Receipt.not_charged(order))
+    assert the_file(tmp_path).name == "2026-11-22.jsonl"
+    assert bought(book) == []
+
+
+def test_receipts_of_older_releases_are_acceptances(book: ReceiptBook, tmp_path: Path) -> None:
+    book.write(receipt(1))
+    document = json.loads(receipt(1).line())
+    del document["says"]
+    the_file(tmp_path).write_text(json.dumps(document))
+    assert bought(book) == [(Word.ACCEPTED, 1)]
+    assert book.newest(1)[0].receipt() == receipt(1)
+
+
+def test_words_of_newer_releases_are_passed_over(book: ReceiptBook, tmp_path: Path) -> None:
+    book.write(receipt(1))
+    with the_file(tmp_path).open("a") as file:
+        file.write(json.dumps(json.loads(receipt(2).line()) | {"says": "refunded"}))
+    assert bought(book) == [(Word.ACCEPTED, 1)]
+
+
+@pytest.mark.parametrize("change", [{"request_id": None}, {"says": "sent"}])
+def test_an_acceptance_and_nothing_else_names_a_request(change: dict[str, str | None]) -> None:
+    with pytest.raises(ValidationError, match="names a request"):
+        Receipt.model_validate(json.loads(receipt(1).line()) | change)
 
 
 def test_files_are_by_day_and_for_their_owner_only(book: ReceiptBook, tmp_path: Path) -> None:
