@@ -11,6 +11,7 @@ Killed before 2, the work is pending again; killed after it, it is in doubt unti
 import asyncio
 import hashlib
 from datetime import timedelta
+from typing import Any
 
 from orchestrator.assets.errors import AssetError, MediaMissing
 from orchestrator.base.errors import Unusable
@@ -183,7 +184,7 @@ def _record_accepted(connection: Connection, work: ClaimedSubmission, verdict: V
     if not taken:
         log.warning("submission %s: request %s is another's, or it was settled before", work.id, answer.request_id)
         reason = {"reason": f"the provider named the request {answer.request_id}, which is another submission's"}
-        sending.record_unknown(connection, work.id, work.token, document | reason)
+        _record_doubt(connection, work, document | reason)
     return taken
 
 
@@ -216,9 +217,14 @@ def _record_other(
             sending.record_rejected(connection, work.id, work.token, end=end, answer=document, error=error)
         case _:
             log.warning("submission %s: %s; its job is in doubt and is not sent again", work.id, verdict.reason)
-            lock_batch(connection, work.batch_id)  # so that of two answers lost at once each is counted
-            sending.record_unknown(connection, work.id, work.token, document)
-            note_doubt(connection, work.batch_id)
+            _record_doubt(connection, work, document)
+
+
+def _record_doubt(connection: Connection, work: ClaimedSubmission, answer: dict[str, Any]) -> None:
+    """Too much in doubt stops the sending at once; the lock, so that of two that come at once each is counted."""
+    lock_batch(connection, work.batch_id)
+    sending.record_unknown(connection, work.id, work.token, answer)
+    note_doubt(connection, work.batch_id)
 
 
 def _follow(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict, effect: Effect) -> None:

@@ -3,20 +3,23 @@
 import time
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from orchestrator.katana import client as katana
 from orchestrator.operations.running import exit_code
-from orchestrator.sandbox import FaultRule, Sandbox
+from orchestrator.sandbox import FaultRule, Sandbox, intake
 from orchestrator.store.database import Database
 from orchestrator.store.due import next_due
 from orchestrator.store.tables import jobs, submissions
 
-from .engine_site import PRICE, Site, make_site
-from .store_rows import row
+from .engine_site import BATCH, PRICE, Site, make_site
+from .store_rows import put_submission, row
 
 
 @pytest.fixture
@@ -307,3 +310,23 @@ async def test_the_submission_keeps_what_was_sent(site: Site) -> None:
     await site.run(site.make_batch(1))
     [post] = site.asked("ledger")["posts"]
     assert row(site.database, submissions).body_sha256 == post["body_sha256"]
+
+
+async def test_answers_that_name_known_requests_count_as_doubt(
+    tmp_path: Path, sandbox: Sandbox, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent is in doubt then, and too much of it stops the sending: more than a tenth of 20 jobs."""
+    site = make_site(tmp_path, sandbox, database, database_url, max_in_flight=4)
+    scope = site.make_batch(20)
+    ids = (f"known-{number}" for number in count())
+    monkeypatch.setattr(intake, "uuid", SimpleNamespace(uuid4=lambda: next(ids)))
+    with database.begin() as connection:
+        for number in range(40):
+            known = {"request_id": f"known-{number}", "charged": 0, "settled_by": "provider", "ended_at": text("now()")}
+            put_submission(connection, BATCH, scope.account_pk, "resolved", **known)
+    site.play(rule("submit", "slow", seconds=1, skip=1, times=None))  # the first is noted before the others come
+    document = await site.run(scope)
+    assert (document["state"], exit_code(document)) == ("held", 5)
+    doubtful = document["jobs"]["in_doubt"]
+    assert 3 <= doubtful == 20 - document["jobs"]["pending"] == len(sandbox.charges())
+    assert document["holds"][0]["message"].startswith(f"{doubtful} job(s) may have been paid for")
