@@ -19,6 +19,7 @@ from orchestrator.planner.fields import (
     JobType,
 )
 from orchestrator.planner.media import MediaFault, MediaKind, MediaReader, Medium
+from orchestrator.planner.references import Reference, is_reference, read_reference
 
 Slot = Literal["image", "first_frame", "mid_frame", "last_frame", "reference", "audio"]
 
@@ -40,6 +41,7 @@ class Inputs:
 
     slots: dict[Slot, list[MediaInput]] = field(default_factory=dict)
     media: dict[int, Medium] = field(default_factory=dict)
+    references: list[Reference] = field(default_factory=list)
 
     def of(self, *slots: Slot) -> list[MediaInput]:
         """What was given for any of these slots."""
@@ -55,8 +57,13 @@ def read_inputs(fields: dict[str, Entry], job_type: JobType | None, reader: Medi
     inputs = Inputs()
     for slot, given in _given(fields, job_type, findings):
         inputs.slots.setdefault(slot, []).append(given)
-        medium = _medium(given, "audio" if slot == "audio" else "image", reader, findings)
-        if medium is not None:
+        kind: MediaKind = "audio" if slot == "audio" else "image"
+        if is_reference(given.node):
+            reference = read_reference(given.node, given.path, kind, findings)
+            if reference is not None:
+                inputs.references.append(reference)
+                inputs.media[id(given.node)] = Medium(reference.value)
+        elif (medium := _medium(given, kind, reader, findings)) is not None:
             inputs.media[id(given.node)] = medium
     return inputs
 
@@ -164,20 +171,15 @@ def _one(entry: Entry, path: str) -> MediaInput:
 
 
 def _report_not_a_list(node: Node, path: str, findings: Findings) -> None:
-    if _is_from(node):
-        _report_from(node, path, findings)
-        return
-    message = f"`{path}` must be a list, it is {describe(node)}"
+    hint = "; put `from` into a list: [{from: ...}]" if is_reference(node) else ""
+    message = f"`{path}` must be a list, it is {describe(node)}{hint}"
     findings.error(Code.INVALID_VALUE, node, message, path)
 
 
 def _medium(given: MediaInput, kind: MediaKind, reader: MediaReader, findings: Findings) -> Medium | None:
     node = given.node
-    if _is_from(node):
-        _report_from(node, given.path, findings)
-        return None
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
-        message = f"`{given.path}` must be text, it is {describe(node)}"
+        message = f"`{given.path}` must be text or {{from: job}}, it is {describe(node)}"
         findings.error(Code.INVALID_VALUE, node, message, given.path)
         return None
     if fault_of(node.value):
@@ -188,12 +190,3 @@ def _medium(given: MediaInput, kind: MediaKind, reader: MediaReader, findings: F
         place = given.key if fault.code is Code.UNSUPPORTED_FIELD else node
         findings.error(fault.code, place, fault.message, given.path)
         return None
-
-
-def _is_from(node: Node) -> bool:
-    return isinstance(node, Mapping) and "from" in node.entries
-
-
-def _report_from(node: Node, path: str, findings: Findings) -> None:
-    message = "another job's result (`from`) is not available in this release"
-    findings.error(Code.UNSUPPORTED_FIELD, node, message, path)

@@ -1,5 +1,7 @@
 """One job of a manifest: checked, priced and turned into the item that is sent."""
 
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from orchestrator.catalog.models import Catalog, ImageModel, VideoModel
@@ -7,6 +9,7 @@ from orchestrator.manifest import values
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.job_keys import ManifestJob
 from orchestrator.manifest.nodes import Entry, Scalar, plain
+from orchestrator.planner.chains import Link
 from orchestrator.planner.draft import Draft
 from orchestrator.planner.fields import COMMON, FIELDS, JobType
 from orchestrator.planner.identity import identify
@@ -21,14 +24,22 @@ from orchestrator.planner.rules_model import check_aspect_ratio, check_duration,
 from orchestrator.planner.rules_video import check_audio, check_frames, check_references, check_required_image
 
 
-def plan_job(
+@dataclass(frozen=True, slots=True)
+class CheckedJob:
+    """A job after its own checks: None for `planned` where they found a fault; `link` is None where it has no id."""
+
+    planned: PlannedJob | None
+    link: Link | None
+
+
+def check_job(
     job: ManifestJob,
     defaults: dict[str, Entry],
     catalog: Catalog,
     reader: MediaReader,
     findings: Findings,
-) -> PlannedJob | None:
-    """The job ready to send, or None with its faults in `findings`."""
+) -> CheckedJob:
+    """All rules about a job alone; its faults go to `findings`. What it needs of others is left to `check_chains`."""
     own = findings.for_job(job.id)
     errors_before = len(own.errors)
     fields = defaults | job.fields
@@ -36,15 +47,30 @@ def plan_job(
     fields = _applicable(defaults, identity.type) | job.fields
     _check_fields(job, fields, identity.type, own)
     inputs = read_inputs(fields, identity.type, reader, own)
+    link = Link(job.id, identity.type, inputs.references, own) if job.id is not None else None
     if identity.model is None:
-        return None
+        return CheckedJob(None, link)
     draft = Draft(job.node, fields, identity.model, inputs, own)
     _check_model_rules(draft)
     estimate = price(draft)
     if len(own.errors) > errors_before or job.id is None:
-        return None
-    item = _item(identity.model.type, fields, job.extra, inputs)
-    return PlannedJob(job.ordinal, job.id, identity.model.type, identity.model.name, item, job.labels, estimate)
+        return CheckedJob(None, link)
+    return CheckedJob(_planned(job, job.id, draft, estimate), link)
+
+
+def _planned(job: ManifestJob, job_id: str, draft: Draft, estimate: Decimal) -> PlannedJob:
+    return PlannedJob(
+        ordinal=job.ordinal,
+        id=job_id,
+        type=draft.model.type,
+        model=draft.model.name,
+        item=_item(draft.model.type, draft.fields, job.extra, draft.inputs),
+        labels=job.labels,
+        estimate=estimate,
+        needs=tuple(dict.fromkeys(reference.job for reference in draft.inputs.references)),
+        has_gate=job.has_gate,
+        row=job.row.columns if job.row else None,
+    )
 
 
 def _applicable(defaults: dict[str, Entry], job_type: JobType | None) -> dict[str, Entry]:

@@ -10,7 +10,8 @@ from orchestrator.manifest.findings import Findings, in_order
 from orchestrator.manifest.nodes import Scalar
 from orchestrator.manifest.schema import Budget, Manifest, read_manifest
 from orchestrator.manifest.source import read_source
-from orchestrator.planner.job import plan_job
+from orchestrator.planner.chains import check_chains
+from orchestrator.planner.job import check_job
 from orchestrator.planner.media import MediaReader
 from orchestrator.planner.pricing import budget_in_credits
 from orchestrator.planner.result import MediaBlob, Plan, PlannedJob
@@ -55,8 +56,9 @@ def plan_manifest(
     check_names(manifest.defaults, None, findings)
     check_texts(manifest.defaults.values(), findings)
 
-    planned = (plan_job(job, manifest.defaults, catalog, reader, findings) for job in manifest.jobs)
-    jobs = tuple(job for job in planned if job is not None)
+    checked = [check_job(job, manifest.defaults, catalog, reader, findings) for job in manifest.jobs]
+    sound = frozenset(check_chains(job.link for job in checked if job.link))
+    jobs = tuple(job.planned for job in checked if job.planned and job.planned.id in sound)
     estimate = sum((job.estimate for job in jobs), ZERO)
 
     budget = manifest.budget

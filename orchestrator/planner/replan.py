@@ -116,11 +116,13 @@ def _manifest_job(ordinal: int, job: SavedJob, media: dict[str, SavedMedium]) ->
 
 
 def _as_written(value: Any, media: dict[str, SavedMedium]) -> Any:
-    """A value of an item with its media as a manifest gives them: a path, a data URL, base64."""
+    """A value of an item with its media as a manifest gives them: another job, a path, a data URL, base64."""
     if isinstance(value, list):
         return [_as_written(entry, media) for entry in value]
     if not isinstance(value, dict):
         return value
+    if "$from" in value:
+        return {"from": value["$from"], "use": value["use"]}
     if "$media" not in value:
         return {name: _as_written(entry, media) for name, entry in value.items()}
     medium = media[value["$media"]]

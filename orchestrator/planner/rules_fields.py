@@ -18,6 +18,9 @@ from orchestrator.planner.fields import (
     JobType,
 )
 
+_RESERVED = ("$media", "$from")
+"""What stands in a stored item for a medium."""
+
 
 def check_names(fields: dict[str, Entry], job_type: JobType | None, findings: Findings) -> None:
     """Fields that no item has, and fields of the other type; the latter only where the type is known."""
@@ -66,8 +69,8 @@ def check_extra(extra: dict[str, Entry], findings: Findings) -> None:
         if name in ALL_FIELDS or name in NOT_OURS_TO_SEND:
             message = f"`{name}` is a documented field and cannot go into `extra`"
             findings.error(Code.UNSUPPORTED_FIELD, entry.key, message, path)
-        elif any(scalar.value == "$media" for scalar, _ in scalars(entry.value, path)):
-            findings.error(Code.INVALID_VALUE, entry.value, "`$media` is a reserved word", path)
+        elif word := next((s.value for s, _ in scalars(entry.value, path) if s.value in _RESERVED), None):
+            findings.error(Code.INVALID_VALUE, entry.value, f"`{word}` is a reserved word", path)
         else:
             findings.warn(Code.UNKNOWN_FIELD, entry.key, f"`{path}` is sent to the provider unchecked", path)
     check_texts(extra.values(), findings, "extra.")

@@ -1,0 +1,218 @@
+"""A plan against what its collection has: what is reused, what is bought and why, what is not worth sending. Pure."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from orchestrator.base.diagnostics import Code, Diagnostic
+from orchestrator.base.money import ZERO, canonical
+from orchestrator.base.states import JobError, JobState
+from orchestrator.planner.result import Plan, PlannedJob
+
+
+class Standing(StrEnum):
+    """How a job of the plan stands to its collection."""
+
+    #: The collection has no job of this name.
+    NEW = "new"
+    #: The job of this name was another one: its `fields` differ.
+    CHANGED = "changed"
+    #: Its result is there, and is not bought again.
+    REUSED = "reused"
+    #: It was made, and its file is gone or is another one now: it is bought again.
+    ASSET_MISSING = "asset-missing"
+    #: The same job was tried and gave nothing, for a reason that may pass: it is bought again.
+    RETRIED = "retried"
+    #: The same job was refused or moderated: it is not sent again until it changes.
+    FAILED_BEFORE = "failed-before"
+    #: The same job may have been paid for already: it is not sent again until that is settled.
+    IN_DOUBT = "in-doubt"
+    #: It is there, and is bought again because someone said so.
+    AGAIN = "again"
+
+
+_LEFT_OUT = (Standing.FAILED_BEFORE, Standing.IN_DOUBT)
+
+
+@dataclass(frozen=True, slots=True)
+class PastJob:
+    """A job of an earlier batch. `error` is what became of it where it failed; `pk` grows with time.
+
+    `made_in` is the batch that bought its result, and `item` its item where it may have changed since.
+    """
+
+    pk: int
+    batch_id: str
+    name: str
+    state: JobState
+    fingerprint: str | None
+    made_in: str
+    error: Mapping[str, Any] | None = None
+    item: Mapping[str, Any] | None = None
+
+    @property
+    def failed_for_good(self) -> bool:
+        """Whether sending it unchanged once more would end the same."""
+        code = (self.error or {}).get("code")
+        if self.state is JobState.REJECTED:
+            return code in (JobError.REJECTED_INPUT, JobError.MODERATION)
+        return self.state is JobState.FAILED and code == JobError.MODERATION
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What came of earlier jobs, by fingerprint (the newest first), and the last job of each name that it has now."""
+
+    by_fingerprint: Mapping[str, tuple[PastJob, ...]] = field(default_factory=dict)
+    by_name: Mapping[str, PastJob] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one job stands. `source` is the past job that says so, `fields` are those that changed."""
+
+    job: PlannedJob
+    standing: Standing
+    source: PastJob | None = None
+    fields: tuple[str, ...] = ()
+
+    @property
+    def is_bought(self) -> bool:
+        return self.standing is not Standing.REUSED and self.standing not in _LEFT_OUT
+
+    def document(self) -> dict[str, Any]:
+        """One entry of `plan --compare`."""
+        return {
+            "job": self.job.id,
+            "is": self.standing,
+            "fields": list(self.fields),
+            "batch": None if self.source is None else self.source.made_in,
+            "reason": self.reason(),
+        }
+
+    def reason(self) -> str:
+        """Why it stands so, in words."""
+        before = self.source
+        if before is None:
+            return "not in the collection yet"
+        code = (before.error or {}).get("code", before.state)
+        match self.standing:
+            case Standing.REUSED:
+                return f"made in {before.made_in}"
+            case Standing.CHANGED:
+                return f"changed since {before.batch_id}: {', '.join(self.fields) or 'the job it is made from'}"
+            case Standing.ASSET_MISSING:
+                return f"made in {before.made_in}, and its file is gone or was changed"
+            case Standing.RETRIED:
+                return f"gave nothing in {before.batch_id} ({code})"
+            case Standing.FAILED_BEFORE:
+                return f"failed in {before.batch_id} ({code}) and has not changed"
+            case Standing.IN_DOUBT:
+                return f"in doubt in {before.batch_id}: it may have been paid for"
+            case _:
+                return f"bought again, although {before.batch_id} has it"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The jobs of a plan, each with its verdict, and the names that the collection has and the plan has not."""
+
+    plan: Plan
+    verdicts: tuple[Verdict, ...]
+    removed: tuple[str, ...] = ()
+
+    @property
+    def reused(self) -> dict[int, PastJob]:
+        """By ordinal: the past job whose result each reused job has."""
+        return {v.job.ordinal: v.source for v in self.verdicts if v.standing is Standing.REUSED and v.source}
+
+    @property
+    def left_out(self) -> dict[int, Verdict]:
+        """By ordinal: the jobs that are not sent although there is no result of them."""
+        return {verdict.job.ordinal: verdict for verdict in self.verdicts if verdict.standing in _LEFT_OUT}
+
+    @property
+    def estimate(self) -> Decimal:
+        """The credits of what is bought."""
+        return sum((verdict.job.estimate for verdict in self.verdicts if verdict.is_bought), ZERO)
+
+    def bought(self) -> Plan:
+        """The plan of what is bought alone: its price, its models, and a budget that it is held against anew."""
+        jobs = tuple(verdict.job for verdict in self.verdicts if verdict.is_bought)
+        estimate = self.estimate
+        errors = tuple(_against_budget(self.plan, estimate))
+        return replace(self.plan, jobs=jobs, job_count=len(jobs), estimate=estimate, errors=errors)
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs stand how."""
+        found = Counter(verdict.standing for verdict in self.verdicts)
+        return {str(standing): found[standing] for standing in Standing} | {"removed": len(self.removed)}
+
+    def document(self) -> dict[str, Any]:
+        """The `plan --compare` document: all jobs are counted, and only what is bought is priced."""
+        return self.bought().document() | {
+            "jobs": self.plan.job_count,
+            "compare": {
+                "counts": self.counts(),
+                "jobs": [verdict.document() for verdict in self.verdicts],
+                "removed": list(self.removed),
+            },
+        }
+
+
+def compare(
+    plan: Plan,
+    history: History,
+    *,
+    missing: Collection[int] = (),
+    again: Collection[str] | None = (),
+) -> Comparison:
+    """What to do with each job of a plan.
+
+    `missing` are the past jobs (by row) whose files were looked for in vain. The jobs named in `again` (None: all of
+    them) are bought whatever there is.
+    """
+    verdicts = tuple(_verdict(job, history, missing, again is None or job.id in again) for job in plan.jobs)
+    names = {job.id for job in plan.jobs}
+    return Comparison(plan, verdicts, tuple(sorted(history.by_name.keys() - names)))
+
+
+def _verdict(job: PlannedJob, history: History, missing: Collection[int], again: bool) -> Verdict:
+    past = history.by_fingerprint.get(job.fingerprint or "", ())
+    if not past:
+        return _unknown(job, history.by_name.get(job.id))
+    if again:
+        return Verdict(job, Standing.AGAIN, past[0])
+    made = [one for one in past if one.state is JobState.COMPLETED]
+    there = [one for one in made if one.pk not in missing]
+    if there:
+        own = [one for one in there if one.name == job.id]
+        return Verdict(job, Standing.REUSED, (own or there)[0])
+    if past[0].state is JobState.IN_DOUBT:
+        return Verdict(job, Standing.IN_DOUBT, past[0])
+    if past[0].failed_for_good:
+        return Verdict(job, Standing.FAILED_BEFORE, past[0])
+    return Verdict(job, Standing.ASSET_MISSING, made[0]) if made else Verdict(job, Standing.RETRIED, past[0])
+
+
+def _unknown(job: PlannedJob, before: PastJob | None) -> Verdict:
+    if before is None:
+        return Verdict(job, Standing.NEW)
+    return Verdict(job, Standing.CHANGED, before, _changed_fields(before.item or {}, job.item))
+
+
+def _changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name)))
+
+
+def _against_budget(plan: Plan, estimate: Decimal) -> list[Diagnostic]:
+    """The plan's errors, with what is bought, not the whole plan, held against its budget."""
+    others = [error for error in plan.errors if error.code is not Code.OVER_BUDGET]
+    over = [error for error in plan.errors if error.code is Code.OVER_BUDGET]
+    if not over or plan.budget is None or estimate <= plan.budget:
+        return others
+    message = f"what is to be bought costs {canonical(estimate)} credits, over the budget of {canonical(plan.budget)}"
+    return [*others, replace(over[0], message=message)]
