@@ -118,7 +118,7 @@ class EntryKind(StrEnum):
     CLEAR = "clear"
     #: in_doubt → lost: taken for charged, with nothing to fetch.
     LOSS = "loss"
-    #: spent → available: the provider gave it back.
+    #: lost → available: a person or a request that was found says that it was not lost after all.
     REFUND = "refund"
 
 

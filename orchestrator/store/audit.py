@@ -118,9 +118,9 @@ _AUDIT = text(
         SELECT 'movement', batch_id, job_pk, submission_id, 0, amount FROM entry
         WHERE (kind, from_book, to_book) NOT IN (
             ('reserve', 'available', 'reserved'), ('release', 'reserved', 'available'),
-            ('release', 'in_doubt', 'available'), ('charge', 'reserved', 'spent'), ('charge', 'in_doubt', 'spent'),
+            ('release', 'in_doubt', 'available'), ('charge', 'reserved', 'spent'),
             ('charge', 'available', 'spent'), ('doubt', 'reserved', 'in_doubt'), ('clear', 'in_doubt', 'reserved'),
-            ('loss', 'in_doubt', 'lost'), ('refund', 'spent', 'available'), ('refund', 'lost', 'available'))
+            ('loss', 'in_doubt', 'lost'), ('refund', 'lost', 'available'))
         UNION ALL
         SELECT 'misfiled', entry.batch_id, job.pk, entry.submission_id, 0, sum(amount)
         FROM entry JOIN job ON job.pk = entry.job_pk JOIN submission s ON s.id = entry.submission_id

@@ -67,7 +67,7 @@ _WAYS = {
     EntryKind.DOUBT: ((Book.RESERVED, Book.IN_DOUBT),),
     EntryKind.CLEAR: ((Book.IN_DOUBT, Book.RESERVED),),
     EntryKind.LOSS: ((Book.IN_DOUBT, Book.LOST),),
-    EntryKind.REFUND: ((Book.LOST, Book.AVAILABLE), (Book.SPENT, Book.AVAILABLE)),
+    EntryKind.REFUND: ((Book.LOST, Book.AVAILABLE),),
 }
 _MOVES = {kind: [_move_all(kind, *way) for way in ways] for kind, ways in _WAYS.items()}
 

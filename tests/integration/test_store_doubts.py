@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from orchestrator.base.states import EntryKind, JobState, SettledBy
+from orchestrator.base.states import JobState, SettledBy
 from orchestrator.engine.evidence import Finding, Judgement, judge, unexplained
-from orchestrator.store import doubts, ledger, polling, readings, resolving, sending
+from orchestrator.store import doubts, polling, readings, resolving, sending
 from orchestrator.store.accounts import Scope
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Database
@@ -133,11 +133,13 @@ def fail_after_charge_and_retry(site: Site) -> Decimal:
 
 
 def refund(site: Site) -> Decimal:
-    bought = site.buy()
+    """A request that was taken for lost was found."""
+    other = site.lose()
     with site.database.begin() as connection:
-        ledger.move(connection, EntryKind.REFUND, [bought.id])
+        assert resolving.settle_as_charged(connection, other.id, SettledBy.BALANCE, {})
+        resolving.give_back_found(connection, other.id, "found")
     site.lose()
-    return OPENING
+    return OPENING - PRICE
 
 
 def adopt(site: Site) -> Decimal:
