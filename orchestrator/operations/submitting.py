@@ -12,6 +12,7 @@ from typing import Any
 from orchestrator.assets.destination import Destination, open_destination
 from orchestrator.assets.media import MediaStore
 from orchestrator.base.errors import SpendRefused, UsageError
+from orchestrator.base.money import canonical
 from orchestrator.base.settings import Settings
 from orchestrator.operations.account import check_funds
 from orchestrator.operations.budgeting import check_caps
@@ -21,7 +22,7 @@ from orchestrator.operations.planning import plan, require_valid
 from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.operations.running import Progress, run_batches
 from orchestrator.planner.result import Plan
-from orchestrator.store import accounts, batches, creating, reads
+from orchestrator.store import accounts, batches, creating, reads, settling
 from orchestrator.store.database import Connection, Database, OutOfReach
 
 log = logging.getLogger("orchestrator.operations")
@@ -31,16 +32,30 @@ Confirm = Callable[[Plan], bool]
 #: Told the valid plan, before anything is asked or stored.
 Announce = Callable[[Plan], None]
 
+#: A run that costs so many times as much as usual needs a person's word.
+UNUSUAL_TIMES = 3
+
 
 @dataclass(frozen=True, slots=True)
 class SubmitOptions:
-    """How to submit; see interface "Commands"."""
+    """How to submit; see interface "Commands".
+
+    `beside_held`: only a batch of the collection that still moves by itself is in the way, not one that is held.
+    `usual_credits`: a batch of more than `UNUSUAL_TIMES` as much is stored, and held until it is approved.
+    """
 
     sandbox: bool = False
     detach: bool = False
     alongside: bool = False
     max_credits: Decimal | None = None
     canary: int | None = None
+    key: str | None = None
+    beside_held: bool = False
+    usual_credits: Decimal | None = None
+
+
+class SecondRun(SpendRefused):
+    """Another batch of the collection is in the way."""
 
 
 def submit(
@@ -74,6 +89,9 @@ def submit(
         database = stack.enter_context(open_database(settings))
         if provider is not None:
             require_known_receipts(settings, database, provider)
+            first_id = _submitted_before(database, provider, options.key)
+            if first_id is not None:
+                return patiently(database, partial(reads.batch_document, batch_id=first_id))
             _look_before_buying(database, planned, provider)
             if not confirm(planned):
                 raise SpendRefused("not confirmed: nothing was stored or sent", hint="say yes with --yes")
@@ -85,10 +103,19 @@ def submit(
         with database.begin() as connection:
             account_pk = accounts.account_pk(connection, provider.origin, provider.account)
         check_funds(database, account_pk, provider, planned.estimate)
-        _store(database, planned, settings, account_pk, destination, batch_id, options)
+        batch_id = _store(database, planned, settings, account_pk, destination, batch_id, options)
         if _runs_here(settings, options):
             run_batches(settings, database, provider, account_pk, (batch_id,), progress)
         return patiently(database, lambda connection: reads.batch_document(connection, batch_id))
+
+
+def _submitted_before(database: Database, provider: Provider, key: str | None) -> str | None:
+    """The batch that the account has submitted under this key already."""
+    if key is None:
+        return None
+    with database.begin() as connection:
+        account_pk = accounts.account_pk(connection, provider.origin, provider.account)
+        return batches.batch_of_key(connection, account_pk, key)
 
 
 def _look_before_buying(database: Database, planned: Plan, provider: Provider) -> None:
@@ -114,30 +141,40 @@ def _store(
     destination: Destination,
     batch_id: str,
     options: SubmitOptions,
-) -> None:
-    """Keep the input media, then write the batch with all its jobs in one transaction."""
+) -> str:
+    """Keep the input media, then write the batch with all its jobs in one transaction; returns its id.
+
+    That is another one's where someone was quicker with the same key.
+    """
     media = media_uri(settings, destination.describe())
     _keep_media(planned, media)
-    batch = _new_batch(planned, batch_id, account_pk, destination, media, options.sandbox)
+    batch = _new_batch(planned, batch_id, account_pk, destination, media, options)
     try:
         with database.begin() as connection:
-            _create(connection, batch, alongside=options.alongside)
+            return _create(connection, batch, options)
     except OutOfReach:  # perhaps between COMMIT and its answer, and then workers may already buy it
         if not _was_stored(database, batch):
             raise
+        return batch.id
 
 
-def _create(connection: Connection, batch: creating.NewBatch, *, alongside: bool) -> None:
+def _create(connection: Connection, batch: creating.NewBatch, options: SubmitOptions) -> str:
     accounts.lock_account(connection, batch.account_pk)
+    if batch.submit_key is not None:
+        first_id = batches.batch_of_key(connection, batch.account_pk, batch.submit_key)
+        if first_id is not None:
+            return first_id
     if reads.is_batch(connection, batch.id):
         raise SpendRefused(f"{batch.id} was just taken by another run; nothing was stored or sent", hint="submit again")
-    still_open = batches.open_batch_of(connection, batch.name, batch.account_pk)
-    if still_open is not None and not alongside:
-        raise SpendRefused(
+    in_the_way = settling.moving_batch_of if options.beside_held else batches.open_batch_of
+    still_open = in_the_way(connection, batch.name, batch.account_pk)
+    if still_open is not None and not options.alongside:
+        raise SecondRun(
             f"{still_open} of the same collection can still move; a second run would buy its jobs again",
             hint=f"go on with it: orchestrator resume {still_open}; or run a second one: --alongside",
         )
     creating.create_batch(connection, batch)
+    return batch.id
 
 
 def _was_stored(database: Database, batch: creating.NewBatch) -> bool:
@@ -161,12 +198,12 @@ def _keep_media(planned: Plan, media: str) -> None:
 
 
 def _new_batch(
-    planned: Plan, batch_id: str, account_pk: int, destination: Destination, media: str, sandbox: bool
+    planned: Plan, batch_id: str, account_pk: int, destination: Destination, media: str, options: SubmitOptions
 ) -> creating.NewBatch:
     return creating.NewBatch(
         id=batch_id,
         name=str(planned.name),
-        sandbox=sandbox,
+        sandbox=options.sandbox,
         account_pk=account_pk,
         destination=destination.describe(),
         media=media,
@@ -182,4 +219,13 @@ def _new_batch(
         price_tolerance=planned.price_tolerance,
         canary=planned.canary,
         stop_when_failed_over=planned.stop_when_failed_over,
+        submit_key=options.key,
+        unusual=_unusual(planned.estimate, options.usual_credits),
     )
+
+
+def _unusual(new: Decimal, usual: Decimal | None) -> str | None:
+    """Why so much new work is to be looked at first; None where it is as usual, or nobody can tell."""
+    if usual is None or new <= UNUSUAL_TIMES * usual:
+        return None
+    return f"{canonical(new)} credits of new work, over {UNUSUAL_TIMES} times the usual {canonical(usual)} credits a run"

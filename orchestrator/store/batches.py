@@ -61,6 +61,12 @@ def open_batch_of(connection: Connection, name: str, account_pk: int) -> str | N
     return None if found is None else str(found)
 
 
+def batch_of_key(connection: Connection, account_pk: int, submit_key: str) -> str | None:
+    """The batch that an account has submitted under a key of its own, or None."""
+    found = select(batches.c.id).where(batches.c.account_pk == account_pk, batches.c.submit_key == submit_key)
+    return connection.execute(found).scalar_one_or_none()
+
+
 def lock_batch(connection: Connection, batch_id: str) -> Any:
     """The row of an existing batch, locked after its account's: nothing of it is claimed meanwhile."""
     query = select(batches).where(batches.c.id == batch_id)

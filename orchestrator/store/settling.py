@@ -21,12 +21,22 @@ UNSENT_JOBS = (JobState.WAITING, JobState.PENDING)
 
 def any_at_work(connection: Connection, scope: Scope) -> bool:
     """Whether a batch in scope can still move by itself; of a paused one, what was paid for."""
-    moves = or_(
+    at_work = select(batches.c.id).where(scope.covers(batches.c.account_pk, batches.c.id), _moves()).exists()
+    return bool(connection.execute(select(at_work)).scalar_one())
+
+
+def moving_batch_of(connection: Connection, name: str, account_pk: int) -> str | None:
+    """The newest batch of a collection that moves by itself, or None: one that is held does not."""
+    found = select(batches.c.id).where(batches.c.name == name, batches.c.account_pk == account_pk, _moves())
+    return connection.execute(found.order_by(batches.c.created_at.desc()).limit(1)).scalar_one_or_none()
+
+
+def _moves() -> ColumnElement[bool]:
+    """Whether a batch can still move by itself; of a paused one, what was paid for."""
+    return or_(
         batches.c.state == BatchState.RUNNING,
         and_(batches.c.state == BatchState.PAUSED, has_job(_paid_moves())),
     )
-    at_work = select(batches.c.id).where(scope.covers(batches.c.account_pk, batches.c.id), moves).exists()
-    return bool(connection.execute(select(at_work)).scalar_one())
 
 
 def unsettled_batches(connection: Connection, scope: Scope) -> list[str]:
