@@ -28,3 +28,8 @@ class SystemClock:
 
 
 SYSTEM_CLOCK: Clock = SystemClock()
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """An instant as interface "JSON" spells it: UTC, whole seconds, `Z`."""
+    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -9,6 +9,7 @@ from collections import defaultdict
 from math import inf
 
 from orchestrator.assets.errors import AssetError
+from orchestrator.base.clock import rfc3339
 from orchestrator.base.states import HoldCode
 from orchestrator.engine.deadlines import Due, count_late, overflows
 from orchestrator.engine.runtime import Engine, log
@@ -18,7 +19,6 @@ from orchestrator.store.backlog import Stake, Waiting
 from orchestrator.store.database import Connection
 from orchestrator.store.free_claims import ClaimedCopy
 from orchestrator.store.holds import lift_holds, put_hold
-from orchestrator.store.reads import rfc3339
 from orchestrator.store.settling import settle_batch
 
 #: How often the backlog is held against the rate.

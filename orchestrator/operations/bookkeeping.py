@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from orchestrator.base.clock import rfc3339
 from orchestrator.base.errors import UsageError
 from orchestrator.base.money import ZERO, canonical, optional_canonical
 from orchestrator.base.settings import Settings
@@ -19,7 +20,6 @@ from orchestrator.store.audit import audit
 from orchestrator.store.budgets import today
 from orchestrator.store.database import Connection
 from orchestrator.store.entries import BOOKS, Selection, Sums
-from orchestrator.store.reads import rfc3339
 from orchestrator.store.statements import BalanceReading, Statement
 
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)

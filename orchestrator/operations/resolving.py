@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from orchestrator.base.clock import rfc3339
 from orchestrator.base.errors import UsageError
 from orchestrator.base.money import canonical
 from orchestrator.base.settings import Settings
@@ -67,7 +68,7 @@ def evidence_document(connection: Connection, doubt: Doubtful) -> dict[str, Any]
         "submission": str(doubt.submission_id),
         "jobs": list(doubt.jobs),
         "credits": canonical(doubt.credits),
-        "sent_at": reads.rfc3339(doubt.sent_at),
+        "sent_at": rfc3339(doubt.sent_at),
         "answer": doubt.answer.get("reason"),
         "heard_request_id": doubt.answer.get("heard_request_id"),
         "counted_as_charged": doubt.is_written_off,

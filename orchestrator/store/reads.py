@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, exists, func, or_, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from orchestrator.base.clock import rfc3339
 from orchestrator.base.money import ZERO, canonical, optional_canonical
 from orchestrator.base.states import ENDED_BATCHES, BatchState, Book, HoldCode, JobState
 from orchestrator.store.accounts import lock_account
@@ -19,11 +19,6 @@ from orchestrator.store.history import job_histories
 from orchestrator.store.tables import accounts, assets, batches, holds, jobs, ledger, submissions
 
 _RESERVED = (JobState.SUBMITTING, JobState.GENERATING)
-
-
-def rfc3339(at: datetime | None) -> str | None:
-    """An instant as interface "JSON" spells it: UTC, whole seconds, `Z`."""
-    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def now(connection: Connection) -> str:
