@@ -40,6 +40,14 @@ class Destination(Protocol):
         """The object's bytes, None where there is none."""
         ...
 
+    def holds(self, key: str, sha256: str) -> bool:
+        """Whether the object is there with just this content, by the hash that the destination vouches for.
+
+        An object that nobody vouches for is read. Where the destination does not tell whether there is one, that is
+        a failure, and not a no.
+        """
+        ...
+
     def uri(self, key: str) -> str:
         """Where the object is, or would be: `s3://bucket/...` or an absolute `file:///...`."""
         ...

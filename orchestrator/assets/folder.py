@@ -69,6 +69,13 @@ class FolderDestination:
             except FileNotFoundError:
                 return None
 
+    def holds(self, key: str, sha256: str) -> bool:
+        with _failing(key):
+            try:
+                return _hash(self._path(key)) == sha256
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return False
+
     def _copy(self, path: Path, target: Path, sha256: str) -> None:
         with path.open("rb") as source, self._part(target) as part:
             shutil.copyfileobj(source, part, _COPY_BYTES)

@@ -132,6 +132,19 @@ class S3Destination:
                 raise
         return body
 
+    def holds(self, key: str, sha256: str) -> bool:
+        with _failing(f"look for {key}"):
+            try:
+                vouched = _vouched_hash(s3_client().head_object(**self._at(key), ChecksumMode="ENABLED"))
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    return False
+                raise
+        if vouched:
+            return vouched == sha256
+        data = self.read(key)
+        return data is not None and hashlib.sha256(data).hexdigest() == sha256
+
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + key}
 
@@ -192,10 +205,15 @@ class S3Destination:
             if _code(error) in _ABSENT or _code(error) in _FORBIDDEN:
                 return None
             raise
-        checksum = head.get("ChecksumSHA256", "")
-        whole = head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" and "-" not in checksum
-        stated: str = head["Metadata"].get("sha256", "")
-        return stated or (base64.b64decode(checksum).hex() if whole else "")
+        return _vouched_hash(head)
+
+
+def _vouched_hash(head: dict[str, Any]) -> str:
+    """The SHA-256 (hex) of an object by its head: what was stated as it was stored, else S3's own; "" if neither."""
+    checksum = head.get("ChecksumSHA256", "")
+    whole = head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" and "-" not in checksum
+    stated: str = head["Metadata"].get("sha256", "")
+    return stated or (base64.b64decode(checksum).hex() if whole else "")
 
 
 def _base64(digest: bytes) -> str:

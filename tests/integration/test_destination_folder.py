@@ -112,6 +112,16 @@ def test_what_is_not_there_reads_as_none(tmp_path: Path) -> None:
     assert open_destination(str(tmp_path)).read("a/b") is None
 
 
+def test_it_is_known_what_a_folder_holds(tmp_path: Path) -> None:
+    destination = open_destination(str(tmp_path / "out"))
+    sha256 = hashlib.sha256(b"picture").hexdigest()
+    assert not destination.holds(KEY, sha256)
+    put(destination, asset(tmp_path))
+    assert destination.holds(KEY, sha256)
+    (tmp_path / "out" / KEY).write_bytes(b"touched up")
+    assert not destination.holds(KEY, sha256)
+
+
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/passwd", "", "a\0b"])
 def test_no_key_leaves_the_folder(key: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError):

@@ -124,6 +124,24 @@ def test_an_index_is_replaced(bucket: str) -> None:
     assert destination.read("spring/index.json") == b"[]"
 
 
+def test_it_is_known_what_a_bucket_holds(bucket: str, tmp_path: Path) -> None:
+    destination = open_destination(f"s3://{bucket}/shop")
+    assert not destination.holds(KEY, sha(b"picture"))
+    put(destination, tmp_path, b"picture")
+    assert destination.holds(KEY, sha(b"picture"))
+    assert not destination.holds(KEY, sha(b"other"))
+    destination.put_bytes(KEY, b"touched up", "image/png")
+    assert not destination.holds(KEY, sha(b"picture"))
+    assert destination.holds(KEY, sha(b"touched up"))  # nobody vouches for it: it is read
+
+
+def test_a_bucket_that_does_not_answer_is_no_missing_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_endpoint(monkeypatch, "http://127.0.0.1:1")
+    with pytest.raises(DestinationFailed, match="cannot look for"):
+        open_destination("s3://gone/shop").holds(KEY, sha(b"picture"))
+    s3.s3_client.cache_clear()
+
+
 def test_the_probe_leaves_nothing_behind(bucket: str) -> None:
     open_destination(f"s3://{bucket}/shop").probe()
     assert s3.s3_client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
