@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.base.money import ZERO, canonical
 from orchestrator.base.states import JobError, JobState
+from orchestrator.planner.fingerprint import canonical_item, differences
 from orchestrator.planner.result import Plan, PlannedJob
 
 
@@ -41,14 +42,17 @@ _LEFT_OUT = (Standing.FAILED_BEFORE, Standing.IN_DOUBT)
 class PastJob:
     """A job of an earlier batch. `error` is what became of it where it failed; `pk` grows with time.
 
-    `made_in` is the batch that bought its result, and `item` its item where it may have changed since.
+    Its files are in `destination`; `made_in` is the batch that bought them. `item` is there where it may have changed.
     """
 
     pk: int
     batch_id: str
     name: str
+    type: str
+    model: str
     state: JobState
     fingerprint: str | None
+    destination: str
     made_in: str
     error: Mapping[str, Any] | None = None
     item: Mapping[str, Any] | None = None
@@ -64,10 +68,14 @@ class PastJob:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What came of earlier jobs, by fingerprint (the newest first), and the last job of each name that it has now."""
+    """What came of earlier jobs, by fingerprint (the newest first), and the last job of each name that it has now.
+
+    Of several results, one in `destination` is preferred.
+    """
 
     by_fingerprint: Mapping[str, tuple[PastJob, ...]] = field(default_factory=dict)
     by_name: Mapping[str, PastJob] = field(default_factory=dict)
+    destination: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +197,8 @@ def _verdict(job: PlannedJob, history: History, missing: Collection[int], again:
     made = [one for one in past if one.state is JobState.COMPLETED]
     there = [one for one in made if one.pk not in missing]
     if there:
-        own = [one for one in there if one.name == job.id]
-        return Verdict(job, Standing.REUSED, (own or there)[0])
+        best = max(there, key=lambda one: (one.destination == history.destination, one.name == job.id, one.pk))
+        return Verdict(job, Standing.REUSED, best)
     if past[0].state is JobState.IN_DOUBT:
         return Verdict(job, Standing.IN_DOUBT, past[0])
     if past[0].failed_for_good:
@@ -201,11 +209,14 @@ def _verdict(job: PlannedJob, history: History, missing: Collection[int], again:
 def _unknown(job: PlannedJob, before: PastJob | None) -> Verdict:
     if before is None:
         return Verdict(job, Standing.NEW)
-    return Verdict(job, Standing.CHANGED, before, _changed_fields(before.item or {}, job.item))
+    return Verdict(job, Standing.CHANGED, before, _changed_fields(before, job))
 
 
-def _changed_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name)))
+def _changed_fields(before: PastJob, job: PlannedJob) -> tuple[str, ...]:
+    if not before.item:  # the row it is made from could not be read
+        return ()
+    old = canonical_item(type=before.type, model=before.model, item=before.item)
+    return tuple(differences(old, canonical_item(type=job.type, model=job.model, item=job.item)))
 
 
 def _against_budget(plan: Plan, estimate: Decimal) -> list[Diagnostic]:

@@ -70,6 +70,7 @@ def _planned(job: ManifestJob, job_id: str, draft: Draft, estimate: Decimal) -> 
         needs=tuple(dict.fromkeys(reference.job for reference in draft.inputs.references)),
         has_gate=job.has_gate,
         row=job.row.columns if job.row else None,
+        take=job.take,
     )
 
 

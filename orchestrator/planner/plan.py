@@ -11,6 +11,7 @@ from orchestrator.manifest.nodes import Scalar
 from orchestrator.manifest.schema import Budget, Manifest, read_manifest
 from orchestrator.manifest.source import read_source
 from orchestrator.planner.chains import check_chains
+from orchestrator.planner.fingerprint import with_fingerprints
 from orchestrator.planner.job import check_job
 from orchestrator.planner.media import MediaReader
 from orchestrator.planner.pricing import budget_in_credits
@@ -57,8 +58,8 @@ def plan_manifest(
     check_texts(manifest.defaults.values(), findings)
 
     checked = [check_job(job, manifest.defaults, catalog, reader, findings) for job in manifest.jobs]
-    sound = frozenset(check_chains(job.link for job in checked if job.link))
-    jobs = tuple(job.planned for job in checked if job.planned and job.planned.id in sound)
+    order = check_chains(job.link for job in checked if job.link)
+    jobs = with_fingerprints([job.planned for job in checked if job.planned], order)
     estimate = sum((job.estimate for job in jobs), ZERO)
 
     budget = manifest.budget

@@ -19,7 +19,8 @@ class PlannedJob:
 
     Another job's result stands in it as `{"$from": job id, "use": "original" | "final_frame"}`; `needs` are the ids of
     all of them. `fingerprint` (`fp1:...`) stands for everything that determines the result. `has_gate`: those that
-    need this one wait until a person has looked at it. `row` are the columns of the row that it was made from.
+    need this one wait until a person has looked at it. `row` are the columns of the row that it was made from, `take`
+    its number where there are several of one kind.
     """
 
     ordinal: int
@@ -33,6 +34,7 @@ class PlannedJob:
     needs: tuple[str, ...] = ()
     has_gate: bool = False
     row: dict[str, Any] | None = None
+    take: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,144 @@
+"""A job's fingerprint: a hash of everything that determines its result, and of nothing else (docs/manifest.md).
+
+The form is fixed for good: a silent change of it would have every collection bought again. A new form is a new
+`fp2:`, beside this one.
+"""
+
+import hashlib
+import json
+from base64 import b64decode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.planner.fields import (
+    ALL_FIELDS,
+    ASSET_SLOTS,
+    FAST,
+    FRAMES,
+    IMAGE_LISTS,
+    PROMPT_ASSIST,
+    SINGLE_IMAGES,
+    UHD,
+)
+from orchestrator.planner.result import PlannedJob
+
+_PREFIX = "fp1:"
+_PLAIN = ("prompt", "aspect_ratio", "duration_seconds", "output_format")
+_FIRST_FRAME = "video_image_data.first_frame_image_url"
+_REFERENCES = "video_image_data.reference_image_urls"
+_AUDIO = "video_image_data.audio_input_urls"
+_SHAPING = ("image_urls", _FIRST_FRAME, _REFERENCES)
+"""What `aspect_ratio: auto` looks at; without any of it, it is 1:1 (guide, "Image Generation Basics")."""
+
+
+def fingerprint(
+    *,
+    type: str,  # noqa: A002 - the job's
+    model: str,
+    item: Mapping[str, Any],
+    take: int | None,
+    needed: Mapping[str, str],
+) -> str:
+    """`fp1:` and the hash of the canonical item; `needed` has the fingerprints of the jobs it is made from."""
+    canonical = canonical_item(type=type, model=model, item=item, take=take, needed=needed)
+    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _PREFIX + hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def with_fingerprints(jobs: Sequence[PlannedJob], order: Sequence[str]) -> tuple[PlannedJob, ...]:
+    """The jobs of `order`, in which each comes after those it needs, in their old order and with fingerprints.
+
+    A job that needs one that is not among them has none.
+    """
+    planned = {job.id: job for job in jobs}
+    known: dict[str, str] = {}
+    for job in (planned[job_id] for job_id in order if job_id in planned):
+        if all(need in known for need in job.needs):
+            known[job.id] = fingerprint(type=job.type, model=job.model, item=job.item, take=job.take, needed=known)
+    sound = frozenset(order)
+    return tuple(replace(job, fingerprint=known.get(job.id)) for job in jobs if job.id in sound)
+
+
+def canonical_item(
+    *,
+    type: str,  # noqa: A002 - the job's
+    model: str,
+    item: Mapping[str, Any],
+    take: int | None = None,
+    needed: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """An item with its aliases folded, by the guide's preferred names of the fields; what says nothing is left out.
+
+    `model` is the public name. Without `needed` all results of other jobs are alike, whichever job they are of.
+    """
+    media = {name: value for name, value in _media(type, item, needed).items() if value}
+    canonical = {name: item[name] for name in _PLAIN if name in item} | _switches(item) | media
+    if canonical.get("aspect_ratio") == "auto" and not any(name in media for name in _SHAPING):
+        canonical["aspect_ratio"] = "1:1"
+    if canonical.get("output_format") == "jpg":
+        canonical["output_format"] = "jpeg"
+    extra = {f"extra.{name}": _exact(value) for name, value in item.items() if name not in ALL_FIELDS}
+    takes = {} if take is None else {"takes": take}
+    return {"type": type, "model": model, **canonical, **extra, **takes}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The fields in which two canonical items differ, in the order of the new one."""
+    return [name for name in {**new, **old} if old.get(name) != new.get(name)]
+
+
+def _switches(item: Mapping[str, Any]) -> dict[str, bool]:
+    """UHD goes before fast (guide, "Image attachment rules"); off is the same as not given."""
+    is_on = {names[0]: any(item.get(name) is True for name in names) for names in (FAST, UHD, PROMPT_ASSIST)}
+    is_on[FAST[0]] = is_on[FAST[0]] and not is_on[UHD[0]]
+    return {name: True for name, on in is_on.items() if on}
+
+
+def _media(job_type: str, item: Mapping[str, Any], needed: Mapping[str, str] | None) -> dict[str, list[Any]]:
+    """All media by the field that is theirs, in the order in which the planner reads them."""
+    slots: dict[str, list[Any]] = {}
+    for name, value in _given(job_type, item):
+        slots.setdefault(name, []).append(_medium(value, needed))
+    return slots
+
+
+def _given(job_type: str, item: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    data = item.get("video_image_data", {})
+    for name in (name for name in data if name in FRAMES):
+        yield f"video_image_data.{name}", data[name]
+    for value in (*data.get("reference_image_urls", ()), *item.get("reference_image_urls", ())):
+        yield _REFERENCES, value
+    for value in data.get("audio_input_urls", ()):
+        yield _AUDIO, value
+    for asset in item.get("reference_assets", ()):
+        slot = _AUDIO if ASSET_SLOTS[asset["kind"]] == "audio" else _REFERENCES
+        yield slot, asset["url"] if "url" in asset else asset["base64_data"]
+    for name in (name for name in SINGLE_IMAGES if name in item):
+        yield "image_urls" if job_type == "image" else _FIRST_FRAME, item[name]
+    for name in (name for name in IMAGE_LISTS if name in item):
+        yield from (("image_urls", value) for value in item[name])
+
+
+def _medium(value: Any, needed: Mapping[str, str] | None) -> dict[str, Any]:
+    """A URL by its text, bytes by the hash of what they were before they were turned upright."""
+    if isinstance(value, str):
+        if value[:8].lower() == "https://":
+            return {"url": value}
+        return {"sha256": hashlib.sha256(b64decode("".join(value.rpartition(",")[2].split()))).hexdigest()}
+    if needed is None and ("$from" in value or "uri" in value):
+        return {"from": "another job"}
+    if "$from" in value:
+        return {"from": (needed or {})[value["$from"]], "use": value["use"]}
+    if "turned_from" in value:
+        return {"sha256": value["turned_from"], "turned": True}
+    return {"sha256": value["$media"]}
+
+
+def _exact(value: Any) -> Any:
+    """JSON data with one spelling of each number: 2.0 is 2, as it is for the provider, too."""
+    if isinstance(value, dict):
+        return {name: _exact(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_exact(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
