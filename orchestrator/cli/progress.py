@@ -1,6 +1,7 @@
 """How batches are getting on, while they are worked: a live display on a terminal, else a line now and then."""
 
 import time
+from math import inf
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from orchestrator.cli.console import err, printable, tell
 from orchestrator.cli.words import elapsed, state_counts
 
 _LINE_SECONDS = 5.0
+_LIVE_SECONDS = 0.5
 _DONE = ("completed", "failed", "rejected", "in_doubt", "cancelled", "skipped")
 
 
@@ -37,11 +39,18 @@ class Progress:
         if error is not None and not self._quiet:
             tell(*(_line(document) for document in self._documents.values()))
 
-    def __call__(self, document: dict[str, Any]) -> None:
+    @property
+    def seconds(self) -> float:
+        """How far apart documents have to be for each to be shown; infinite: none is."""
+        if self._quiet:
+            return inf
+        return _LIVE_SECONDS if _is_live() else _LINE_SECONDS
+
+    def __call__(self, document: dict[str, Any], /) -> None:
         self._documents[document["batch"]] = document
         if self._quiet or self._live is not None:
             return
-        if err().is_terminal and not err().is_dumb_terminal:
+        if _is_live():
             self._live = Live(console=err(), get_renderable=self._display, refresh_per_second=4, transient=True)
             self._live.start()
         else:
@@ -57,6 +66,10 @@ class Progress:
     def _display(self) -> RenderableType:
         clock = elapsed(time.monotonic() - self._began)
         return Group(*(_panel(document, clock) for document in self._documents.values()))
+
+
+def _is_live() -> bool:
+    return err().is_terminal and not err().is_dumb_terminal
 
 
 def _line(document: dict[str, Any]) -> Text:

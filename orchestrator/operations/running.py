@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from orchestrator.base.errors import Interrupted, SpendRefused
 from orchestrator.base.settings import Settings
@@ -19,9 +18,16 @@ from orchestrator.store.database import Database, OutOfReach
 
 log = logging.getLogger("orchestrator.operations")
 
-#: Called with the batch's document while it runs.
-Progress = Callable[[dict[str, Any]], None]
-_PROGRESS_SECONDS = 0.5
+
+class Progress(Protocol):
+    """Called with a batch's document while it runs."""
+
+    @property
+    def seconds(self) -> float:
+        """How far apart documents have to be for each to be shown; infinite: none is."""
+        ...
+
+    def __call__(self, document: dict[str, Any], /) -> None: ...
 
 
 def run_batches(
@@ -57,6 +63,9 @@ async def _run(
                     reporter.cancel()
                     with suppress(asyncio.CancelledError):
                         await reporter
+            if progress and interrupted.is_set():
+                with suppress(OutOfReach):
+                    await _tell(engine, progress)  # the last one shown is then how it was left
     if interrupted.is_set():
         raise Interrupted("stopped; nothing that was paid for is lost", hint="go on with: orchestrator resume")
 
@@ -92,11 +101,15 @@ class _StopOnSignal:
 
 
 async def _report(engine: Engine, progress: Progress) -> None:
-    batch_ids = engine.scope.batch_ids or ()
+    """A document is read no more often than it can be shown: of a large batch it is work for the database."""
     while True:
-        for batch_id in batch_ids:
-            progress(await engine.transact(reads.batch_document, batch_id))
-        await asyncio.sleep(_PROGRESS_SECONDS)
+        await _tell(engine, progress)
+        await asyncio.sleep(progress.seconds)
+
+
+async def _tell(engine: Engine, progress: Progress) -> None:
+    for batch_id in engine.scope.batch_ids or ():
+        progress(await engine.transact(reads.batch_document, batch_id))
 
 
 def exit_code(document: dict[str, Any]) -> int:

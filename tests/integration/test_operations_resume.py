@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from orchestrator.base.errors import Unusable
 from orchestrator.operations.database import open_database
 from orchestrator.operations.looking import wait
 from orchestrator.operations.resuming import resume
+from orchestrator.operations.running import run_batches
 from orchestrator.sandbox import Sandbox
 from orchestrator.store.database import Database
 from orchestrator.store.embedded import data_dir
@@ -49,16 +51,36 @@ def test_waiting_outlasts_a_killed_database(short_tmp: Path, site: Site) -> None
     settings = site.settings.model_copy(update={"home": short_tmp, "database_url": None})
     seen: list[str] = []
 
-    def progress(document: dict[str, Any]) -> None:
-        seen.append(document["state"])
-        if len(seen) == 1:
-            pid = int((data_dir(short_tmp) / "postmaster.pid").read_text().split()[0])
-            psutil.Process(pid).kill()
-        else:
-            with other.begin() as connection:
-                connection.execute(update(batches).values(state="paused"))
+    class Watching:
+        seconds = 0.5
+
+        def __call__(self, document: dict[str, Any], /) -> None:
+            seen.append(document["state"])
+            if len(seen) == 1:
+                pid = int((data_dir(short_tmp) / "postmaster.pid").read_text().split()[0])
+                psutil.Process(pid).kill()
+            else:
+                with other.begin() as connection:
+                    connection.execute(update(batches).values(state="paused"))
 
     with open_database(settings) as other:
         make_batch(other, BATCH)
-        assert wait(BATCH, settings, timeout_seconds=30, progress=progress)["state"] == "paused"
+        assert wait(BATCH, settings, timeout_seconds=30, progress=Watching())["state"] == "paused"
     assert seen == ["running", "running", "paused"]
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(inf, 1), (0.01, 1000)])
+def test_a_batch_is_read_only_as_often_as_it_can_be_shown(site: Site, seconds: float, most: int) -> None:
+    scope = site.make_batch(4)
+    shown: list[str] = []
+
+    class Showing:
+        def __init__(self) -> None:
+            self.seconds = seconds
+
+        def __call__(self, document: dict[str, Any], /) -> None:
+            shown.append(document["state"])
+
+    run_batches(site.settings, site.database, site.provider, scope.account_pk, scope.batch_ids, Showing())
+    assert site.document()["state"] == "completed"
+    assert most >= len(shown) > most / 200
