@@ -6,6 +6,7 @@ and the chaos runs can all call it. It tells a job's movements by its prompt: gi
 """
 
 import hashlib
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -62,8 +63,10 @@ class Auditor:
     _were_blocked: set[str] = field(default_factory=set)
 
     def forget(self) -> None:
-        """Forget what was seen: a backup was put back, and all goes on from there."""
-        self._seen_states, self._seen_entries, self._were_blocked = {}, 0, set()
+        """Forget what was seen: a backup was put back, and all goes on from there. What was taken over until the next
+        step was within the caps when it was bought, though perhaps not beside what was released since.
+        """
+        self._seen_states, self._seen_entries, self._were_blocked = {}, sys.maxsize, set()
 
     def step(self, connection: Connection, movements: Iterable[Movement]) -> list[str]:
         """What is wrong at this instant, each with the invariant that it breaks."""

@@ -70,13 +70,11 @@ def _back_up(world: "World") -> None:
 
 
 def _put_back(world: "World") -> None:
-    """What came after the backup is lost. What had no answer yet left no receipt: nobody can know of it any more."""
+    """What came after the backup is lost, but for what receipts tell of it."""
     if not world.is_backed_up:
         return
     for process in [process for process in world.processes if process.is_alive]:
         world.kill(process)
-    unanswered = "SELECT item->>'prompt' FROM job WHERE state IN ('submitting', 'in_doubt')"
-    world.person.bought_again.update(row[0] for row in world.stage.auditing.exec_driver_sql(unanswered))
     world.stage.put_back()
     world.auditor.forget()
     world.is_recovering = True  # until then the provider knows of more than we do
