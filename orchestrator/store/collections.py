@@ -1,0 +1,177 @@
+"""What a collection has: the results, refusals and names of its earlier batches, for a new one to build on."""
+
+from collections.abc import Collection as Names
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    case,
+    func,
+    null,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
+
+from orchestrator.base.states import JobState
+from orchestrator.planner.compare import History, PastJob
+from orchestrator.store.tables import assets, batches, jobs
+
+#: What says something about the same job tried once more; the others were never sent, or are under way.
+_TELLING = (JobState.COMPLETED, JobState.FAILED, JobState.REJECTED, JobState.IN_DOUBT)
+_MADE = jobs.alias("made")
+_BATCH = batches.alias("of_job")
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where earlier results are looked for: the batches of one account, or all sandboxes where `account_pk` is None.
+
+    `everywhere`: in every collection of the account, else only in the one called `name`.
+    """
+
+    name: str
+    account_pk: int | None
+    everywhere: bool = False
+
+    def holds(self, table: Any = batches) -> ColumnElement[bool]:
+        """The condition that a batch is on the shelf."""
+        mine = table.c.sandbox if self.account_pk is None else table.c.account_pk == self.account_pk
+        return and_(mine, true() if self.everywhere else table.c.name == self.name)
+
+
+def stamp(connection: Connection, shelf: Shelf) -> frozenset[tuple[str, str]]:
+    """Which batches the collection has, and in which state they are."""
+    own = Shelf(shelf.name, shelf.account_pk)
+    found = connection.execute(select(batches.c.id, batches.c.state).where(own.holds()))
+    return frozenset((row.id, row.state) for row in found)
+
+
+def history(connection: Connection, shelf: Shelf, fingerprints: Names[str], destination: str) -> History:
+    """What the shelf knows of these fingerprints, and the last job of each name that the collection has now."""
+    wanted = _one_of(fingerprints)
+    return History(
+        by_fingerprint=_by_fingerprint(connection, shelf, wanted),
+        by_name={past.name: past for past in _newest_of_each_name(connection, shelf, wanted)},
+        destination=destination,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A stored original of a job, and the destination that it is in."""
+
+    job_pk: int
+    asset_pk: int
+    destination: str
+    key: str
+    sha256: str
+    mime_type: str
+
+
+def kept_files(connection: Connection, job_pks: Names[int]) -> list[KeptFile]:
+    """The stored originals of some jobs."""
+    rows = connection.execute(
+        select(assets, batches.c.destination)
+        .join(jobs, jobs.c.pk == assets.c.job_pk)
+        .join(batches, batches.c.id == jobs.c.batch_id)
+        .where(assets.c.job_pk == any_(bindparam(None, list(job_pks), type_=ARRAY(BigInteger()))))
+        .where(assets.c.role == "original", assets.c.stored_at.is_not(None))
+        .order_by(assets.c.pk)
+    )
+    return [KeptFile(row.job_pk, row.pk, row.destination, row.key, row.sha256, row.mime_type) for row in rows]
+
+
+def _one_of(texts: Iterable[str]) -> ColumnElement[Any]:
+    return any_(bindparam(None, list(texts), type_=ARRAY(Text())))
+
+
+def _past(*more: Any) -> Any:
+    """The columns of `PastJob`, as a query over jobs and their batches."""
+    return (
+        select(
+            jobs.c.pk,
+            jobs.c.batch_id,
+            jobs.c.name,
+            jobs.c.type,
+            jobs.c.model,
+            jobs.c.state,
+            jobs.c.fingerprint,
+            jobs.c.error,
+            batches.c.destination,
+            func.coalesce(_MADE.c.batch_id, jobs.c.batch_id).label("made_in"),
+            *more,
+        )
+        .join(batches, batches.c.id == jobs.c.batch_id)
+        .outerjoin(_MADE, _MADE.c.pk == jobs.c.reused_from_pk)
+    )
+
+
+def _by_fingerprint(connection: Connection, shelf: Shelf, wanted: ColumnElement[Any]) -> dict[str, tuple[PastJob, ...]]:
+    """Of the copies of one result, only the newest in each destination: every night may have reused it."""
+    one_result = (jobs.c.fingerprint, func.coalesce(jobs.c.reused_from_pk, jobs.c.pk), batches.c.destination)
+    mine = [] if shelf.account_pk is None else [jobs.c.account_pk == shelf.account_pk]  # the index is by account
+    query = (
+        _past(null().label("item"))
+        .ext(distinct_on(*one_result))
+        .where(shelf.holds(), *mine, jobs.c.fingerprint == wanted, jobs.c.state.in_(_TELLING))
+        .order_by(*one_result, jobs.c.pk.desc())
+    )
+    found: dict[str, list[PastJob]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.fingerprint, []).append(_past_job(row))
+    return {
+        fingerprint: tuple(sorted(past, key=lambda one: one.pk, reverse=True)) for fingerprint, past in found.items()
+    }
+
+
+def _newest_of_each_name(connection: Connection, shelf: Shelf, wanted: ColumnElement[Any]) -> Iterable[PastJob]:
+    own = Shelf(shelf.name, shelf.account_pk)
+    item = case((jobs.c.fingerprint == wanted, null()), else_=jobs.c.item).label("item")
+    query = (
+        _past(item)
+        .ext(distinct_on(jobs.c.name))
+        .where(own.holds(), jobs.c.name.in_(wanted_names(own)))
+        .order_by(jobs.c.name, jobs.c.pk.desc())
+    )
+    return [_past_job(row) for row in connection.execute(query)]
+
+
+def _past_job(row: Any) -> PastJob:
+    return PastJob(
+        pk=row.pk,
+        batch_id=row.batch_id,
+        name=row.name,
+        type=row.type,
+        model=row.model,
+        state=JobState(row.state),
+        fingerprint=row.fingerprint,
+        destination=row.destination,
+        made_in=row.made_in,
+        error=row.error,
+        item=row.item,
+    )
+
+
+def wanted_names(own: Shelf) -> Any:
+    """The names that a collection has now: those of its newest manifest, and of what was adopted into it."""
+    newest = (
+        select(_BATCH.c.id)
+        .where(own.holds(_BATCH), _BATCH.c.manifest != "")
+        .order_by(_BATCH.c.created_at.desc(), _BATCH.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return (
+        select(jobs.c.name)
+        .join(batches, batches.c.id == jobs.c.batch_id)
+        .where(own.holds(), (batches.c.id == newest) | (batches.c.manifest == ""))
+    )
