@@ -49,6 +49,7 @@ def _extend_jobs() -> None:
         sa.Column("row", _JSONB(), nullable=True),
         sa.Column("gate", _TEXT, nullable=True),
         sa.Column("reused_from_pk", sa.BigInteger(), nullable=True),
+        sa.Column("dependents_due", sa.Boolean(), server_default="false", nullable=False),
     ):
         op.add_column("job", column)
     op.create_foreign_key("job_reused_from_pk_fkey", "job", "job", ["reused_from_pk"], ["pk"])
@@ -67,11 +68,21 @@ def _extend_jobs() -> None:
         "job_need",
         sa.Column("job_pk", sa.BigInteger(), nullable=False),
         sa.Column("needed_pk", sa.BigInteger(), nullable=False),
+        sa.Column("role", _TEXT, nullable=False),
+        sa.CheckConstraint("role IN ('original', 'final_frame')", name="role_known"),
         sa.ForeignKeyConstraint(["job_pk"], ["job.pk"]),
         sa.ForeignKeyConstraint(["needed_pk"], ["job.pk"]),
-        sa.PrimaryKeyConstraint("job_pk", "needed_pk"),
+        sa.PrimaryKeyConstraint("job_pk", "needed_pk", "role"),
     )
     op.create_index("ix_job_need_needed", "job_need", ["needed_pk"])
+    op.create_index(
+        "ix_job_dependents_due",
+        "job",
+        ["batch_id", "pk"],
+        postgresql_where=sa.text(
+            "dependents_due AND state IN ('completed', 'failed', 'rejected', 'cancelled', 'skipped')"
+        ),
+    )
 
 
 def _create_schedules() -> None:

@@ -74,3 +74,13 @@ def open_destination(uri: str) -> Destination:
     if not uri.strip():
         raise Unusable("the destination is empty", hint="use s3://bucket/prefix or a folder")
     return FolderDestination(Path(uri).expanduser().absolute())
+
+
+def read_object(uri: str) -> bytes | None:
+    """The bytes of an object by the URI that a destination gave it, None where there is none.
+
+    Raises DestinationFailed.
+    """
+    folder, _, name = uri.rpartition("/")
+    key = unquote(name) if uri.startswith("file:") else name
+    return open_destination(folder).read(key)

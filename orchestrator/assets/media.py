@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from orchestrator.assets.destination import Destination
+from orchestrator.assets.destination import Destination, read_object
 from orchestrator.assets.errors import MediaMissing
 
 _CACHE_BYTES = 256 * 1024**2
@@ -48,6 +48,27 @@ class MediaStore:
             f"the input file {sha256[:12]} {what} the media store {self._destination.describe()}",
             hint="give every worker the same ORCHESTRATOR_MEDIA, or submit the manifest again where the file is",
         )
+
+
+class StoredResults:
+    """Files of completed jobs, for the requests that need them. Blocks; safe to use from threads."""
+
+    def __init__(self, *, cache_bytes: int = _CACHE_BYTES) -> None:
+        self._cache = _RecentBytes(cache_bytes)
+
+    def read(self, uri: str, sha256: str) -> bytes:
+        """The bytes at a stored URI, checked against their hash. Raises MediaMissing, DestinationFailed."""
+        data = self._cache.get(sha256)
+        if data is None:
+            data = read_object(uri)
+            if data is None or hashlib.sha256(data).hexdigest() != sha256:
+                what = "is no longer" if data is None else "has changed"
+                raise MediaMissing(
+                    f"the stored file that this job needs {what} at {uri}",
+                    hint="put it back, or buy the job that made it again",
+                )
+            self._cache.add(sha256, data)
+        return data
 
 
 def _key(sha256: str) -> str:

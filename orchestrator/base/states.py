@@ -240,6 +240,8 @@ BATCH_TRANSITIONS: dict[BatchState, frozenset[BatchState]] = {
 ACTIVE_JOBS = (_J.WAITING, _J.PENDING, _J.SUBMITTING, _J.GENERATING, _J.COPYING)
 #: Jobs that occupy a place at the provider.
 IN_FLIGHT_JOBS = (_J.SUBMITTING, _J.GENERATING)
+#: Jobs that have come to an end; a retry may still begin them anew.
+ENDED_JOBS = (_J.COMPLETED, _J.FAILED, _J.REJECTED, _J.CANCELLED, _J.SKIPPED)
 #: Jobs that end a batch well.
 GOOD_JOBS = (_J.COMPLETED, _J.SKIPPED)
 #: Batches that will not move again by themselves or by `resume`.

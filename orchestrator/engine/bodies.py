@@ -6,17 +6,23 @@ from typing import Any
 
 from orchestrator.katana.wire import build_body
 
+#: The bytes of a file by its SHA-256 and, where it is another job's result, the URI that it is stored at.
+ReadMedia = Callable[[str, str | None], bytes]
 
-def submission_body(items: list[dict[str, Any]], read_media: Callable[[str], bytes]) -> bytes:
-    """The exact bytes to send for stored items. `read_media(sha256)` gives the bytes of an input file."""
+
+def submission_body(items: list[dict[str, Any]], read_media: ReadMedia) -> bytes:
+    """The exact bytes to send for stored items."""
     return build_body([_with_media(item, read_media) for item in items])
 
 
-def _with_media(value: Any, read_media: Callable[[str], bytes]) -> Any:
+def _with_media(value: Any, read_media: ReadMedia) -> Any:
     if isinstance(value, list):
         return [_with_media(entry, read_media) for entry in value]
     if not isinstance(value, dict):
         return value
+    if "$from" in value:
+        raise ValueError(f"the result of job {value['$from']} is not there yet")
     if "$media" in value:
-        return value["prefix"] + b64encode(read_media(value["$media"])).decode("ascii")
+        content = read_media(value["$media"], value.get("uri"))
+        return value["prefix"] + b64encode(content).decode("ascii")
     return {key: _with_media(entry, read_media) for key, entry in value.items()}

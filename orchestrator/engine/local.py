@@ -94,7 +94,8 @@ class LocalDriver:
             rounds += 1
             if rounds % rounds_per_rescue == 0:
                 await settle.rescue_dead(self._engine)
-            await settle.settle(self._engine)
+            if await settle.settle(self._engine):
+                self._wakes["submit"].set()
             await breaker.probe(self._engine)
             await reconcile.reconcile(self._engine)
             if until_idle and await self._is_idle():

@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from orchestrator.assets.client import AssetSource
 from orchestrator.assets.destination import Destination, open_destination
 from orchestrator.assets.errors import DestinationFailed
-from orchestrator.assets.media import MediaStore
+from orchestrator.assets.media import MediaStore, StoredResults
 from orchestrator.assets.spool import Spool
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.errors import Unusable
@@ -68,6 +68,7 @@ class Engine:
         self._file_threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="files")
         self._destinations: dict[str, Destination] = {}
         self._media: dict[str, MediaStore] = {}
+        self._results = StoredResults()
         self._outage_told_at = -_OUTAGE_TOLD_SECONDS
         #: Set when we are asked to stop: nothing is sent from then on.
         self.stopping = False
@@ -198,11 +199,13 @@ class Engine:
             self._destinations[uri] = _opened(uri)
         return self._destinations[uri]
 
-    def media(self, uri: str) -> MediaStore:
-        """The opened store of a batch's input media. Raises DestinationFailed."""
-        if uri not in self._media:
-            self._media[uri] = MediaStore(_opened(uri))
-        return self._media[uri]
+    def read_media(self, media: str, sha256: str, stored_at: str | None) -> bytes:
+        """An input file by its hash: from a batch's media store, or another job's result. Raises AssetError."""
+        if stored_at is not None:
+            return self._results.read(stored_at, sha256)
+        if media not in self._media:
+            self._media[media] = MediaStore(_opened(media))
+        return self._media[media].read(sha256)
 
 
 def _opened(uri: str) -> Destination:

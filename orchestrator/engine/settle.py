@@ -8,8 +8,10 @@ from orchestrator.assets.index import IndexRow, index_documents, is_of_sandbox
 from orchestrator.assets.keys import index_key
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.stakes import watch_deadlines
-from orchestrator.store import reads, settling
+from orchestrator.store import chains, reads, settling
+from orchestrator.store.batches import lock_batch
 from orchestrator.store.database import Connection
+from orchestrator.store.gates import note_gates
 from orchestrator.store.leases import Rescued, rescue
 from orchestrator.store.reads import Collection
 
@@ -30,13 +32,34 @@ def _rescue(connection: Connection) -> Rescued:
     return found
 
 
-async def settle(engine: Engine) -> None:
-    """Bring every batch in scope into line, hold those whose files may be lost, and write the indexes that are due."""
+async def settle(engine: Engine) -> bool:
+    """Bring every batch in scope into line, hold those whose files may be lost, and write the indexes that are due.
+
+    True where that gave jobs something to go on with.
+    """
     await watch_deadlines(engine)
+    has_moved = await _pass_on_ends(engine)
     for batch_id in await engine.transact(settling.unsettled_batches, engine.scope):
         await engine.transact(settling.settle_batch, batch_id)
     for batch_id in await engine.transact(settling.batches_to_index, engine.scope):
         await _write_index(engine, batch_id)
+    return has_moved
+
+
+async def _pass_on_ends(engine: Engine) -> bool:
+    """Tell the jobs that need others what became of these; whether there was anything to tell."""
+    found = await engine.transact(chains.batches_to_move, engine.scope)
+    for batch_id in found:
+        while await engine.transact(_pass_on_some, batch_id):
+            continue
+    return bool(found)
+
+
+def _pass_on_some(connection: Connection, batch_id: str) -> int:
+    lock_batch(connection, batch_id)
+    told = chains.pass_on_ends(connection, batch_id)
+    note_gates(connection, batch_id)
+    return told
 
 
 async def _write_index(engine: Engine, batch_id: str) -> None:

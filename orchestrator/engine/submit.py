@@ -9,6 +9,7 @@ Killed before 2, the work is pending again; killed after it, it is in doubt unti
 """
 
 import asyncio
+import functools
 import hashlib
 from datetime import timedelta
 from typing import Any
@@ -63,7 +64,8 @@ async def claim(engine: Engine, limit: int) -> list[ClaimedSubmission]:
 async def send(engine: Engine, work: ClaimedSubmission) -> None:
     """Send one claimed submission and record what became of it."""
     try:
-        body = await asyncio.to_thread(submission_body, [job.item for job in work.jobs], engine.media(work.media).read)
+        read_media = functools.partial(engine.read_media, work.media)
+        body = await asyncio.to_thread(submission_body, [job.item for job in work.jobs], read_media)
     except AssetError as error:
         await _put_off(engine, work, error)
         return

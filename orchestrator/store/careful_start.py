@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.money import canonical
 from orchestrator.base.states import BatchState, HoldCode, JobState, WaitsFor
+from orchestrator.store.chains import wait_for_needs
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import has_hold, has_job, lift_holds, put_hold
 from orchestrator.store.tables import batches, jobs
@@ -27,7 +28,7 @@ def waits_for_canary() -> ColumnElement[bool]:
 
 def note_canary(connection: Connection, batch_id: str) -> None:
     """Once no canary is under way, say what they cost and that the rest waits for a person."""
-    only_waits = and_(has_job(jobs.c.state == JobState.WAITING), ~has_job(jobs.c.state.in_(_UNDER_WAY)))
+    only_waits = and_(has_job(waits_for_canary()), ~has_job(jobs.c.state.in_(_UNDER_WAY)))
     if not connection.execute(select(only_waits).where(batches.c.id == batch_id)).scalar_one():
         lift_holds(connection, batch_id, (HoldCode.CANARY,))
         return
@@ -70,13 +71,17 @@ def _jobs(count: int) -> str:
 
 
 def release_waiting(connection: Connection, batch_id: str, job_pks: Sequence[int]) -> int:
-    """Let jobs go that wait for the canaries; returns how many. Others are left as they are."""
+    """Let jobs go that wait for the canaries, as far as the jobs that they need; returns how many."""
     named = jobs.c.pk == any_(literal(list(job_pks), ARRAY(BigInteger())))
-    return connection.execute(
+    released = connection.execute(
         update(jobs)
         .where(jobs.c.batch_id == batch_id, named, waits_for_canary())
         .values(state=JobState.PENDING, waits_for=null(), due_at=NOW)
-    ).rowcount
+        .returning(jobs.c.pk)
+    ).scalars()
+    pks = list(released)
+    wait_for_needs(connection, pks)
+    return len(pks)
 
 
 def fails_too_much() -> ColumnElement[bool]:

@@ -6,10 +6,13 @@ from sqlalchemy import ColumnElement, Connection, and_, func, null, or_, select,
 
 from orchestrator.base.money import canonical
 from orchestrator.base.states import ACTIVE_JOBS, ENDED_BATCHES, GOOD_JOBS, BatchState, HoldCode, JobState
+from orchestrator.store import outbox
 from orchestrator.store.accounts import Scope
 from orchestrator.store.careful_start import fails_too_much, note_canary, note_failures
+from orchestrator.store.chains import has_ends_to_pass_on
 from orchestrator.store.database import NOW
 from orchestrator.store.doubts import outlook
+from orchestrator.store.gates import note_gates
 from orchestrator.store.holds import has_hold, has_job, is_blocked, lift_holds, put_hold
 from orchestrator.store.tables import batches, jobs
 
@@ -64,7 +67,7 @@ def unsettled_batches(connection: Connection, scope: Scope) -> list[str]:
 def _movable() -> ColumnElement[bool]:
     """Whether a job of the batch can move by itself, seen the holds of its batch."""
     sendable = and_(jobs.c.state == JobState.PENDING, batches.c.cancelled_at.is_(None), ~is_blocked())
-    return has_job(or_(sendable, _paid_moves()))
+    return or_(has_job(or_(sendable, _paid_moves())), has_ends_to_pass_on())
 
 
 def _paid_moves() -> ColumnElement[bool]:
@@ -89,6 +92,7 @@ def settle_batch(connection: Connection, batch_id: str) -> BatchState:
     if batch.cancelled_at is not None:
         cancel_unsent(connection, batch_id)
     note_doubt(connection, batch_id)
+    note_gates(connection, batch_id)
     note_canary(connection, batch_id)
     note_failures(connection, batch_id)
     counts, movable = _standing(connection, batch_id)
@@ -130,6 +134,8 @@ def _move_to(connection: Connection, batch_id: str, target: BatchState) -> None:
             index_due=True if stopped else batches.c.index_due,
         )
     )
+    if ended:
+        outbox.note_finished(connection, batch_id)
 
 
 def note_doubt(connection: Connection, batch_id: str) -> None:

@@ -249,7 +249,8 @@ class Job(SQLModel, table=True):
     """One item of a manifest; `due_at` is when it may be sent or copied next.
 
     `fingerprint` stands for all that determines its result. A reused job has the results of `reused_from_pk` and was
-    never sent. `row` are the columns of the row that it was made from.
+    never sent. `row` are the columns of the row that it was made from. `dependents_due`: its end has still to be passed
+    on to the jobs that need it.
     """
 
     __table_args__ = (
@@ -268,6 +269,14 @@ class Job(SQLModel, table=True):
         Index("ix_job_submission", "submission_id"),
         Index("ix_job_batch_state", "batch_id", "state"),
         Index("ix_job_fingerprint", "account_pk", "fingerprint"),
+        Index(
+            "ix_job_dependents_due",
+            "batch_id",
+            "pk",
+            postgresql_where=text(
+                "dependents_due AND state IN ('completed', 'failed', 'rejected', 'cancelled', 'skipped')"
+            ),
+        ),
         Index("ix_job_in_flight", "account_pk", postgresql_where=text("state IN ('submitting', 'generating')")),
         _due("ix_job_submit_due", "pending", "batch_id", "model", "due_at", "pk"),
         _due("ix_job_copy_due", "copying", "source_expires_at", "pk"),
@@ -290,6 +299,7 @@ class Job(SQLModel, table=True):
     fingerprint: str | None = None
     row: dict[str, Any] | None = _json(nullable=True)
     gate: str | None = None
+    dependents_due: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     reused_from_pk: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("job.pk"), nullable=True))
     attempts: int = 0
     submission_id: UUID | None = _reference("submission.id", nullable=True)
@@ -307,12 +317,16 @@ class Job(SQLModel, table=True):
 
 
 class JobNeed(SQLModel, table=True):
-    """One job needs another's result: the `from` of a media field."""
+    """One job needs another's result, the file of this role: the `from` of a media field."""
 
     __tablename__ = "job_need"
-    __table_args__ = (Index("ix_job_need_needed", "needed_pk"),)
+    __table_args__ = (
+        CheckConstraint("role IN ('original', 'final_frame')", name="role_known"),
+        Index("ix_job_need_needed", "needed_pk"),
+    )
     job_pk: int = _reference("job.pk", key=True)
     needed_pk: int = _reference("job.pk", key=True)
+    role: str = Field(primary_key=True)
 
 
 class Schedule(SQLModel, table=True):

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 from sqlalchemy import select
 
+from orchestrator.base.money import ZERO
 from orchestrator.base.settings import Settings, load_settings
 from orchestrator.catalog.bundled import bundled_catalog
 from orchestrator.engine.local import LocalDriver
@@ -55,6 +56,13 @@ class Site:
             | item
             for n, word in enumerate(words)
         ]
+        planned = [PlannedJob(n, f"job-{n}", "image", "gen", body, {}, PRICE) for n, body in enumerate(bodies)]
+        return self.store(planned, budget=budget, bundle=bundle)
+
+    def store(
+        self, planned: list[PlannedJob], *, budget: int | None = None, bundle: int = 1, canary: int | None = None
+    ) -> Scope:
+        """Store a batch of these jobs."""
         with self.database.begin() as connection:
             account_pk = accounts.account_pk(connection, self.provider.origin, self.provider.account)
             creating.create_batch(
@@ -71,10 +79,11 @@ class Site:
                     labels={},
                     manifest=str(self.folder / "things.yaml"),
                     catalog=bundled_catalog(),
-                    estimated=PRICE * len(bodies),
+                    estimated=sum((job.estimate for job in planned), ZERO),
                     budget=None if budget is None else Decimal(budget),
                     usd_per_credit=Decimal("0.0052"),
-                    jobs=[PlannedJob(n, f"job-{n}", "image", "gen", body, {}, PRICE) for n, body in enumerate(bodies)],
+                    jobs=planned,
+                    canary=canary,
                 ),
             )
         return Scope(account_pk, (BATCH,))

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.assets.destination import open_destination
 from orchestrator.assets.errors import MediaMissing
-from orchestrator.assets.media import MediaStore
+from orchestrator.assets.media import MediaStore, StoredResults
 
 
 def sha(data: bytes) -> str:
@@ -58,3 +58,14 @@ def test_the_cache_is_bounded_and_drops_the_least_recent(tmp_path: Path) -> None
     assert store.read(sha(values[2])) == values[2]
     with pytest.raises(MediaMissing):
         store.read(sha(values[1]))
+
+
+def test_a_stored_result_is_read_by_its_uri_and_checked(tmp_path: Path) -> None:
+    destination = open_destination(str(tmp_path))
+    uri = destination.put_bytes("a shop/mug #1.png", b"picture", "image/png")
+    results = StoredResults(cache_bytes=0)
+    assert results.read(uri, sha(b"picture")) == b"picture"
+    with pytest.raises(MediaMissing, match="has changed"):
+        results.read(uri, sha(b"another"))
+    with pytest.raises(MediaMissing, match="is no longer at file:///"):
+        results.read(destination.uri("gone.png"), sha(b"picture"))
