@@ -1,7 +1,6 @@
 """While the provider is down: a probe that costs nothing, now and then, by one of all workers."""
 
-import asyncio
-
+from orchestrator.engine.free_answers import free_answer
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import ProviderUnavailable
 from orchestrator.store import breaker
@@ -16,8 +15,7 @@ async def probe(engine: Engine) -> None:
     if not await engine.transact(breaker.take_probe, account_pk):
         return
     try:
-        async with asyncio.timeout(_PROBE_TIMEOUT_SECONDS):
-            body = await engine.client.models()
+        body = await free_answer(engine, engine.client.models(), seconds=_PROBE_TIMEOUT_SECONDS)
     except (ProviderUnavailable, TimeoutError) as error:
         engine.note_outage(str(error) or "no answer in time")
         return

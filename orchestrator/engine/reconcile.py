@@ -4,7 +4,6 @@ A claim after a quiet time is preceded by a reading, the baseline. Once somethin
 else is at rest, two more readings are taken, and `evidence.judge` says what the three mean together.
 """
 
-import asyncio
 import json
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ from datetime import datetime
 from orchestrator.base.money import canonical
 from orchestrator.base.states import SettledBy
 from orchestrator.engine.evidence import Finding, Judgement, document, judge
+from orchestrator.engine.free_answers import free_answer
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import ProviderUnavailable
 from orchestrator.receipts.receipt import Receipt
@@ -100,8 +100,7 @@ async def _read_balance(engine: Engine) -> bool:
     if quiet_since is None:
         return True
     try:
-        async with asyncio.timeout(_READING_SECONDS):
-            told = await engine.client.balance()
+        told = await free_answer(engine, engine.client.balance(), seconds=_READING_SECONDS)
     except (ProviderUnavailable, TimeoutError) as error:
         log.info("the balance cannot be read now: %s", error)
         return False

@@ -224,3 +224,16 @@ async def test_a_lasting_fault_of_ours_ends_with_the_sources(site: Site, monkeyp
     document = await site.run(site.make_batch(1))
     assert document["state"] == "failed"
     assert [job["error"]["code"] for job in site.jobs().values()] == ["unknown"]
+
+
+async def test_a_stop_waits_for_no_answer_that_is_free(site: Site) -> None:
+    """Here for the balance, which is read before the first submission."""
+    site.play(FaultRule(at="balance", kind="slow", seconds=20, times=None))
+    async with open_engine(site.settings, site.database, site.provider, site.make_batch(2)) as engine:
+        driver = LocalDriver(engine)
+        working = asyncio.create_task(driver.run())
+        await asyncio.sleep(1)
+        driver.stop()
+        async with asyncio.timeout(3):
+            await working
+    assert site.sandbox.charges() == []
