@@ -1,14 +1,22 @@
-"""Whether bytes are a picture or a sound that can be read, and which type they truly are."""
+"""Whether bytes are a picture or a sound that can be read, which type they truly are, and which way up a photo is."""
 
 import warnings
+from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
+from typing import BinaryIO
 
 import mutagen
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ExifTags import Base
+from PIL.JpegImagePlugin import get_sampling
 
 MAX_PIXELS = 100_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # none of these starts another program
-_MIME_OF_FORMAT = {"MPO": "image/jpeg"}  # a phone's JPEG with a second picture behind it
+_JPEGS = ("JPEG", "MPO")  # the latter is a phone's JPEG with a second picture behind it
+_UPRIGHT = 1
+_TURNED = range(2, 9)
+_QUALITY = 95
 _MIME_OF_SOUND = {
     "audio/mp3": "audio/mpeg",
     "audio/x-wav": "audio/wav",
@@ -22,14 +30,28 @@ class UnreadableMediaError(Exception):
     """Why the bytes are not what their slot needs."""
 
 
-def image_type(data: bytes) -> str:
-    """The MIME type of a picture that decodes wholly; raises UnreadableMediaError."""
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that decodes wholly: its MIME type, and its bytes turned upright where it was to be and was not."""
+
+    mime: str
+    upright: bytes | None = None
+
+
+def read_picture(file: BinaryIO, *, turn: bool) -> Picture:
+    """The picture in `file`; raises UnreadableMediaError.
+
+    With `turn`, a photo that lies on its side by its EXIF orientation is made anew: as JPEG what was JPEG, otherwise
+    as PNG. The same photo gives the same bytes.
+    """
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(data), formats=_FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableMediaError(f"has more than {MAX_PIXELS:,} pixels")
             image.load()
-            return _MIME_OF_FORMAT.get(image.format or "", image.get_format_mimetype() or "image/png")
+            if turn and _orientation(image) != _UPRIGHT:
+                return _turned(image)
+            return Picture("image/jpeg" if image.format in _JPEGS else image.get_format_mimetype() or "image/png")
     except UnreadableMediaError:
         raise
     except UnidentifiedImageError:
@@ -38,16 +60,36 @@ def image_type(data: bytes) -> str:
         raise UnreadableMediaError(f"is not a readable image ({_reason(error)})") from None
 
 
-def sound_type(data: bytes) -> tuple[str, float]:
+def read_sound(file: BinaryIO) -> tuple[str, float]:
     """The MIME type and the length in seconds of an audio file; raises UnreadableMediaError."""
     try:
-        sound = mutagen.File(BytesIO(data))
+        sound = mutagen.File(file)
     except Exception as error:  # noqa: BLE001 - as above
         raise UnreadableMediaError(f"is not a readable audio file ({_reason(error)})") from None
     if sound is None or sound.info is None or sound.info.length <= 0:
         raise UnreadableMediaError("is not a readable audio file")
     mime: str = sound.mime[0]
     return _MIME_OF_SOUND.get(mime, mime), float(sound.info.length)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; upright where the photo's EXIF says nothing that can be read."""
+    with suppress(Exception):
+        found = image.getexif().get(Base.Orientation)
+        return found if isinstance(found, int) and found in _TURNED else _UPRIGHT
+    return _UPRIGHT
+
+
+def _turned(image: Image.Image) -> Picture:
+    """The picture as it is to be seen, with its colours and without its EXIF, which says where it was taken."""
+    upright = ImageOps.exif_transpose(image)
+    buffer = BytesIO()
+    profile = image.info.get("icc_profile")
+    if image.format not in _JPEGS:
+        upright.save(buffer, "PNG", icc_profile=profile)
+        return Picture("image/png", buffer.getvalue())
+    upright.save(buffer, "JPEG", quality=_QUALITY, subsampling=get_sampling(image), icc_profile=profile, exif=b"")
+    return Picture("image/jpeg", buffer.getvalue())
 
 
 def _reason(error: Exception) -> str:

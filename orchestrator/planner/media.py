@@ -5,13 +5,14 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 from urllib.parse import urlsplit
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest.values import shorten
-from orchestrator.planner.decode import UnreadableMediaError, image_type, sound_type
+from orchestrator.planner.decode import Picture, UnreadableMediaError, read_picture, read_sound
 from orchestrator.planner.result import MediaBlob
 
 MediaKind = Literal["image", "audio"]
@@ -43,11 +44,30 @@ class Medium:
     blob: MediaBlob | None = None
 
 
+def read_blob(blob: MediaBlob) -> bytes:
+    """The bytes to keep and to send. Raises MediaFault where the file is not what it was when it was planned."""
+    if blob.path is None:
+        return blob.data or b""
+    try:
+        data = blob.path.read_bytes()
+    except OSError as error:
+        raise MediaFault(Code.MEDIA_FILE_MISSING, f"{blob.path} cannot be read: {error.strerror}") from None
+    if blob.turned_from is not None:
+        data = _picture(BytesIO(data), f"{blob.path}", turn=True).upright or b""
+    if hashlib.sha256(data).hexdigest() != blob.sha256:
+        raise MediaFault(Code.MEDIA_CHANGED, f"{blob.path} has changed since it was planned")
+    return data
+
+
 @dataclass(slots=True)
 class MediaReader:
-    """Judges media values; the same file or text is read once. `folder` is what paths are relative to."""
+    """Judges media values; the same file or text is read once. `folder` is what paths are relative to.
+
+    `auto_rotate`: photos in files that lie on their side are turned upright.
+    """
 
     folder: Path
+    auto_rotate: bool = True
     _known: dict[tuple[MediaKind, str], Medium | MediaFault] = field(default_factory=dict)
 
     def read(self, text: str, kind: MediaKind) -> Medium:
@@ -75,7 +95,7 @@ class MediaReader:
         if text[:5].lower() == "data:":
             return _from_data_url(text, kind)
         if path := self._file(text):
-            return _from_file(path, text, kind)
+            return _from_file(path, f"`{shorten(text)}`", kind, turn=self.auto_rotate)
         if _looks_like_base64(text):
             return _embedded("", text, kind)
         raise MediaFault(Code.MEDIA_FILE_MISSING, f"there is no file `{shorten(text)}` beside the manifest")
@@ -128,9 +148,12 @@ def _embedded(prefix: str, text: str, kind: MediaKind) -> Medium:
         data = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise MediaFault(Code.CORRUPT_MEDIA, f"the base64 of this {kind} cannot be decoded") from None
-    mime, seconds = _judge(data, kind, f"the base64 of this {kind}")
+    seconds = None
     if kind == "audio":
+        mime, seconds = _sound(BytesIO(data), "the base64 of this audio")
         prefix = prefix or f"data:{mime};base64,"
+    else:
+        _picture(BytesIO(data), "the base64 of this image", turn=False)
     if base64.b64encode(data).decode() != text:
         return Medium(prefix + text, seconds)
     sha256 = hashlib.sha256(data).hexdigest()
@@ -138,21 +161,42 @@ def _embedded(prefix: str, text: str, kind: MediaKind) -> Medium:
     return Medium({"$media": sha256, "prefix": prefix}, seconds, blob)
 
 
-def _from_file(path: Path, text: str, kind: MediaKind) -> Medium:
-    name = f"`{shorten(text)}`"
+def _from_file(path: Path, name: str, kind: MediaKind, *, turn: bool) -> Medium:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            blob = MediaBlob(sha256, file.tell(), path, None)
+            file.seek(0)
+            return _from_sound(file, blob, name) if kind == "audio" else _from_picture(file, blob, name, turn=turn)
     except OSError as error:
         raise MediaFault(Code.CORRUPT_MEDIA, f"{name} cannot be read: {error.strerror}") from None
-    mime, seconds = _judge(data, kind, name)
-    sha256 = hashlib.sha256(data).hexdigest()
-    blob = MediaBlob(sha256, len(data), path, None)
-    return Medium({"$media": sha256, "prefix": f"data:{mime};base64,"}, seconds, blob)
 
 
-def _judge(data: bytes, kind: MediaKind, name: str) -> tuple[str, float | None]:
+def _from_sound(file: BinaryIO, blob: MediaBlob, name: str) -> Medium:
+    mime, seconds = _sound(file, name)
+    return Medium({"$media": blob.sha256, "prefix": f"data:{mime};base64,"}, seconds, blob)
+
+
+def _from_picture(file: BinaryIO, blob: MediaBlob, name: str, *, turn: bool) -> Medium:
+    picture = _picture(file, name, turn=turn)
+    prefix = f"data:{picture.mime};base64,"
+    if picture.upright is None:
+        return Medium({"$media": blob.sha256, "prefix": prefix}, None, blob)
+    sent = hashlib.sha256(picture.upright).hexdigest()
+    turned = MediaBlob(sent, len(picture.upright), blob.path, None, turned_from=blob.sha256)
+    return Medium({"$media": sent, "prefix": prefix, "turned_from": blob.sha256}, None, turned)
+
+
+def _picture(file: BinaryIO, name: str, *, turn: bool) -> Picture:
     try:
-        return (image_type(data), None) if kind == "image" else sound_type(data)
+        return read_picture(file, turn=turn)
+    except UnreadableMediaError as error:
+        raise MediaFault(Code.CORRUPT_MEDIA, f"{name} {error}") from None
+
+
+def _sound(file: BinaryIO, name: str) -> tuple[str, float]:
+    try:
+        return read_sound(file)
     except UnreadableMediaError as error:
         raise MediaFault(Code.CORRUPT_MEDIA, f"{name} {error}") from None
 

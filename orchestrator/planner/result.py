@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.base.money import ZERO, canonical, credits_to_usd
@@ -52,12 +52,17 @@ class RejectedJob:
 
 @dataclass(frozen=True, slots=True)
 class MediaBlob:
-    """The bytes behind a `$media`: in a local file (`path`) or taken out of the manifest (`data`)."""
+    """The bytes behind a `$media`: in a local file (`path`) or taken out of the manifest (`data`).
+
+    `turned_from` is the hash of the file where it is a photo that is turned upright before it is sent: then `sha256`
+    and `size_bytes` are those of what `planner.media.read_blob` makes of it.
+    """
 
     sha256: str
     size_bytes: int
     path: Path | None
     data: bytes | None
+    turned_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,8 @@ class Plan:
 
     `destination` is s3://, file:// or an absolute path. `budget` is the least of all caps, `budget_usd` what the
     manifest says where it says dollars. `price_tolerance` and `stop_when_failed_over` are fractions, 0.05 for 5 %.
-    `canary` is the number of jobs of each model that run first.
+    `canary` is the number of jobs of each model that run first. `reuse` is where results are looked for that need not
+    be bought: in the collection, in all of the account's, or nowhere.
     """
 
     file: str
@@ -88,6 +94,8 @@ class Plan:
     errors: tuple[Diagnostic, ...]
     warnings: tuple[Diagnostic, ...]
     media: dict[str, MediaBlob]
+    rejected: tuple[RejectedJob, ...] = ()
+    reuse: Literal["collection", "all", "none"] = "collection"
 
     @property
     def valid(self) -> bool:
@@ -97,6 +105,11 @@ class Plan:
     def only_money(self) -> bool:
         """Whether the price is all that is wrong (exit code 3 rather than 2)."""
         return bool(self.errors) and all(error.code in _MONEY for error in self.errors)
+
+    @property
+    def only_over_budget(self) -> bool:
+        """Whether all that is wrong is the price of it all, while not all of it may have to be bought."""
+        return bool(self.errors) and all(error.code is Code.OVER_BUDGET for error in self.errors)
 
     def document(self) -> dict[str, Any]:
         """The interface's `plan` JSON."""

@@ -29,7 +29,7 @@ class _Part(BaseModel):
 
 
 class SavedJob(_Part):
-    """One job as it was seen; `item` holds its media as `{"$media": sha256, "prefix": ...}`."""
+    """One job as it was seen; see PlannedJob. Files of before there were chains have none of what has a default."""
 
     id: str
     type: Literal["image", "video"]
@@ -37,6 +37,10 @@ class SavedJob(_Part):
     estimate: Amount
     labels: dict[str, str]
     item: dict[str, Any]
+    take: int | None = None
+    has_gate: bool = False
+    row: dict[str, Any] | None = None
+    row_place: str | None = None
 
 
 class SavedMedium(_Part):

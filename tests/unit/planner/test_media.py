@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from orchestrator.base.diagnostics import Code
-from orchestrator.planner.media import MediaFault, MediaReader, Medium
+from orchestrator.planner.media import MediaFault, MediaReader, Medium, read_blob
 
 MEDIA = Path(__file__).resolve().parents[2] / "golden" / "media"
 RED = (MEDIA / "red.png").read_bytes()
@@ -122,6 +122,71 @@ def test_every_common_format_is_recognised(image_format: str) -> None:
     text = base64.b64encode(buffer.getvalue()).decode()
     medium = MediaReader(MEDIA).read(text, "image")
     assert isinstance(medium.value, dict)
+
+
+def photo(path: Path, image_format: str, orientation: object = 6) -> bytes:
+    """A photo of 40 x 20 pixels, its left half red, as a camera on its side makes them."""
+    image = Image.new("RGB", (40, 20), "white")
+    image.paste("red", (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(path, image_format, exif=exif, **({"quality": 98} if image_format == "JPEG" else {}))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("image_format", "mime"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WEBP", "image/png")]
+)
+def test_a_photo_on_its_side_is_turned_upright(tmp_path: Path, image_format: str, mime: str) -> None:
+    source = hashlib.sha256(photo(tmp_path / "photo", image_format)).hexdigest()
+    reader = MediaReader(tmp_path)
+    value = reader.read("photo", "image").value
+    assert isinstance(value, dict)
+    assert (value["prefix"], value["turned_from"]) == (f"data:{mime};base64,", source)
+    (blob,) = reader.blobs().values()
+    assert (blob.sha256, blob.turned_from, blob.path) == (value["$media"], source, (tmp_path / "photo").resolve())
+    data = read_blob(blob)
+    assert (len(data), hashlib.sha256(data).hexdigest()) == (blob.size_bytes, blob.sha256)
+    with Image.open(BytesIO(data)) as image:
+        assert image.size == (20, 40)
+        assert image.getexif().get(0x0112, 1) == 1
+        red, white = image.convert("RGB").getpixel((10, 5)), image.convert("RGB").getpixel((10, 35))
+    assert isinstance(red, tuple)
+    assert isinstance(white, tuple)
+    assert red[0] > 200 > 60 > red[1]
+    assert min(white) > 240
+    assert MediaReader(tmp_path).read("photo", "image").value == value
+
+
+def test_photos_stay_as_they_are_where_nothing_is_to_be_turned(tmp_path: Path) -> None:
+    for name, orientation in {"on": 6, "up": 1, "odd": 77}.items():
+        photo(tmp_path / name, "JPEG", orientation)
+    as_it_is = MediaReader(tmp_path, auto_rotate=False).read("on", "image").value
+    assert as_it_is == {
+        "$media": hashlib.sha256((tmp_path / "on").read_bytes()).hexdigest(),
+        "prefix": "data:image/jpeg;base64,",
+    }
+    for name in ("up", "odd"):
+        value = MediaReader(tmp_path).read(name, "image").value
+        assert isinstance(value, dict)
+        assert "turned_from" not in value
+    embedded = MediaReader(tmp_path).read(base64.b64encode((tmp_path / "on").read_bytes()).decode(), "image").value
+    assert isinstance(embedded, dict)
+    assert "turned_from" not in embedded
+
+
+@pytest.mark.parametrize("orientation", [6, 1])
+def test_a_photo_that_changes_after_planning_is_not_kept(tmp_path: Path, orientation: int) -> None:
+    photo(tmp_path / "photo.jpg", "JPEG", orientation)
+    reader = MediaReader(tmp_path)
+    reader.read("photo.jpg", "image")
+    (blob,) = reader.blobs().values()
+    Image.new("RGB", (9, 9)).save(tmp_path / "photo.jpg")
+    with pytest.raises(MediaFault, match="has changed since"):
+        read_blob(blob)
+    (tmp_path / "photo.jpg").unlink()
+    with pytest.raises(MediaFault, match="cannot be read: No such file"):
+        read_blob(blob)
 
 
 @given(st.text(max_size=80), st.sampled_from(["image", "audio"]))
