@@ -3,6 +3,7 @@
 Every secret may also be given as `NAME_FILE`, the path of a file that holds it.
 """
 
+import base64
 import getpass
 import os
 import socket
@@ -20,12 +21,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from orchestrator.base.errors import Unusable
 
 PRODUCTION_URL = "https://kat.imgnai.com"
+_SHORTEST_KEY_BYTES = 16
 _CREDENTIALS = ("KATANA_API_KEY", "KATANA_API_SECRET")
 _SECRETS = {
     "KATANA_API_KEY": "katana_api_key",
     "KATANA_API_SECRET": "katana_api_secret",
     "ORCHESTRATOR_DATABASE_URL": "database_url",
     "ORCHESTRATOR_BROKER_URL": "broker_url",
+    "ORCHESTRATOR_WEBHOOK_SECRET": "webhook_secret",
 }
 """The field of each secret; every one may also be given as `NAME_FILE`."""
 
@@ -103,6 +106,7 @@ class Settings(BaseSettings):
         default=Decimal("0.0052"), ge=0, le=1000, validation_alias="ORCHESTRATOR_USD_PER_CREDIT"
     )
     actor: str = Field(default_factory=_default_actor, validation_alias="ORCHESTRATOR_ACTOR")
+    webhook_secret: SecretStr | None = Field(default=None, validation_alias="ORCHESTRATOR_WEBHOOK_SECRET")
 
     @classmethod
     def settings_customise_sources(
@@ -131,6 +135,30 @@ class Settings(BaseSettings):
         if parts.username or parts.password:
             raise ValueError("must not carry a user name or password")
         return url.rstrip("/")
+
+    @field_validator("webhook_secret", mode="after")
+    @classmethod
+    def _decodable_webhook_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        try:
+            is_long_enough = secret is None or len(_decoded(secret)) >= _SHORTEST_KEY_BYTES
+        except ValueError:
+            is_long_enough = False
+        if not is_long_enough:
+            raise ValueError(
+                f"must be at least {_SHORTEST_KEY_BYTES} bytes in base64, with or without whsec_ before it "
+                "(openssl rand -base64 32)"
+            )
+        return secret
+
+    @property
+    def webhook_key(self) -> bytes | None:
+        """The bytes that webhooks are signed with (Standard Webhooks)."""
+        return None if self.webhook_secret is None else _decoded(self.webhook_secret)
+
+
+def _decoded(secret: SecretStr) -> bytes:
+    """Raises ValueError where it is not base64."""
+    return base64.b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -10,10 +10,11 @@ from math import inf
 
 from orchestrator.assets.errors import AssetError
 from orchestrator.base.clock import rfc3339
+from orchestrator.base.notices import NoticeEvent
 from orchestrator.base.states import HoldCode
 from orchestrator.engine.deadlines import Due, count_late, overflows
 from orchestrator.engine.runtime import Engine, log
-from orchestrator.store import backlog
+from orchestrator.store import backlog, outbox
 from orchestrator.store.accounts import Scope
 from orchestrator.store.backlog import Stake, Waiting
 from orchestrator.store.database import Connection
@@ -28,6 +29,8 @@ _RATE_SECONDS = 600.0
 #: How often at most a failing destination is looked at, and told of.
 _FAILURE_LOOK_SECONDS = 2.0
 _FAILURE_TOLD_SECONDS = 60.0
+#: Files that are not stored so long before their source expires are worth a word.
+_SOON_SECONDS = 6 * 3600.0
 #: A destination that took files of the batch so long ago, from any process, takes them: no copy waits longer for a try.
 _LATELY_SECONDS = 60.0
 
@@ -92,6 +95,7 @@ async def watch_deadlines(engine: Engine) -> None:
     if now < engine.next_deadlines_at:
         return
     engine.next_deadlines_at = now + _LOOK_SECONDS
+    await engine.transact(_note_expiring, engine.scope)
     account_pk = engine.scope.account_pk
     for batch_id in await engine.transact(backlog.failing_without_failures, engine.scope):
         await engine.transact(lift_failing, account_pk, batch_id)
@@ -108,6 +112,14 @@ async def watch_deadlines(engine: Engine) -> None:
             log.warning("%s: %s", batch_id, message)
         command = f"orchestrator status {batch_id}"
         await engine.transact(put_hold, batch_id, HoldCode.DESTINATION_FAILING, message, command)
+
+
+def _note_expiring(connection: Connection, scope: Scope) -> None:
+    """Tell whoever wants to know of files that may be lost, once a day of a batch."""
+    for found in backlog.expiring_within(connection, scope, _SOON_SECONDS):
+        facts = {"waiting": found.jobs, "first_expires_at": rfc3339(found.first_expires_at)}
+        occasion = f"expiring:{found.batch_id}:{found.first_expires_at:%Y-%m-%d}"
+        outbox.note(connection, found.batch_id, NoticeEvent.EXPIRING, occasion, facts)
 
 
 def _late_jobs(waiting: list[Waiting], jobs_per_second: float) -> dict[str, str]:

@@ -12,9 +12,11 @@ from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.errors import SpendRefused, Unusable
 from orchestrator.base.settings import Settings, is_loopback_url
 from orchestrator.catalog.models import Catalog
+from orchestrator.engine.notify import sending_notices
 from orchestrator.engine.receipts import Receipts
 from orchestrator.engine.runtime import Engine, Limits
 from orchestrator.katana.client import KatanaClient
+from orchestrator.notices.client import NoticeClient
 from orchestrator.payments.credits import Payer, credits_payer, payer_of
 from orchestrator.receipts.book import ReceiptBook
 from orchestrator.sandbox import Sandbox, SandboxBusy
@@ -73,14 +75,15 @@ def sandbox_folder(home: Path, batch_id: str) -> Path:
 async def open_engine(
     settings: Settings, database: Database, provider: Provider, scope: Scope
 ) -> AsyncIterator[Engine]:
-    """An engine for the work in `scope`; its leases are let go of at the end."""
+    """An engine for the work in `scope`, beside which notifications are sent; its leases are let go of at the end."""
     async with (
         KatanaClient(provider.base_url, provider.payer.headers) as client,
         AssetClient(allow_loopback=is_loopback_url(provider.base_url)) as assets,
     ):
         engine = await asyncio.to_thread(make_engine, settings, database, client, assets, scope)
         try:
-            yield engine
+            async with sending_notices(engine, NoticeClient(settings.webhook_key)):
+                yield engine
         finally:
             engine.close()
 

@@ -55,6 +55,31 @@ def untried_copies(connection: Connection, scope: Scope) -> list[Waiting]:
     return [Waiting(row.batch_id, float(row.left), row.n) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """Finished jobs of a batch that are not stored, while the source of the first expires soon."""
+
+    batch_id: str
+    jobs: int
+    first_expires_at: datetime
+
+
+def expiring_within(connection: Connection, scope: Scope, seconds: float) -> list[Expiring]:
+    """The batches with finished jobs that are not stored and whose sources expire within `seconds`."""
+    first = func.min(jobs.c.source_expires_at)
+    rows = connection.execute(
+        select(jobs.c.batch_id, func.count().label("n"), first.label("first"))
+        .where(
+            jobs.c.state == JobState.COPYING,
+            jobs.c.source_expires_at < in_seconds(seconds),
+            scope.covers(jobs.c.account_pk, jobs.c.batch_id),
+        )
+        .group_by(jobs.c.batch_id)
+        .order_by(jobs.c.batch_id)
+    )
+    return [Expiring(row.batch_id, row.n, row.first) for row in rows]
+
+
 def stored_within(connection: Connection, scope: Scope, seconds: float) -> int:
     """How many jobs of open batches were stored in the last `seconds`, by any process."""
     query = (

@@ -13,7 +13,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Date, func, literal_column, select, text
 
 from orchestrator.base.money import ZERO, canonical
+from orchestrator.base.notices import NoticeEvent
 from orchestrator.base.states import HoldCode, JobState
+from orchestrator.store import outbox
 from orchestrator.store.holds import put_hold
 from orchestrator.store.tables import accounts, jobs, usages
 
@@ -128,6 +130,7 @@ class Purse:
 
     def __init__(self, connection: Connection, account_pk: int) -> None:
         self._connection = connection
+        self._account_pk = account_pk
         self._caps = account_caps(connection, account_pk)
         self._committed: dict[str, Decimal] = {}
         self._granted: defaultdict[str, Decimal] = defaultdict(Decimal)
@@ -135,8 +138,15 @@ class Purse:
     def affordable(self, batch: Any, rows: Sequence[Any]) -> Sequence[Any]:
         """The first rows (with `price`) that fit; the batch is held at the first one that does not.
 
-        `batch` has `id`, `budget` (None: none) and `usd_per_credit`. A job that costs nothing always fits.
+        `batch` has `id`, `budget` (None: none) and `usd_per_credit`. A job that costs nothing always fits. Whoever
+        wants to know is told of a limit that is nearly reached.
         """
+        fitting = self._fitting(batch, rows)
+        if rows:
+            self._note_near_limits(batch)
+        return fitting
+
+    def _fitting(self, batch: Any, rows: Sequence[Any]) -> Sequence[Any]:
         for number, row in enumerate(rows):
             if row.price <= 0:
                 continue
@@ -152,6 +162,21 @@ class Purse:
             for cap in self._caps:
                 cap.used += in_unit(row.price, cap.unit, batch.usd_per_credit)
         return rows
+
+    def _note_near_limits(self, batch: Any) -> None:
+        """Once for each amount that a limit is set to."""
+        left = self._left_of(batch)
+        if left is not None and left < batch.budget and batch.budget - left >= _NEAR * batch.budget:
+            self._note_near(batch, f"budget:{batch.id}", "batch", "credits", batch.budget, batch.budget - left)
+        for cap in self._caps:
+            if cap.used > 0 and cap.is_near:
+                occasion = f"cap:{self._account_pk}:{cap.window}:{cap.ends}:{cap.unit}"
+                self._note_near(batch, occasion, cap.window, cap.unit, cap.amount, cap.used)
+
+    def _note_near(self, batch: Any, occasion: str, kind: str, unit: Unit, amount: Decimal, used: Decimal) -> None:
+        limit = {"kind": kind, "unit": unit, "amount": canonical(amount), "used": canonical(used)}
+        occasion = f"{occasion}:{limit['amount']}"
+        outbox.note(self._connection, batch.id, NoticeEvent.BUDGET, occasion, {"limit": limit})
 
     def _left_of(self, batch: Any) -> Decimal | None:
         if batch.id not in self._committed:  # also without a budget: it folds the rows that the caps are summed from

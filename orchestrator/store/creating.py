@@ -54,6 +54,7 @@ class NewBatch:
     left_out: Mapping[int, dict[str, Any]] = field(default_factory=dict)
     moved: Mapping[int, str] = field(default_factory=dict)
     rejected: Sequence[RejectedJob] = ()
+    notify: Sequence[dict[str, Any]] = ()
 
     def is_sent(self, job: PlannedJob) -> bool:
         """Whether a job is there to be bought."""
@@ -95,6 +96,7 @@ def create_batch(connection: Connection, batch: NewBatch) -> None:
             canary=batch.canary,
             stop_when_failed_over=batch.stop_when_failed_over,
             submit_key=batch.submit_key,
+            notify=list(batch.notify),
             index_due=False,
             created_at=NOW,
         )

@@ -3,7 +3,10 @@
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from orchestrator.base.clock import rfc3339
+from orchestrator.base.notices import NoticeEvent
 from orchestrator.base.states import BLOCKING_HOLDS, BatchState, HoldCode
+from orchestrator.store import outbox
 from orchestrator.store.database import NOW
 from orchestrator.store.tables import batches, holds, jobs
 
@@ -17,11 +20,16 @@ def put_hold(
     """
     blocks = code in BLOCKING_HOLDS if blocking is None else blocking
     newest = {"message": message, "command": command, "blocking": blocks}
-    connection.execute(
+    since, is_new = connection.execute(
         upsert(holds)
         .values(newest | {"batch_id": batch_id, "code": code, "since": NOW})
         .on_conflict_do_update(index_elements=["batch_id", "code"], set_=newest)
-    )
+        .returning(holds.c.since, holds.c.since == NOW)
+    ).one()
+    if is_new:
+        facts = {"hold": {"code": code, "since": rfc3339(since), "message": message, "command": command}}
+        occasion = f"held:{batch_id}:{code}:{since.isoformat()}"
+        outbox.note(connection, batch_id, NoticeEvent.HELD, occasion, facts)
 
 
 def lift_holds(connection: Connection, batch_id: str, codes: tuple[HoldCode, ...]) -> int:

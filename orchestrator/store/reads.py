@@ -15,6 +15,7 @@ from orchestrator.store.accounts import lock_account
 from orchestrator.store.batches import RESUMABLE_HOLDS
 from orchestrator.store.budgets import account_caps
 from orchestrator.store.database import NOW
+from orchestrator.store.deliveries import troubled_notices
 from orchestrator.store.history import job_histories
 from orchestrator.store.tables import accounts, assets, batches, holds, jobs, ledger, submissions
 
@@ -132,6 +133,7 @@ def batch_document(connection: Connection, batch_id: str) -> dict[str, Any]:
             for row in reasons
         ],
         "near_caps": _near_caps(connection, batch),
+        "notifications": troubled_notices(connection, batch_id),
         "destination": batch.destination,
         "created_at": rfc3339(batch.created_at),
         "cancelled_at": rfc3339(batch.cancelled_at),

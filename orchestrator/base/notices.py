@@ -1,0 +1,42 @@
+"""What people can be told of, and in which form: the words of a manifest's `notify`."""
+
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+
+class NoticeEvent(StrEnum):
+    """What a notification is about."""
+
+    #: A batch ended.
+    FINISHED = "finished"
+    #: A hold was put on a batch.
+    HELD = "held"
+    #: Most of a batch's budget, or of a cap of its account, is used.
+    BUDGET = "budget"
+    #: Finished files are not stored yet, and their sources expire soon.
+    EXPIRING = "expiring"
+    #: A slot of a schedule gave no batch.
+    SCHEDULE_FAILED = "schedule-failed"
+
+
+#: What an entry of `notify` without `on` tells.
+USUAL_EVENTS = (NoticeEvent.FINISHED, NoticeEvent.HELD)
+
+
+class NoticeStyle(StrEnum):
+    """What is sent to a URL. The first two are the keys of an entry of `notify` that name it."""
+
+    #: A signed JSON document.
+    WEBHOOK = "webhook"
+    #: `{"text": ...}`, as Slack and what is compatible with it take it.
+    SLACK = "slack"
+    #: An empty GET: that it comes is the message.
+    HEARTBEAT = "heartbeat"
+
+
+def host_of(url: str) -> str:
+    """All of a notification's URL that may be shown: the rest is as good as a password."""
+    try:
+        return urlsplit(url).hostname or "no host"
+    except ValueError:
+        return "no host"

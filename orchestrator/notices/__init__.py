@@ -1,0 +1,1 @@
+"""Notifications on their way out: how they are worded, signed and sent."""
