@@ -82,6 +82,8 @@ class Engine:
         self.next_deadlines_at = 0.0
         #: How often a job (by its row) had a file that was not whole, or led where we never connect to.
         self.useless_tries: Counter[int] = Counter()
+        #: How often we stumbled, by a fault of ours, over a job (by its row) that was to be sent.
+        self.send_faults: Counter[int] = Counter()
         #: Since when (monotonic seconds) the input media of a batch cannot be read.
         self.media_failing_since: dict[str, float] = {}
         #: When (monotonic seconds) the balance may be read as a baseline, and money in doubt looked at, next.

@@ -30,7 +30,7 @@ from orchestrator.receipts.receipt import Order, Receipt
 from orchestrator.store import breaker, pacing, polling, sending
 from orchestrator.store.batches import lock_batch
 from orchestrator.store.claims import ClaimedSubmission, claim_submissions
-from orchestrator.store.database import Connection
+from orchestrator.store.database import Connection, OutOfReach
 from orchestrator.store.holds import put_hold
 from orchestrator.store.orders import order_of
 from orchestrator.store.settling import note_doubt
@@ -41,6 +41,9 @@ LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
 SEND_WITHIN = timedelta(seconds=60)
 #: When what could not leave for want of a receipt is due again.
 RECEIPT_RETRY_SECONDS = 2.0
+#: How often a fault of ours is met again before its job is put aside, and when.
+OUR_FAULT_TRIES = 3
+OUR_FAULT_RETRY_SECONDS = 2.0
 #: From this many lost answers in a row on the provider is taken for overloaded.
 RUN_OF_LOST_ANSWERS = 2
 
@@ -68,6 +71,10 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
         body = await asyncio.to_thread(submission_body, [job.item for job in work.jobs], read_media)
     except AssetError as error:
         await _put_off(engine, work, error)
+        return
+    except Exception as error:  # noqa: BLE001 - a fault of ours in one job must not stop the sending of all others
+        log.exception("jobs %s of %s: no request could be made of them", [job.name for job in work.jobs], work.batch_id)
+        await _put_aside(engine, work, f"a fault of ours: {type(error).__name__}")
         return
     engine.media_failing_since.pop(work.batch_id, None)
     if engine.stopping:
@@ -115,7 +122,7 @@ async def _record_verdict(engine: Engine, work: ClaimedSubmission, verdict: Verd
         if rule.becomes is JobState.GENERATING:
             if not await engine.persist(_record_accepted, work, verdict):
                 await engine.compare_receipts()  # is it unknown because the database was put back?
-            await engine.persist(_record_outcomes, engine, work, verdict)
+            await _record_rest(engine, work, verdict)
         else:
             await engine.persist(_record_other, engine, work, verdict, rule)
     except Exception:
@@ -123,15 +130,35 @@ async def _record_verdict(engine: Engine, work: ClaimedSubmission, verdict: Verd
         raise
 
 
+async def _record_rest(engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
+    """What else an accepted answer says is asked for again where we stumble over it: the request id is committed."""
+    try:
+        await engine.persist(_record_outcomes, engine, work, verdict)
+    except OutOfReach:
+        raise
+    except Exception:  # noqa: BLE001 - see above; the traceback is logged
+        log.exception("submission %s: the rest of its answer could not be recorded; it is polled", work.id)
+
+
 async def _put_off(engine: Engine, work: ClaimedSubmission, error: AssetError) -> None:
     """Input media cannot be read: another worker may have them, or they come back; only after long they are lost."""
     now = engine.clock.monotonic()
     lasted = now - engine.media_failing_since.setdefault(work.batch_id, now)
     if isinstance(error, MediaMissing) and lasted >= engine.limits.stall_after_seconds:
-        await _reject_unsendable(engine, work, error)
+        await _reject_unsendable(engine, work, JobError.REJECTED_INPUT, error.message)
         return
     log.warning("the input media of %s cannot be read now: %s", work.batch_id, error.message)
     await _take_back(engine, work, error.message, retry_in_seconds=MEDIA_RETRY_SECONDS)
+
+
+async def _put_aside(engine: Engine, work: ClaimedSubmission, reason: str) -> None:
+    """What we stumble over again and again is rejected, so that its batch goes on; nothing of it was sent."""
+    pks = [job.pk for job in work.jobs]
+    engine.send_faults.update(pks)
+    if max(engine.send_faults[pk] for pk in pks) >= OUR_FAULT_TRIES:
+        await _reject_unsendable(engine, work, JobError.UNKNOWN, reason)
+    else:
+        await _take_back(engine, work, reason, retry_in_seconds=OUR_FAULT_RETRY_SECONDS)
 
 
 async def _look_again(engine: Engine, work: ClaimedSubmission) -> None:
@@ -159,14 +186,14 @@ async def _return_unsent(engine: Engine, work: ClaimedSubmission, reason: str) -
     )
 
 
-async def _reject_unsendable(engine: Engine, work: ClaimedSubmission, error: AssetError) -> None:
+async def _reject_unsendable(engine: Engine, work: ClaimedSubmission, code: JobError, reason: str) -> None:
     await engine.transact(
         sending.record_rejected,
         work.id,
         work.token,
         end=SubmissionState.NOT_SENT,
-        answer={"verdict": Kind.NOT_SENT, "reason": error.message},
-        error=job_error(JobError.REJECTED_INPUT, error.message, charged=False),
+        answer={"verdict": Kind.NOT_SENT, "reason": reason},
+        error=job_error(code, reason, charged=False),
     )
 
 

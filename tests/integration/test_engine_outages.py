@@ -13,6 +13,7 @@ from sqlalchemy import insert, select, text, update
 from orchestrator.assets.spool import Spool
 from orchestrator.base import faults
 from orchestrator.engine.answers import read_outcomes
+from orchestrator.engine.bodies import submission_body
 from orchestrator.engine.local import LocalDriver
 from orchestrator.engine.policy import OUR_FAULT
 from orchestrator.operations.opening import open_engine
@@ -212,6 +213,39 @@ async def test_a_fault_of_ours_in_one_poll_does_not_stop_the_run(site: Site, mon
     monkeypatch.setattr("orchestrator.engine.poll.read_outcomes", stumbling)
     document = await site.run(site.make_batch(3))
     assert (document["state"], faults_left) == ("completed", [])
+    site.audit()
+
+
+async def test_a_job_that_we_stumble_over_is_put_aside(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request can be made of it: after three tries it is rejected, unpaid, and its batch goes on without it."""
+    tries = []
+
+    def stumbling(items: list[dict[str, Any]], *arguments: Any) -> bytes:
+        if "A thing 1 #1" in [item["prompt"] for item in items]:
+            tries.append(items)
+            raise RuntimeError("a fault of ours")
+        return submission_body(items, *arguments)
+
+    monkeypatch.setattr("orchestrator.engine.submit.submission_body", stumbling)
+    monkeypatch.setattr("orchestrator.engine.submit.OUR_FAULT_RETRY_SECONDS", 0.1)
+    document = await site.run(site.make_batch(3))
+    assert (document["state"], site.states(), len(tries)) == (
+        "partial_failure",
+        ["completed", "rejected", "completed"],
+        3,
+    )
+    error = site.jobs()["job-1"]["error"]
+    assert (error["code"], error["charged"], "RuntimeError" in error["message"]) == ("unknown", False, True)
+    site.audit()
+
+
+async def test_an_answer_that_we_stumble_over_is_polled(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> Any:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("orchestrator.engine.submit.read_outcomes", broken)
+    document = await site.run(site.make_batch(2))
+    assert document["state"] == "completed"
     site.audit()
 
 
