@@ -26,15 +26,16 @@ class Link:
     findings: Findings
 
 
-def check_chains(links: Iterable[Link]) -> tuple[str, ...]:
+def check_chains(links: Iterable[Link], absent: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Reports what is wrong with chains; the ids in an order in which each comes after those it needs.
 
-    An id that a fault of a chain stands against is not among them. Of two jobs of one id, the first counts.
+    An id that a fault of a chain stands against is not among them. Of two jobs of one id, the first counts. `absent`
+    may be needed though they are not among `links`.
     """
     known: dict[str, Link] = {}
     for link in links:
         known.setdefault(link.job, link)
-    broken = {link.job for link in known.values() if not _check_references(link, known)}
+    broken = {link.job for link in known.values() if not _check_references(link, known, absent)}
     needs = {job: [need for need in _needs(link) if need in known] for job, link in known.items()}
     ordered, cycles = _ordered(needs)
     for cycle in cycles:
@@ -47,8 +48,9 @@ def _needs(link: Link) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reference.job for reference in link.references))
 
 
-def _check_references(link: Link, known: Mapping[str, Link]) -> bool:
-    sound = [_check_reference(reference, known, link.findings) for reference in link.references]
+def _check_references(link: Link, known: Mapping[str, Link], absent: frozenset[str]) -> bool:
+    given = (reference for reference in link.references if reference.job not in absent)
+    sound = [_check_reference(reference, known, link.findings) for reference in given]
     return all(sound)
 
 

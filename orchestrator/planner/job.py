@@ -71,6 +71,7 @@ def _planned(job: ManifestJob, job_id: str, draft: Draft, estimate: Decimal) -> 
         has_gate=job.has_gate,
         row=job.row.columns if job.row else None,
         take=job.take,
+        row_place=job.row.place if job.row else None,
     )
 
 

@@ -52,13 +52,17 @@ def plan_manifest(
     usd_per_credit: Decimal,
     max_credits: Decimal | None,
     canary: int | None,
+    absent: frozenset[str] = frozenset(),
 ) -> Plan:
-    """`plan` from the manifest on; `findings` may hold what was wrong with its file."""
+    """`plan` from the manifest on; `findings` may hold what was wrong with its file.
+
+    `absent` are the ids of jobs that were left out of the manifest, which others may still need.
+    """
     check_names(manifest.defaults, None, findings)
     check_texts(manifest.defaults.values(), findings)
 
     checked = [check_job(job, manifest.defaults, catalog, reader, findings) for job in manifest.jobs]
-    order = check_chains(job.link for job in checked if job.link)
+    order = check_chains((job.link for job in checked if job.link), absent)
     jobs = with_fingerprints([job.planned for job in checked if job.planned], order)
     estimate = sum((job.estimate for job in jobs), ZERO)
 

@@ -19,8 +19,9 @@ def is_tolerated(before: Decimal, now: Decimal, tolerance: Decimal) -> bool:
 def report_price_changes(saved: SavedPlan, fresh: Plan, findings: Findings) -> None:
     """Every price of `fresh` that is not the one of `saved`, by model and duration; and that of a credit."""
     jobs_at: dict[_Change, list[str]] = defaultdict(list)
+    estimates = {job.id: job.estimate for job in saved.jobs}
     for job in fresh.jobs:
-        before = saved.jobs[job.ordinal].estimate
+        before = estimates[job.id]
         if job.estimate != before:
             jobs_at[_Change(job.model, job.item.get("duration_seconds"), before, job.estimate)].append(job.id)
     for change, jobs in jobs_at.items():

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -14,14 +14,14 @@ from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.catalog.models import Catalog
 from orchestrator.manifest.careful_start import CarefulStart
 from orchestrator.manifest.findings import Findings, in_order
-from orchestrator.manifest.job_keys import ManifestJob
+from orchestrator.manifest.job_keys import ManifestJob, Row
 from orchestrator.manifest.nodes import Entry, Mapping, Scalar, node_of
 from orchestrator.manifest.schema import Budget, Manifest
 from orchestrator.planner.fields import ALL_FIELDS
 from orchestrator.planner.media import MediaReader
 from orchestrator.planner.plan import plan_manifest
 from orchestrator.planner.price_changes import report_price_changes
-from orchestrator.planner.result import MediaBlob, Plan
+from orchestrator.planner.result import MediaBlob, Plan, PlannedJob, RejectedJob
 from orchestrator.planner.saved import START, SavedJob, SavedMedium, SavedPlan, manifest_sha256, read_saved_plan
 
 
@@ -45,8 +45,18 @@ def replan(
         return check(Manifest(), findings=findings, max_credits=max_credits, canary=canary)
     caps = [cap for cap in (saved.budget, max_credits) if cap is not None]
     manifest = _manifest(saved, without=_broken_media(saved, findings))
-    fresh = check(manifest, findings=findings, max_credits=min(caps, default=None), canary=canary)
+    fresh = check(
+        manifest,
+        findings=findings,
+        max_credits=min(caps, default=None),
+        canary=canary,
+        absent=_ids(saved.rejected) | _ids(saved.jobs) - _ids(manifest.jobs),
+    )
     return _as_seen(saved, fresh)
+
+
+def _ids(jobs: Iterable[SavedJob | RejectedJob | ManifestJob]) -> frozenset[str]:
+    return frozenset(job.id for job in jobs if job.id is not None)
 
 
 def _broken_media(saved: SavedPlan, findings: Findings) -> set[str]:
@@ -58,7 +68,7 @@ def _broken_media(saved: SavedPlan, findings: Findings) -> set[str]:
     broken = set()
     for sha256, jobs in jobs_of.items():
         path = saved.media[sha256].path
-        if path is None or (now := _sha256(path)) == sha256:
+        if path is None or (now := _sha256(path)) == (saved.media[sha256].turned_from or sha256):
             continue
         broken.add(sha256)
         code, what = (Code.MEDIA_CHANGED, "has changed") if now else (Code.MEDIA_FILE_MISSING, "is gone")
@@ -100,19 +110,29 @@ def _manifest(saved: SavedPlan, *, without: set[str]) -> Manifest:
         careful_start=CarefulStart(saved.price_tolerance, saved.canary, saved.stop_when_failed_over),
         labels=saved.labels,
         jobs=tuple(
-            _manifest_job(ordinal, job, saved.media)
-            for ordinal, job in enumerate(saved.jobs)
+            _manifest_job(number, job, saved.media)
+            for number, job in enumerate(saved.jobs)
             if without.isdisjoint(_media_of(job.item))
         ),
     )
 
 
-def _manifest_job(ordinal: int, job: SavedJob, media: dict[str, SavedMedium]) -> ManifestJob:
+def _manifest_job(number: int, job: SavedJob, media: dict[str, SavedMedium]) -> ManifestJob:
     item = {name: Entry(Scalar(name, 1, 1), node_of(_as_written(value, media))) for name, value in job.item.items()}
     fields = {name: entry for name, entry in item.items() if name in ALL_FIELDS}
     extra = {name: entry for name, entry in item.items() if name not in ALL_FIELDS}
     node = Mapping({"id": Entry(Scalar("id", 1, 1), Scalar(job.id, 1, 1))}, 1, 1)
-    return ManifestJob(ordinal, job.id, node, job.labels, extra, fields)
+    return ManifestJob(
+        ordinal=number if job.ordinal is None else job.ordinal,
+        id=job.id,
+        node=node,
+        labels=job.labels,
+        extra=extra,
+        fields=fields,
+        take=job.take,
+        has_gate=job.has_gate,
+        row=None if job.row is None else Row(job.row, job.row_place or ""),
+    )
 
 
 def _as_written(value: Any, media: dict[str, SavedMedium]) -> Any:
@@ -131,15 +151,21 @@ def _as_written(value: Any, media: dict[str, SavedMedium]) -> Any:
 
 def _as_seen(saved: SavedPlan, fresh: Plan) -> Plan:
     changes = Findings(fresh.file)
+    seen = {job.id: job for job in saved.jobs}
     report_price_changes(saved, fresh, changes)
     return replace(
         fresh,
-        jobs=tuple(replace(job, item=saved.jobs[job.ordinal].item) for job in fresh.jobs),
-        job_count=len(saved.jobs),
+        jobs=tuple(_job_as_seen(seen[job.id], job) for job in fresh.jobs),
+        job_count=saved.job_count,
+        rejected=saved.rejected,
         errors=in_order([*fresh.errors, *changes.errors]),
         warnings=(*saved.warnings, *in_order([*_news(saved, fresh), *changes.warnings, *_edits(saved, fresh.file)])),
         media={sha256: _blob(sha256, medium) for sha256, medium in saved.media.items()},
     )
+
+
+def _job_as_seen(seen: SavedJob, job: PlannedJob) -> PlannedJob:
+    return replace(job, item=seen.item, fingerprint=seen.fingerprint or job.fingerprint)
 
 
 def _news(saved: SavedPlan, fresh: Plan) -> list[Diagnostic]:
@@ -159,4 +185,4 @@ def _edits(saved: SavedPlan, file: str) -> list[Diagnostic]:
 
 def _blob(sha256: str, medium: SavedMedium) -> MediaBlob:
     data = None if medium.base64 is None else base64.b64decode(medium.base64)
-    return MediaBlob(sha256, medium.bytes, medium.path, data)
+    return MediaBlob(sha256, medium.bytes, medium.path, data, medium.turned_from)

@@ -19,8 +19,8 @@ class PlannedJob:
 
     Another job's result stands in it as `{"$from": job id, "use": "original" | "final_frame"}`; `needs` are the ids of
     all of them. `fingerprint` (`fp1:...`) stands for everything that determines the result. `has_gate`: those that
-    need this one wait until a person has looked at it. `row` are the columns of the row that it was made from, `take`
-    its number where there are several of one kind.
+    need this one wait until a person has looked at it. `row` are the columns of the row that it was made from, which
+    stands at `row_place` (`products.csv, row 12`); `take` is its number where there are several of one kind.
     """
 
     ordinal: int
@@ -35,6 +35,7 @@ class PlannedJob:
     has_gate: bool = False
     row: dict[str, Any] | None = None
     take: int | None = None
+    row_place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class Plan:
             "valid": self.valid,
             "name": self.name,
             "jobs": self.job_count,
+            "rejected": len(self.rejected),
             "estimate": self._money(self.estimate),
             "by_model": self._by_model(),
             "catalog": self.catalog.info(),

@@ -13,7 +13,7 @@ from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.catalog.models import Amount
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Scalar
-from orchestrator.planner.result import MediaBlob, Plan, PlannedJob
+from orchestrator.planner.result import MediaBlob, Plan, PlannedJob, RejectedJob
 
 START = Scalar(None, 1, 1)
 """The place of every diagnostic of a saved plan: nobody wrote its lines."""
@@ -29,14 +29,19 @@ class _Part(BaseModel):
 
 
 class SavedJob(_Part):
-    """One job as it was seen; see PlannedJob. Files of before there were chains have none of what has a default."""
+    """One job as it was seen; see PlannedJob. Files of before there were chains have nothing that has a default.
 
+    `row_place` says where its row stands.
+    """
+
+    ordinal: int | None = None
     id: str
     type: Literal["image", "video"]
     model: str
     estimate: Amount
     labels: dict[str, str]
     item: dict[str, Any]
+    fingerprint: str | None = None
     take: int | None = None
     has_gate: bool = False
     row: dict[str, Any] | None = None
@@ -49,6 +54,7 @@ class SavedMedium(_Part):
     bytes: int
     path: Path | None = None
     base64: str | None = None
+    turned_from: str | None = None
 
 
 class SavedManifest(_Part):
@@ -79,6 +85,11 @@ class SavedPlan(_Part):
     warnings: tuple[Diagnostic, ...]
     media: dict[str, SavedMedium]
     jobs: tuple[SavedJob, ...]
+    rejected: tuple[RejectedJob, ...] = ()
+
+    @property
+    def job_count(self) -> int:
+        return len(self.jobs) + len(self.rejected)
 
 
 def saved_plan_text(plan: Plan) -> bytes:
@@ -178,16 +189,14 @@ def _saved(plan: Plan) -> SavedPlan:
         warnings=plan.warnings,
         media={sha256: _medium(blob) for sha256, blob in plan.media.items()},
         jobs=tuple(_job(job) for job in plan.jobs),
+        rejected=plan.rejected,
     )
 
 
 def _medium(blob: MediaBlob) -> SavedMedium:
     data = None if blob.data is None else base64.b64encode(blob.data).decode("ascii")
-    return SavedMedium(bytes=blob.size_bytes, path=blob.path, base64=data)
+    return SavedMedium(bytes=blob.size_bytes, path=blob.path, base64=data, turned_from=blob.turned_from)
 
 
 def _job(job: PlannedJob) -> SavedJob:
-    return SavedJob.model_validate(
-        {"id": job.id, "type": job.type, "model": job.model, "estimate": job.estimate, "labels": job.labels,
-         "item": job.item}
-    )  # fmt: skip
+    return SavedJob.model_validate({name: getattr(job, name) for name in SavedJob.model_fields})

@@ -70,6 +70,7 @@ def test_document(plan_text: PlanText) -> None:
         "valid": True,
         "name": "spring-catalog",
         "jobs": 3,
+        "rejected": 0,
         "estimate": {"credits": "228", "usd": "1.1856"},
         "by_model": [
             {"model": "seedance-2-0", "type": "video", "jobs": 1, "credits": "200", "usd": "1.04"},

@@ -1,6 +1,7 @@
 """Saved plans: what was seen is what runs, and whatever changed since is told or refused."""
 
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.base.errors import ManifestError, UsageError
@@ -43,7 +45,7 @@ jobs:
   - id: spin
     model: seedance-2-0
     duration_seconds: 5
-    video_image_data: {{reference_image_urls: [green.jpg], audio_input_urls: ["{VOICE}"]}}
+    video_image_data: {{reference_image_urls: [green.jpg, {{from: mug}}], audio_input_urls: ["{VOICE}"]}}
 """
 
 
@@ -206,6 +208,41 @@ def test_local_media_are_still_what_they_were(site: Site) -> None:
     assert changed.startswith(f"`{site.folder / 'red.png'}` of job `mug` and 1 more has changed since")
     assert gone.startswith(f"`{site.folder / 'green.jpg'}` of job `spin` is gone since")
     assert (again.job_count, again.only_money) == (4, False)
+
+
+def test_a_lost_file_of_a_needed_job_is_told_once(site: Site) -> None:
+    site.save()
+    (site.folder / "red.png").unlink()
+    assert [error.code for error in site.again().errors] == [Code.MEDIA_FILE_MISSING]
+
+
+def test_a_turned_photo_is_turned_again(site: Site) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(site.folder / "red.png", exif=exif)
+    seen = site.save()
+    again = site.again()
+    assert (again.valid, again.jobs, again.media) == (True, seen.jobs, seen.media)
+    assert any(blob.turned_from for blob in again.media.values())
+    Image.new("RGB", (40, 20)).save(site.folder / "red.png")
+    assert [error.code for error in site.again().errors] == [Code.MEDIA_CHANGED]
+
+
+def test_a_file_of_an_earlier_release_still_runs(site: Site) -> None:
+    """Its jobs had none of the keys that came with chains."""
+    seen = site.save()
+    document = json.loads(site.saved.read_bytes())
+    for job in document["jobs"]:
+        for name in ("ordinal", "fingerprint", "take", "has_gate", "row", "row_place"):
+            del job[name]
+    for medium in document["media"].values():
+        del medium["turned_from"]
+    del document["rejected"], document["digest"]
+    content = {name: value for name, value in document.items() if name != "saved_plan"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    document["digest"] = hashlib.sha256(text.encode()).hexdigest()
+    site.saved.write_text(json.dumps(document))
+    assert (site.again().errors, site.again().jobs) == ((), seen.jobs)
 
 
 def test_a_price_within_the_tolerance_is_told(site: Site) -> None:
