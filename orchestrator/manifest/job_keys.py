@@ -1,26 +1,19 @@
-"""A job's own keys: `id`, `labels`, `extra`; the rest of its fields is the provider's."""
+"""A job's own keys: `id`, `labels`, `extra`, `takes`, `gate`; the rest of its fields is the provider's."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from orchestrator.base.diagnostics import Code
+from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.manifest import values
+from orchestrator.manifest.core_schema import resolve
 from orchestrator.manifest.findings import Findings
-from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence
+from orchestrator.manifest.nodes import Entry, Mapping, Place, Scalar
+from orchestrator.manifest.row import Row as Row
 
 MAX_JOBS = 1_000_000
 MAX_ID_CHARACTERS = 200
-JOB_KEYS = ("id", "labels", "extra")
-LATER_JOB_KEYS = ("for_each", "where", "matrix", "takes", "gate")
-_EXPANDING = frozenset({"for_each", "matrix"})
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row that a job is made from: its columns, and where it stands (`products.csv, row 12`)."""
-
-    columns: dict[str, Any]
-    place: str
+EXPANDING_KEYS = ("for_each", "where", "matrix")
+JOB_KEYS = ("id", *EXPANDING_KEYS, "takes", "labels", "gate", "extra")
+GATES = ("manual",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +21,10 @@ class ManifestJob:
     """One concrete job. `fields` are the provider's, `extra` goes to the provider unchecked.
 
     `take` counts from 1 where `takes` is given. `has_gate` is `gate: manual`. `row` is the row of a file or list that
-    it was made from.
+    it was made from. Of a template, `defaults` are the manifest's defaults that have templates, filled in for this
+    job, and `filled` the places of all text that was filled in. `of_row` are the places that a row's columns speak
+    at; None where everything is the row's. `faults` are what is wrong with the row itself: such a job is not to be
+    judged any further.
     """
 
     ordinal: int
@@ -40,98 +36,85 @@ class ManifestJob:
     take: int | None = None
     has_gate: bool = False
     row: Row | None = None
+    is_template: bool = False
+    defaults: dict[str, Entry] = field(default_factory=dict)
+    filled: frozenset[Place] = frozenset()
+    of_row: frozenset[Place] | None = frozenset()
+    faults: tuple[Diagnostic, ...] = ()
+
+    def blames_row(self, error: Diagnostic) -> bool:
+        """Whether an error of this job lies in what its own row says, rather than in the manifest."""
+        if self.row is None:
+            return False
+        return self.of_row is None or (error.line, error.column) in self.of_row or error in self.faults
 
 
 @dataclass(frozen=True, slots=True)
 class JobDefaults:
-    """`defaults`: what a job that says nothing else gets."""
+    """`defaults`: what a job that says nothing else gets. `label_entries` are the manifest's and its `labels`."""
 
     labels: dict[str, str]
     extra: dict[str, Entry]
     fields: dict[str, Entry]
+    label_entries: dict[str, Entry] = field(default_factory=dict)
 
 
-def read_defaults(entry: Entry | None, labels: dict[str, str], findings: Findings) -> JobDefaults:
+def read_defaults(
+    entry: Entry | None, labels: dict[str, str], labels_entry: Entry | None, findings: Findings
+) -> JobDefaults:
     """The `defaults` mapping under the manifest's `labels`. Whether its fields exist is the planner's to say."""
     node = values.mapping(entry.value, "defaults", findings) if entry else None
     entries = dict(node.entries) if node else {}
-    if "id" in entries:
-        message = "`id` cannot have a default: each job needs its own"
-        findings.error(Code.UNSUPPORTED_FIELD, entries.pop("id").key, message, "id")
-    refuse_later(entries, LATER_JOB_KEYS, findings)
-    labels = labels | values.labels(entries.pop("labels", None), findings)
-    return JobDefaults(labels, _extra(entries.pop("extra", None), findings), entries)
-
-
-def read_jobs(node: Node, defaults: JobDefaults, findings: Findings) -> tuple[ManifestJob, ...]:
-    """Every job that is a mapping; those that a later release would expand are refused and left out."""
-    if not isinstance(node, Sequence) or not node.items:
-        message = f"`jobs` must be a list with at least one job, it is {values.describe(node)}"
-        findings.error(Code.INVALID_VALUE, node, message, "jobs")
-        return ()
-    if len(node.items) > MAX_JOBS:
-        message = f"`jobs` has {len(node.items):,} jobs; at most {MAX_JOBS:,} are allowed"
-        findings.error(Code.INVALID_VALUE, node, message, "jobs")
-        return ()
-    first_lines: dict[str, int] = {}
-    jobs = (_job(ordinal, item, defaults, first_lines, findings) for ordinal, item in enumerate(node.items))
-    return tuple(job for job in jobs if job is not None)
-
-
-def refuse_later(entries: dict[str, Entry], names: tuple[str, ...], findings: Findings) -> None:
-    """Takes out the keys that a later release will have, and refuses each at its place."""
-    for name in names:
+    for name in ("id", *EXPANDING_KEYS, "takes", "gate"):
         if name in entries:
-            message = f"`{name}` is not available in this release"
+            message = f"`{name}` cannot have a default: each job needs its own"
             findings.error(Code.UNSUPPORTED_FIELD, entries.pop(name).key, message, name)
+    own_labels = entries.pop("labels", None)
+    merged = labels | values.labels(own_labels, findings)
+    nodes = {**entries_of(labels_entry), **entries_of(own_labels)}
+    return JobDefaults(merged, read_extra(entries.pop("extra", None), findings), entries, nodes)
 
 
-def _job(
-    ordinal: int, node: Node, defaults: JobDefaults, first_lines: dict[str, int], findings: Findings
-) -> ManifestJob | None:
-    if not isinstance(node, Mapping):
-        message = f"a job must be a mapping, it is {values.describe(node)}"
-        findings.error(Code.INVALID_VALUE, node, message, "jobs")
+def read_id(entry: Entry | None, node: Mapping, findings: Findings) -> str | None:
+    """The job's id; None after reporting why it has none."""
+    if entry is None:
+        findings.error(Code.MISSING_FIELD, node, "a job needs an `id`", "id")
         return None
-    entries = dict(node.entries)
-    expands = not _EXPANDING.isdisjoint(entries)
-    id_entry = entries.pop("id", None)
-    job_findings = findings.for_job(_written_id(id_entry))
-    refuse_later(entries, LATER_JOB_KEYS, job_findings)
-    if expands:
-        return None
-    job_id = _id(id_entry, node, first_lines, job_findings)
-    labels = _labels(entries.pop("labels", None), defaults.labels, node, job_findings)
-    extra = defaults.extra | _extra(entries.pop("extra", None), job_findings)
-    return ManifestJob(ordinal, job_id, node, labels, extra, entries)
+    job_id = values.text(entry.value, "id", findings)
+    if job_id is not None and values.has_control_characters(job_id):
+        findings.error(Code.INVALID_VALUE, entry.value, "`id` must not contain control characters", "id")
+    return job_id
 
 
-def _written_id(entry: Entry | None) -> str | None:
+def written_id(entry: Entry | None) -> str | None:
     """The id that diagnostics name, also when it is a bad one."""
     value = entry.value.value if entry and isinstance(entry.value, Scalar) else None
     return value if isinstance(value, str) else None
 
 
-def _id(entry: Entry | None, node: Mapping, first_lines: dict[str, int], findings: Findings) -> str | None:
+def read_takes(entry: Entry | None, findings: Findings) -> int | None:
+    """How many results of the job are wanted; None where it does not say, or says it badly (which is reported)."""
     if entry is None:
-        findings.error(Code.MISSING_FIELD, node, "a job needs an `id`", "id")
         return None
-    job_id = values.text(entry.value, "id", findings)
-    if job_id is None:
-        return None
-    if len(job_id) > MAX_ID_CHARACTERS:
-        message = f"`id` has {len(job_id)} characters; at most {MAX_ID_CHARACTERS} are allowed"
-        findings.error(Code.INVALID_VALUE, entry.value, message, "id")
-    elif values.has_control_characters(job_id):
-        findings.error(Code.INVALID_VALUE, entry.value, "`id` must not contain control characters", "id")
-    elif job_id in first_lines:
-        message = f"`{values.shorten(job_id)}` is already the id of the job on line {first_lines[job_id]}"
-        findings.error(Code.DUPLICATE_JOB_ID, entry.value, message, "id")
-    first_lines.setdefault(job_id, entry.value.line)
-    return job_id
+    node = entry.value
+    if isinstance(node, Scalar) and isinstance(node.value, str):  # from a template or a cell
+        node = node._replace(value=resolve(node.value.strip()))
+    return values.whole_number(node, "takes", findings, 1, MAX_JOBS)
 
 
-def _labels(entry: Entry | None, inherited: dict[str, str], node: Mapping, findings: Findings) -> dict[str, str]:
+def read_gate(entry: Entry | None, findings: Findings) -> bool:
+    """Whether those that need the job wait for a person. An empty cell is no gate."""
+    if entry is None or (isinstance(entry.value, Scalar) and entry.value.value in (None, "")):
+        return False
+    if isinstance(entry.value, Scalar) and entry.value.value in GATES:
+        return True
+    message = f"`gate` must be `manual`, it is {values.describe(entry.value)}"
+    findings.error(Code.INVALID_VALUE, entry.value, message, "gate")
+    return False
+
+
+def read_labels(entry: Entry | None, inherited: dict[str, str], node: Mapping, findings: Findings) -> dict[str, str]:
+    """A job's labels with those that it inherits."""
     own = values.labels(entry, findings)
     merged = inherited | own
     if len(merged) > values.MAX_LABELS >= max(len(own), len(inherited)):
@@ -140,6 +123,48 @@ def _labels(entry: Entry | None, inherited: dict[str, str], node: Mapping, findi
     return merged
 
 
-def _extra(entry: Entry | None, findings: Findings) -> dict[str, Entry]:
+def read_extra(entry: Entry | None, findings: Findings) -> dict[str, Entry]:
+    """What goes to the provider unchecked."""
     node = values.mapping(entry.value, "extra", findings) if entry else None
     return node.entries if node else {}
+
+
+def entries_of(entry: Entry | None) -> dict[str, Entry]:
+    """The entries of a value that is a mapping; none of another."""
+    return entry.value.entries if entry and isinstance(entry.value, Mapping) else {}
+
+
+class JobList:
+    """The concrete jobs, as they are found: numbered, and no two with one id."""
+
+    def __init__(self) -> None:
+        self.jobs: list[ManifestJob] = []
+        self._first_places: dict[str, str] = {}
+
+    def add(self, job: ManifestJob, takes: int | None, findings: Findings) -> None:
+        """Adds the job, or each of its takes as `id.1`, `id.2`; what is wrong with their ids goes to `findings`."""
+        for take in range(1, takes + 1) if takes else (None,):
+            job_id = job.id if take is None or job.id is None else f"{job.id}.{take}"
+            errors_before = len(findings.errors)
+            self._claim(job_id, job, findings)
+            found = tuple(findings.errors[errors_before:])
+            faults = (*job.faults, *(error for error in found if job.row and _is_id_of_row(job)))
+            self.jobs.append(replace(job, ordinal=len(self.jobs), id=job_id, take=take, faults=faults))
+
+    def _claim(self, job_id: str | None, job: ManifestJob, findings: Findings) -> None:
+        if job_id is None:
+            return
+        place = job.node.entries["id"].value
+        if len(job_id) > MAX_ID_CHARACTERS:
+            message = f"`id` has {len(job_id)} characters; at most {MAX_ID_CHARACTERS} are allowed"
+            findings.error(Code.INVALID_VALUE, place, message, "id")
+        elif job_id in self._first_places:
+            message = f"`{values.shorten(job_id)}` is already the id of the job {self._first_places[job_id]}"
+            findings.error(Code.DUPLICATE_JOB_ID, place, message, "id")
+        else:
+            self._first_places[job_id] = f"of {job.row.place}" if job.row else f"on line {place.line}"
+
+
+def _is_id_of_row(job: ManifestJob) -> bool:
+    place = job.node.entries["id"].value
+    return job.of_row is None or (place.line, place.column) in job.of_row

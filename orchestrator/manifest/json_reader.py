@@ -18,14 +18,18 @@ _MAX_INT_CHARACTERS = 1000  # Python refuses ints of more than 4300 digits
 _decode_string = json.JSONDecoder().raw_decode
 
 
-def read_json(text: str, findings: Findings) -> Node:
-    """The document's root. Duplicate keys go to `findings`; raises SyntaxFault for anything unreadable."""
-    return _Reader(text, findings).document()
+def read_json(text: str, findings: Findings, *, first_line: int = 1) -> Node:
+    """The document's root. Duplicate keys go to `findings`; raises SyntaxFault for anything unreadable.
+
+    `first_line` is the number of the text's first line.
+    """
+    return _Reader(text, findings, first_line).document()
 
 
 class _Reader:
-    def __init__(self, text: str, findings: Findings) -> None:
+    def __init__(self, text: str, findings: Findings, first_line: int) -> None:
         self._text = text
+        self._lines_before = first_line - 1
         self._findings = findings
         self._line_starts = [0, *(found.end() for found in re.finditer(r"\n", text))]
         self._at = 0
@@ -116,7 +120,7 @@ class _Reader:
 
     def _place(self) -> tuple[int, int]:
         line = bisect_right(self._line_starts, self._at)
-        return line, self._at - self._line_starts[line - 1] + 1
+        return self._lines_before + line, self._at - self._line_starts[line - 1] + 1
 
     def _fault(self, message: str) -> SyntaxFault:
         return SyntaxFault(message, *self._place())

@@ -42,6 +42,8 @@ class Mapping(NamedTuple):
 
 
 Node = Scalar | Sequence | Mapping
+Place = tuple[int, int]
+"""Line and column."""
 
 
 def plain(node: Node, replaced: MappingType[int, Any]) -> Any:
@@ -53,6 +55,13 @@ def plain(node: Node, replaced: MappingType[int, Any]) -> Any:
     if isinstance(node, Sequence):
         return [plain(item, replaced) for item in node.items]
     return float(node.value) if isinstance(node.value, Decimal) else node.value
+
+
+def native(node: Node) -> Any:
+    """The node as Python data: `plain`, but with fractions as exact Decimals."""
+    if isinstance(node, Mapping):
+        return {name: native(entry.value) for name, entry in node.entries.items()}
+    return [native(item) for item in node.items] if isinstance(node, Sequence) else node.value
 
 
 def node_of(data: Any) -> Node:

@@ -1,17 +1,19 @@
 """A manifest's top level: this project's own keys (interface, "Manifest")."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest import values
 from orchestrator.manifest.careful_start import CarefulStart, read_careful_start
 from orchestrator.manifest.findings import Findings
-from orchestrator.manifest.job_keys import ManifestJob, read_defaults, read_jobs, refuse_later
-from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar
+from orchestrator.manifest.job_keys import ManifestJob, read_defaults
+from orchestrator.manifest.jobs import read_jobs
+from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, fault_of, native, scalars
 from orchestrator.manifest.object_key import DEFAULT_KEY, label_names, read_key
+from orchestrator.manifest.setting import Setting
 from orchestrator.manifest.suggest import did_you_mean
 
 VERSION = 1
@@ -27,12 +29,12 @@ _KEYS = (
     "price_tolerance",
     "canary",
     "stop_when",
+    "vars",
     "labels",
     "defaults",
     "jobs",
 )
 _LATER_KEYS = (
-    "vars",
     "include",
     "reuse",
     "on_invalid",
@@ -67,8 +69,9 @@ class Manifest:
     jobs: tuple[ManifestJob, ...] = ()
 
 
-def read_manifest(root: Node, findings: Findings) -> Manifest:
+def read_manifest(root: Node, findings: Findings, setting: Setting | None = None) -> Manifest:
     """The manifest of a file's root node; every fault of its own keys goes to `findings`."""
+    setting = setting or Setting()
     if isinstance(root, Scalar) and root.value is None:
         root = Mapping({}, root.line, root.column)
     if not isinstance(root, Mapping):
@@ -76,13 +79,14 @@ def read_manifest(root: Node, findings: Findings) -> Manifest:
         findings.error(Code.INVALID_VALUE, root, message)
         return Manifest()
     entries = {name: entry for name, entry in root.entries.items() if not name.startswith("x-")}
-    refuse_later(entries, _LATER_KEYS, findings)
+    _refuse_later(entries, findings)
     _check_keys(root, entries, findings)
     _check_version(entries.get("version"), findings)
     _check_payment(entries.get("payment"), findings)
+    setting = replace(setting, variables=_variables(entries.get("vars"), findings))
     labels = values.labels(entries.get("labels"), findings)
-    defaults = read_defaults(entries.get("defaults"), labels, findings)
-    jobs = read_jobs(entries["jobs"].value, defaults, findings) if "jobs" in entries else ()
+    defaults = read_defaults(entries.get("defaults"), labels, entries.get("labels"), findings)
+    jobs = read_jobs(entries["jobs"].value, defaults, setting, findings) if "jobs" in entries else ()
     key = read_key(entries.get("key"), findings)
     _check_key_labels(entries.get("key"), key, jobs, findings)
     return Manifest(
@@ -98,6 +102,14 @@ def read_manifest(root: Node, findings: Findings) -> Manifest:
     )
 
 
+def _refuse_later(entries: dict[str, Entry], findings: Findings) -> None:
+    """Takes out the keys that a later release will have, and refuses each at its place."""
+    for name in _LATER_KEYS:
+        if name in entries:
+            message = f"`{name}` is not available in this release"
+            findings.error(Code.UNSUPPORTED_FIELD, entries.pop(name).key, message, name)
+
+
 def _check_keys(root: Mapping, entries: dict[str, Entry], findings: Findings) -> None:
     for name, entry in entries.items():
         if name not in _KEYS:
@@ -106,6 +118,16 @@ def _check_keys(root: Mapping, entries: dict[str, Entry], findings: Findings) ->
     for name in ("version", "name", "jobs"):
         if name not in entries:
             findings.error(Code.MISSING_FIELD, root, f"a manifest needs `{name}`", name)
+
+
+def _variables(entry: Entry | None, findings: Findings) -> dict[str, Any] | None:
+    node = values.mapping(entry.value, "vars", findings) if entry else None
+    if node is None:
+        return None
+    for scalar, path in scalars(node, "vars"):
+        if fault := fault_of(scalar.value):
+            findings.error(Code.INVALID_VALUE, scalar, f"`{path}` {fault}", path)
+    return {name: native(each.value) for name, each in node.entries.items()}
 
 
 def _check_version(entry: Entry | None, findings: Findings) -> None:

@@ -1,4 +1,4 @@
-"""Reads a manifest file into nodes: limits, encodings, YAML or JSON."""
+"""Reads a manifest file into nodes: encodings, YAML or JSON."""
 
 import gc
 from collections.abc import Iterator
@@ -6,26 +6,30 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from orchestrator.base.diagnostics import Code
+from orchestrator.manifest.files import MAX_BYTES, Remote, SourceFault, Sources, uri_of
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.json_reader import read_json
 from orchestrator.manifest.nodes import Node, Scalar
 from orchestrator.manifest.syntax import SyntaxFault
 from orchestrator.manifest.yaml_reader import read_yaml
 
-MAX_BYTES = 32 * 1024 * 1024
 _START = Scalar(None, 1, 1)
 _UTF8_BOM = b"\xef\xbb\xbf"
 _WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")
-_LATER_SUFFIXES = frozenset({".csv", ".jsonl", ".ndjson", ".tsv"})
 
 
-def read_source(path: Path, findings: Findings) -> Node | None:
+def read_source(path: Path, findings: Findings, remote: Remote | None = None) -> Node | None:
     """The file's root node, or None when it cannot be read at all; every fault goes to `findings`."""
-    text = _read_text(path, findings)
+    try:
+        data = Sources("", remote).read(uri_of(path), MAX_BYTES)
+    except SourceFault as fault:
+        findings.error(Code.MANIFEST_UNREADABLE, _START, f"the manifest {fault.message}")
+        return None
+    text = _decoded(data, findings)
     if text is None:
         return None
     try:
-        with _without_garbage_collection():
+        with without_garbage_collection():
             return _read_node(path, text, findings)
     except SyntaxFault as fault:
         findings.error(Code.YAML_SYNTAX, Scalar(None, fault.line, fault.column), fault.message)
@@ -45,10 +49,7 @@ def _read_node(path: Path, text: str, findings: Findings) -> Node:
     return read_yaml(text, findings)
 
 
-def _read_text(path: Path, findings: Findings) -> str | None:
-    data = _read_bytes(path, findings)
-    if data is None:
-        return None
+def _decoded(data: bytes, findings: Findings) -> str | None:
     if data.startswith(_WIDE_BOMS) or b"\0" in data[:4]:
         message = "the manifest is UTF-16, UTF-32 or not text; save it as UTF-8"
         findings.error(Code.MANIFEST_UNREADABLE, _START, message)
@@ -64,31 +65,8 @@ def _read_text(path: Path, findings: Findings) -> str | None:
         return None
 
 
-def _read_bytes(path: Path, findings: Findings) -> bytes | None:
-    reason = _refusal(path)
-    if reason is None:
-        try:
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-            if len(data) <= MAX_BYTES:
-                return data
-            reason = f"is larger than {MAX_BYTES // 1024 // 1024} MiB; keep media in files beside it"
-        except (OSError, ValueError) as error:
-            reason = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-    findings.error(Code.MANIFEST_UNREADABLE, _START, f"the manifest {reason}")
-    return None
-
-
-def _refusal(path: Path) -> str | None:
-    if str(path).startswith("s3:/"):
-        return "must be a local file; s3:// is not available in this release"
-    if path.suffix.lower() in _LATER_SUFFIXES:
-        return f"must be YAML or JSON; {path.suffix} files are not available in this release"
-    return "is a directory" if path.is_dir() else None
-
-
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """A tree of hundreds of thousands of live objects makes every collection slow, and none of them is garbage."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -40,7 +40,10 @@ def check_job(
     findings: Findings,
 ) -> CheckedJob:
     """All rules about a job alone; its faults go to `findings`. What it needs of others is left to `check_chains`."""
-    own = findings.for_job(job.id)
+    own = findings.for_job(job.id, job.row)
+    if job.faults:
+        return CheckedJob(None, None if job.id is None else Link(job.id, None, [], own))
+    defaults = defaults | job.defaults
     errors_before = len(own.errors)
     fields = defaults | job.fields
     identity = identify(fields.get("type"), fields.get("model"), catalog, own)

@@ -7,10 +7,11 @@ from orchestrator.base.diagnostics import Code
 from orchestrator.base.money import ZERO, canonical
 from orchestrator.catalog.models import Catalog
 from orchestrator.manifest.findings import Findings, in_order
+from orchestrator.manifest.load import load_manifest
 from orchestrator.manifest.nodes import Scalar
-from orchestrator.manifest.schema import Budget, Manifest, read_manifest
-from orchestrator.manifest.source import read_source
+from orchestrator.manifest.schema import Budget, Manifest
 from orchestrator.planner.chains import check_chains
+from orchestrator.planner.fields import ALL_FIELDS
 from orchestrator.planner.fingerprint import with_fingerprints
 from orchestrator.planner.job import check_job
 from orchestrator.planner.media import MediaReader
@@ -35,8 +36,7 @@ def plan(
     `canary` goes before the manifest's.
     """
     findings = Findings(str(path))
-    root = read_source(path, findings)
-    manifest = read_manifest(root, findings) if root is not None else Manifest()
+    manifest = load_manifest(path, ALL_FIELDS, findings)
     reader = MediaReader(path.parent)
     return plan_manifest(
         manifest, reader, catalog, findings, usd_per_credit=usd_per_credit, max_credits=max_credits, canary=canary
@@ -59,7 +59,7 @@ def plan_manifest(
     `absent` are the ids of jobs that were left out of the manifest, which others may still need.
     """
     check_names(manifest.defaults, None, findings)
-    check_texts(manifest.defaults.values(), findings)
+    check_texts(manifest.defaults.values(), findings, has_text=not all(job.is_template for job in manifest.jobs))
 
     checked = [check_job(job, manifest.defaults, catalog, reader, findings) for job in manifest.jobs]
     order = check_chains((job.link for job in checked if job.link), absent)

@@ -46,13 +46,14 @@ def check_required(node: Mapping, fields: dict[str, Entry], job_type: JobType | 
             findings.error(Code.MISSING_FIELD, node, f"{article} {kind} needs `{name}`", name)
 
 
-def check_texts(entries: Iterable[Entry], findings: Findings, prefix: str = "") -> None:
-    """Scalars that could not be stored or sent, and templates that are not filled in."""
+def check_texts(entries: Iterable[Entry], findings: Findings, prefix: str = "", *, has_text: bool = True) -> None:
+    """Scalars that could not be stored or sent, and, where `{{ }}` is text (`has_text`), those that have it."""
     for entry in entries:
         for scalar, path in scalars(entry.value, f"{prefix}{entry.key.value}"):
             if fault := fault_of(scalar.value):
                 findings.error(Code.INVALID_VALUE, scalar, f"`{path}` {fault}", path)
-            warn_template(scalar, path, findings)
+            if has_text:
+                warn_template(scalar, path, findings)
 
 
 def warn_template(scalar: Scalar, path: str, findings: Findings) -> None:

@@ -24,8 +24,6 @@ def fault_of(path: Path) -> tuple[Code, int, int, str]:
         ("m.yaml", "a: é".encode("utf-16-le"), 1, 1, "UTF-16"),
         ("m.yaml", "a: é".encode("utf-32"), 1, 1, "UTF-32"),
         ("m.yaml", "é: 1\nb: ß".encode() + b"\xff", 2, 5, "not UTF-8"),
-        ("m.csv", b"id\n", 1, 1, ".csv files are not available"),
-        ("m.jsonl", b"{}\n", 1, 1, ".jsonl files are not available"),
     ],
 )
 def test_unreadable(tmp_path: Path, name: str, content: bytes, line: int, column: int, words: str) -> None:

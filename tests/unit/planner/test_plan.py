@@ -139,7 +139,7 @@ def test_ten_thousand_jobs_plan_in_seconds(plan_text: PlanText) -> None:
 
 
 def test_more_than_a_million_jobs(plan_text: PlanText, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.manifest.job_keys.MAX_JOBS", 1)
+    monkeypatch.setattr("orchestrator.manifest.jobs.MAX_JOBS", 1)
     (error,) = plan_text("version: 1\nname: t\njobs: [{id: a}, {id: b}]\n").errors
     assert (error.code, error.line, error.column) == (Code.INVALID_VALUE, 3, 7)
 

@@ -1,0 +1,135 @@
+"""Nodes with templates in them: compiled once, then filled in for every row. What is filled in keeps the place."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from orchestrator.base.diagnostics import Code
+from orchestrator.manifest.findings import Findings
+from orchestrator.manifest.nodes import Entry, Mapping, Node, Place, Scalar, Sequence, scalars
+from orchestrator.manifest.suggest import did_you_mean
+from orchestrator.manifest.templates import Context, Template, TemplateFault, is_template, text_of
+
+Fill = Callable[[Context, Findings], Node | None]
+"""Gives the node for one row, or None after reporting why it cannot be filled in."""
+
+_NAMED = 12  # as many as a message can list
+
+
+@dataclass(slots=True)
+class Compiler:
+    """Compiles the templates of one job. `known` are the names that some row, the matrix or the variables give."""
+
+    known: frozenset[str]
+    columns: frozenset[str]
+    findings: Findings
+    filled: set[Place] = field(default_factory=set)
+    of_row: set[Place] = field(default_factory=set)
+
+    def compile(self, node: Node, path: str, *, as_text: bool = False) -> Fill | None:
+        """How to fill in `node`; None where there is nothing to fill in. Faults of its templates are reported.
+
+        `as_text`: what comes out is text, whatever the variable was.
+        """
+        if isinstance(node, Scalar):
+            return self._scalar(node, path, as_text) if is_template(node.value) else None
+        if isinstance(node, Sequence):
+            return self._sequence(node, path, as_text)
+        return self._mapping(node, path, as_text)
+
+    def _scalar(self, node: Scalar, path: str, as_text: bool) -> Fill | None:
+        try:
+            template = Template(str(node.value))
+        except TemplateFault as fault:
+            self.findings.error(Code.TEMPLATE_ERROR, node, fault.message, path)
+            return None
+        if unknown := sorted(template.required - self.known):
+            self.findings.error(Code.TEMPLATE_ERROR, node, _unknown(unknown[0], self.known), path)
+            return None
+        self.filled.add((node.line, node.column))
+        if not self.columns.isdisjoint(template.names):
+            self.of_row.add((node.line, node.column))
+
+        def fill(context: Context, findings: Findings) -> Node | None:
+            if name := template.missing(context):
+                findings.error(Code.TEMPLATE_ERROR, node, _unknown(name, context.parent.keys()), path)
+                return None
+            try:
+                value = template.fill(context)
+                return _node_at(text_of(value) if as_text else value, node)
+            except TemplateFault as fault:
+                findings.error(Code.TEMPLATE_ERROR, node, fault.message, path)
+                return None
+
+        return fill
+
+    def _sequence(self, node: Sequence, path: str, as_text: bool) -> Fill | None:
+        fills = [self.compile(item, f"{path}[{index}]", as_text=as_text) for index, item in enumerate(node.items)]
+        if not any(fills):
+            return None
+        pairs = list(zip(node.items, fills, strict=True))
+
+        def fill(context: Context, findings: Findings) -> Node | None:
+            items = [each(context, findings) if each else item for item, each in pairs]
+            whole = [item for item in items if item is not None]
+            return Sequence(whole, node.line, node.column) if len(whole) == len(items) else None
+
+        return fill
+
+    def _mapping(self, node: Mapping, path: str, as_text: bool) -> Fill | None:
+        fills = {
+            name: each
+            for name, entry in node.entries.items()
+            if (each := self.compile(entry.value, f"{path}.{name}" if path else name, as_text=as_text))
+        }
+        if not fills:
+            return None
+
+        def fill(context: Context, findings: Findings) -> Node | None:
+            entries = fill_entries(node.entries, fills, context, findings)
+            return None if entries is None else Mapping(entries, node.line, node.column)
+
+        return fill
+
+
+def fill_entries(
+    entries: dict[str, Entry], fills: dict[str, Fill], context: Context, findings: Findings
+) -> dict[str, Entry] | None:
+    """`entries` with some of them filled in; None where one of these cannot be."""
+    filled = dict(entries)
+    is_whole = True
+    for name, fill in fills.items():
+        value = fill(context, findings)
+        if value is None:
+            is_whole = False
+        else:
+            filled[name] = Entry(entries[name].key, value)
+    return filled if is_whole else None
+
+
+def has_template(nodes: Iterable[Node]) -> bool:
+    """Whether there is a template anywhere under `nodes`."""
+    return any(is_template(scalar.value) for node in nodes for scalar, _ in scalars(node, ""))
+
+
+def _node_at(value: Any, place: Node) -> Node:
+    """A variable's value as a node that stands at `place`."""
+    if isinstance(value, dict):
+        keys = {str(name): Scalar(str(name), place.line, place.column) for name in value}
+        entries = {name: Entry(keys[name], _node_at(each, place)) for name, each in value.items()}
+        return Mapping(entries, place.line, place.column)
+    if isinstance(value, list):
+        return Sequence([_node_at(each, place) for each in value], place.line, place.column)
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    return Scalar(value, place.line, place.column)
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    if not names:
+        return f"`{name}` is not known here: there are no columns, matrix values or `vars`"
+    listed = ", ".join(f"`{each}`" for each in names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"`{name}` is not known here; known are {listed}{more}{did_you_mean(name, names)}"

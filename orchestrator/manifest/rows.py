@@ -1,0 +1,157 @@
+"""`for_each`: the rows of an inline list or of a CSV or JSONL file."""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple, NoReturn
+
+from orchestrator.base.diagnostics import Code
+from orchestrator.manifest import values
+from orchestrator.manifest.csv_reader import CsvFault, read_csv
+from orchestrator.manifest.files import MAX_ROWS_BYTES, SourceFault, Sources
+from orchestrator.manifest.findings import Findings
+from orchestrator.manifest.json_lines import read_json_lines
+from orchestrator.manifest.nodes import Mapping, Node, Sequence, fault_of, native, plain, scalars
+from orchestrator.manifest.row import Row
+from orchestrator.manifest.table_text import ESCAPED, decode_table
+
+CSV_SUFFIXES = frozenset({".csv", ".tsv", ".txt"})
+JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
+
+_DOUBTFUL = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")  # NUL, and halves of surrogate pairs
+_FRACTION = re.compile(r"[0-9][.eE]")
+
+
+class SourceRow(NamedTuple):
+    """A row as templates see it (`variables`) and as it is kept (`row`); `fault` says why it cannot be used."""
+
+    variables: dict[str, Any]
+    row: Row
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows and the names of all their columns. `guessed_encoding` is one that the file does not say itself."""
+
+    columns: frozenset[str]
+    rows: list[SourceRow]
+    guessed_encoding: str | None = None
+
+
+def read_rows(node: Node, sources: Sources, known: dict[str, Rows], findings: Findings) -> Rows | None:
+    """The rows that `for_each` names; None after reporting why there are none. `known` keeps what was read already."""
+    if isinstance(node, Sequence):
+        return _inline(node, findings)
+    name = values.text(node, "for_each", findings)
+    if name is None:
+        return None
+    if name in known:
+        return known[name]
+    try:
+        rows = _read_file(name, sources)
+    except SourceFault as fault:
+        findings.error(Code.MANIFEST_UNREADABLE, node, f"`{values.shorten(name)}` {fault.message}", "for_each")
+        return None
+    except CsvFault as fault:
+        findings.error(Code.YAML_SYNTAX, node, f"`{values.shorten(name)}` {fault.message}", "for_each")
+        return None
+    if rows.guessed_encoding:
+        message = f"`{values.shorten(name)}` is not UTF-8; it was read as {rows.guessed_encoding}{_sample(rows)}"
+        findings.warn(Code.MANIFEST_UNREADABLE, node, message, "for_each")
+    known[name] = rows
+    return rows
+
+
+def _inline(node: Sequence, findings: Findings) -> Rows | None:
+    rows = []
+    for number, item in enumerate(node.items, start=1):
+        if not isinstance(item, Mapping):
+            message = f"a row of `for_each` must be a mapping of columns, it is {values.describe(item)}"
+            findings.error(Code.INVALID_VALUE, item, message, "for_each")
+            return None
+        for scalar, path in scalars(item, ""):
+            if fault := fault_of(scalar.value):
+                findings.error(Code.INVALID_VALUE, scalar, f"`{path.lstrip('.')}` {fault}", "for_each")
+        rows.append(SourceRow(native(item), Row(plain(item, {}), f"row {number}")))
+    return _with_columns(rows)
+
+
+def _read_file(name: str, sources: Sources) -> Rows:
+    path = PurePosixPath(name.replace("\\", "/"))
+    suffix = path.suffix.lower()
+    if suffix not in CSV_SUFFIXES | JSONL_SUFFIXES:
+        raise SourceFault("must be a CSV (.csv, .tsv, .txt) or JSONL (.jsonl, .ndjson) file, or a list of rows")
+    decoded = decode_table(sources.read(name, MAX_ROWS_BYTES))
+    if suffix in JSONL_SUFFIXES:
+        return _with_columns(list(_json_rows(decoded.text, path.name)), decoded.guessed)
+    table = read_csv(decoded.text)
+    rows = [
+        SourceRow(record.cells, Row(record.cells, f"{path.name}, row {record.number}"), record.fault)
+        for record in table.records
+    ]
+    return Rows(frozenset(table.columns), rows, decoded.guessed)
+
+
+def _json_rows(text: str, file: str) -> Iterator[SourceRow]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            place = f"{file}, row {number}"
+            yield _quick_row(line, place) or _careful_row(line, place)
+
+
+def _quick_row(line: str, place: str) -> SourceRow | None:
+    """By the standard reader, which is fast; None for whatever is not plainly a good row."""
+    if ESCAPED.search(line) or _DOUBTFUL.search(line):
+        return None
+    try:
+        variables = json.loads(line, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_distinct)
+        columns = json.loads(line, parse_float=_finite) if _FRACTION.search(line) else variables
+    except (ValueError, RecursionError):
+        return None
+    return SourceRow(variables, Row(columns, place)) if isinstance(variables, dict) else None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(word)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice")
+    return found
+
+
+def _careful_row(line: str, place: str) -> SourceRow:
+    """By the reader with places, which says what is wrong."""
+    (read,) = read_json_lines(line, place)
+    faults = [error.message for error in read.findings.errors]
+    for scalar, path in scalars(read.node or Mapping({}, 1, 1), ""):
+        if fault := fault_of(scalar.value):
+            faults.append(f"`{path.lstrip('.')}` {fault}")
+    if read.node is None or faults:
+        return SourceRow({}, Row({}, place), f"cannot be used: {'; '.join(faults)}")
+    return SourceRow(native(read.node), Row(plain(read.node, {}), place))
+
+
+def _with_columns(rows: list[SourceRow], guessed: str | None = None) -> Rows:
+    return Rows(frozenset(name for row in rows for name in row.variables), rows, guessed)
+
+
+def _sample(rows: Rows) -> str:
+    """Text to tell a right guess from a wrong one by."""
+    for row in rows.rows:
+        for value in row.variables.values():
+            if isinstance(value, str) and not value.isascii():
+                return f" (`{values.shorten(value, 30)}` in {row.row.place})"
+    return ""

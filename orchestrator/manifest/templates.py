@@ -1,0 +1,205 @@
+"""`{{ }}`: names, their attributes and filters, and nothing else. The only file that imports jinja2.
+
+Jinja's sandbox, with the language in it reduced while compiling: what is left cannot call, count or loop.
+"""
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes
+from jinja2.nativetypes import NativeCodeGenerator
+from jinja2.runtime import Context as Context
+from jinja2.sandbox import SandboxedEnvironment
+
+Variables = dict[str, Any]
+
+FILTERS = (
+    "abs",
+    "capitalize",
+    "d",
+    "default",
+    "first",
+    "float",
+    "int",
+    "join",
+    "last",
+    "length",
+    "lower",
+    "replace",
+    "round",
+    "string",
+    "title",
+    "trim",
+    "truncate",
+    "upper",
+    "urlencode",
+)
+"""Filters that give the same result every night and cannot make text much longer than what they are given."""
+_DEFAULTING = ("d", "default")
+_REFUSED = {
+    nodes.Call: "calls",
+    nodes.BinExpr: "arithmetic",
+    nodes.UnaryExpr: "arithmetic",
+    nodes.Concat: "arithmetic",
+    nodes.Compare: "comparisons",
+    nodes.Test: "tests",
+    nodes.CondExpr: "conditions",
+    nodes.Slice: "slices",
+    nodes.Const: "constants",
+    nodes.For: "loops",
+    nodes.If: "conditions",
+}
+
+
+class TemplateFault(Exception):
+    """Why a template cannot be used at all, or cannot be filled in with these variables."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class _Environment(SandboxedEnvironment):
+    """Values keep their types (NativeCodeGenerator), and an attribute is an item of a mapping, never Python's own."""
+
+    code_generator_class = NativeCodeGenerator
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, dict | list):
+            try:
+                return obj[argument]
+            except (LookupError, TypeError):
+                pass
+        return self.undefined(obj=obj, name=argument)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return self.getitem(obj, attribute)
+
+
+# Only `{{ }}` and `{% %}` are Jinja's here, the latter to be refused; `{#fff}` is text. (NUL is refused everywhere.)
+_environment = _Environment(
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+    comment_start_string="\0{#",
+    comment_end_string="#}\0",
+)
+
+
+class Template:
+    """A compiled template. `names` are all that it uses, `required` those of them that must be known."""
+
+    __slots__ = ("_is_whole", "_parts", "names", "required")
+
+    def __init__(self, text: str) -> None:
+        """Raises TemplateFault for anything but names, attributes and filters."""
+        try:
+            tree = _environment.parse(text)
+            _check(tree)
+            compiled = _environment.from_string(tree)
+        except TemplateSyntaxError as error:
+            message = (error.message or "").replace("'end of print statement'", "`}}`").rstrip(".")
+            raise TemplateFault(f"the template cannot be read: {message}") from None
+        except RecursionError:
+            raise TemplateFault("the template is nested too deeply") from None
+        self._parts: Callable[[Context], Iterator[Any]] = compiled.root_render_func
+        self._is_whole = _is_whole(tree)
+        self.names = frozenset(name.name for name in tree.find_all(nodes.Name))
+        self.required = frozenset(_required(tree))
+
+    def missing(self, context: Context) -> str | None:
+        """A name that must be known and is not."""
+        return None if self.required <= context.parent.keys() else min(self.required - context.parent.keys())
+
+    def fill(self, context: Context) -> Any:
+        """The text; a template that is one `{{ }}` gives the value itself. Raises TemplateFault."""
+        try:
+            parts = list(self._parts(context))
+            return _value(parts[0]) if self._is_whole else "".join(map(text_of, parts))
+        except TemplateFault:
+            raise
+        except Exception as error:  # noqa: BLE001 - a filter may raise anything for a value that it is not made for
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise TemplateFault(f"the template cannot be filled in: {reason}") from None
+
+
+def is_template(text: object) -> bool:
+    """Whether a value is text that a template could be in."""
+    return isinstance(text, str) and ("{{" in text or "{%" in text)
+
+
+def context_of(variables: Variables) -> Context:
+    """What `fill` takes; it may be used for many templates."""
+    return Context(_environment, variables, None, {})
+
+
+def text_of(value: Any) -> str:
+    """A variable's value as part of a text; raises TemplateFault for what is no text."""
+    if type(value) is str:
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float | Decimal):
+        return str(value)
+    if isinstance(value, list):
+        raise TemplateFault("a list stands where text is needed; use the filter `join`")
+    if isinstance(value, dict):
+        raise TemplateFault("a mapping stands where text is needed; name one of its entries")
+    return str(_value(value))
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Undefined):
+        raise TemplateFault(value._undefined_message)
+    return value
+
+
+def _is_whole(tree: nodes.Template) -> bool:
+    parts = [part for output in tree.find_all(nodes.Output) for part in output.nodes]
+    return len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData)
+
+
+def _required(node: nodes.Node) -> Iterator[str]:
+    """The names under `node` that no `default` stands in for."""
+    if isinstance(node, nodes.Name):
+        yield node.name
+    elif not (isinstance(node, nodes.Filter) and node.name in _DEFAULTING and isinstance(node.node, nodes.Name)):
+        for child in node.iter_child_nodes():
+            yield from _required(child)
+
+
+def _check(tree: nodes.Template) -> None:
+    for statement in tree.body:
+        if not isinstance(statement, nodes.Output):
+            raise _refusal(statement)
+        for part in statement.nodes:
+            if not isinstance(part, nodes.TemplateData):
+                _check_expression(part)
+
+
+def _check_expression(node: nodes.Expr) -> None:
+    if isinstance(node, nodes.Name):
+        if node.name == "self":
+            raise TemplateFault("`self` is a word of the template language; write `row['self']` for a column's name")
+    elif isinstance(node, nodes.Getattr) or (isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const)):
+        _check_expression(node.node)
+    elif isinstance(node, nodes.Filter) and node.node is not None:
+        _check_filter(node)
+        _check_expression(node.node)
+    else:
+        raise _refusal(node)
+
+
+def _check_filter(node: nodes.Filter) -> None:
+    if node.name not in FILTERS:
+        raise TemplateFault(f"there is no filter `{node.name}`; there are {', '.join(FILTERS)}")
+    arguments = [*node.args, *(pair.value for pair in node.kwargs)]
+    if node.dyn_args or node.dyn_kwargs or not all(isinstance(argument, nodes.Const) for argument in arguments):
+        raise TemplateFault(f"the filter `{node.name}` takes constants only")
+
+
+def _refusal(node: nodes.Node) -> TemplateFault:
+    what = next((word for kind, word in _REFUSED.items() if isinstance(node, kind)), "statements")
+    return TemplateFault(f"a template holds names, attributes and filters, no {what}")
