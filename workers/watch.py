@@ -1,4 +1,4 @@
-"""What wakes the workers: each one watches the store and sends a hint when something is due."""
+"""What wakes the workers: each one watches the store, sends a hint when something is due, and runs schedules."""
 
 import logging
 import threading
@@ -16,7 +16,8 @@ from orchestrator.base.settings import load_settings
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import real_provider
 from orchestrator.operations.recovering import require_known_receipts
-from orchestrator.store import accounts, settling
+from orchestrator.operations.ticking import Ticker
+from orchestrator.store import accounts, chains, settling
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.due import next_due
@@ -36,8 +37,8 @@ _RESCUE_SECONDS = 5.0
 
 
 class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """The watching thread of a worker. It lives in the main process and has a connection of its own, since
-    under prefork the engines are in the children.
+    """The watching thread of a worker, and its ticker. They live in the main process and have connections of their own,
+    since under prefork the engines are in the children.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -53,6 +54,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
             raise SystemExit(Unusable.exit_code) from None
         self._thread = threading.Thread(target=watcher.run, args=[self._stopped], name="watch", daemon=True)
         self._thread.start()
+        self._ticker.start()
 
     def _watcher(self, app: Any) -> "Watcher":
         settings = load_settings()
@@ -61,7 +63,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         require_known_receipts(settings, database, provider)
         with database.begin() as connection:
             scope = Scope(accounts.account_pk(connection, provider.origin, provider.account))
-
+        self._ticker = Ticker(settings, database, scope.account_pk)
         read = frozenset(KINDS) & frozenset(app.amqp.queues.consume_from)
 
         def send(kind: str) -> None:
@@ -73,9 +75,11 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         """The worker stops, by whatever way: nothing more is hinted at or claimed."""
         stopping.ask()
         self._stopped.set()
+        self._ticker.stop()
 
     def stop(self, worker: Any) -> None:
         self._thread.join()
+        self._ticker.join()
         self._open.close()
 
     terminate = stop
@@ -147,6 +151,7 @@ class Watcher:
 def _due(connection: Connection, scope: Scope, max_in_flight: int) -> dict[str, float]:
     """The seconds until there is work of each kind (0: now)."""
     due = next_due(connection, scope, max_in_flight=max_in_flight)
-    unsettled = settling.unsettled_batches(connection, scope) or settling.batches_to_index(connection, scope)
+    looks = (chains.batches_to_move, settling.unsettled_batches, settling.batches_to_index)
+    unsettled = any(look(connection, scope) for look in looks)
     seconds = {"submit": due.submit, "poll": due.poll, "copy": due.copy, SETTLE: 0.0 if unsettled else None}
     return {kind: inf if wait is None else wait for kind, wait in seconds.items()}

@@ -14,10 +14,15 @@ def slots_after(cron: str, tz: str, after: datetime) -> Iterator[datetime]:
 
     As Debian's cron does it: what falls into the hour that is left out runs right after it, and what falls into the
     hour that comes twice runs the first time only, unless it is to run every hour or every few minutes. Raises
-    ValueError, with words for its author, where the expression or the zone means nothing.
+    ValueError as `check` does.
     """
     slots = _simulated(cron, after.astimezone(_zone(tz)))
     return (slot for slot in _in_utc(slots) if slot > after)
+
+
+def check(cron: str, tz: str) -> None:
+    """Raises ValueError, with words for its author, where the expression or the zone means nothing."""
+    slots_after(cron, tz, datetime(2000, 1, 1, tzinfo=UTC))
 
 
 def _simulated(cron: str, start: datetime) -> CronSim:

@@ -14,6 +14,7 @@ from orchestrator.cli.models import models
 from orchestrator.cli.planning import plan
 from orchestrator.cli.resolving import resolve
 from orchestrator.cli.running import resume, submit
+from orchestrator.cli.schedules import schedule
 from orchestrator.cli.serving import sandbox, worker
 from orchestrator.cli.steering import cancel, pause
 from orchestrator.cli.upkeep import balance, db, doctor
@@ -55,4 +56,5 @@ for _command in (
     app.command()(_command)
 app.add_typer(budget, name="budget")
 app.add_typer(ledger, name="ledger")
+app.add_typer(schedule, name="schedule")
 app.add_typer(db, name="db")

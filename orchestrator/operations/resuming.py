@@ -12,6 +12,7 @@ from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.opening import Provider, own_sandbox, real_provider, require_same_payer
 from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.operations.running import Progress, run_batches
+from orchestrator.operations.ticking import ticking
 from orchestrator.store import accounts, batches, creating, reads
 from orchestrator.store.database import Database
 from orchestrator.store.reads import BatchHeader
@@ -106,10 +107,12 @@ def _run_sandbox(settings: Settings, database: Database, header: BatchHeader, pr
 
 
 def work(settings: Settings) -> None:
-    """Work all batches of the account in this process, without Celery, until a signal stops it: its normal end."""
+    """Work all batches of the account in this process, and run its schedules, without Celery, until a signal stops
+    it: its normal end.
+    """
     provider = real_provider(settings)
     with open_database(settings) as database:
         with database.begin() as connection:
             account_pk = accounts.account_pk(connection, provider.origin, provider.account)
-        with suppress(Interrupted):
+        with ticking(settings, database, account_pk), suppress(Interrupted):
             run_batches(settings, database, provider, account_pk, None)

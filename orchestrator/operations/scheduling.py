@@ -1,0 +1,209 @@
+"""`schedule`: which manifests are submitted by themselves, and when. The ticker of any worker does it (`ticking`)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from orchestrator.base.cron import check
+from orchestrator.base.errors import SpendRefused, UsageError
+from orchestrator.base.settings import Settings
+from orchestrator.manifest.files import uri_of
+from orchestrator.operations.database import open_database, patiently
+from orchestrator.operations.opening import real_provider
+from orchestrator.operations.planning import plan, require_valid
+from orchestrator.operations.resuming import resume
+from orchestrator.operations.running import Progress
+from orchestrator.operations.submitting import Announce, Confirm, SubmitOptions, submit
+from orchestrator.operations.ticking import outcome_of, require_budget
+from orchestrator.planner.compare import Comparison
+from orchestrator.planner.result import Plan
+from orchestrator.planner.saved import is_saved_plan
+from orchestrator.store import accounts, schedules, slots
+from orchestrator.store.database import Connection, Database
+from orchestrator.store.schedules import Schedule, Spec
+from orchestrator.store.slots import Run
+
+#: Told the valid plan of what is to be scheduled.
+Tell = Callable[[Plan], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a schedule is to run, as the command line says it; None: as the manifest says it."""
+
+    cron: str | None = None
+    tz: str | None = None
+
+
+def add(manifest: Path, settings: Settings, times: Times, *, tell: Tell | None = None) -> dict[str, Any]:
+    """Schedule a manifest under its collection's name, from its next slot on; returns the schedule's document.
+
+    `tell` gets the valid plan. Nothing is bought now, and the manifest is read afresh at each slot. Raises
+    ManifestError, SpendRefused for one without a budget, UsageError where it has no times, cannot be read by every
+    worker, or is scheduled already, and Unusable.
+    """
+    spec = _spec(manifest, settings, times, tell)
+    with _store(settings) as (connection, account_pk):
+        if not schedules.add(connection, account_pk, spec):
+            raise UsageError(
+                f"there is a schedule {spec.name!r} already",
+                hint=f"change it with: orchestrator schedule apply {manifest}",
+            )
+        return _document(connection, account_pk, spec.name)
+
+
+def apply(manifests: Sequence[Path], settings: Settings, *, tell: Tell | None = None) -> list[dict[str, Any]]:
+    """Have a schedule for each of these manifests as it says, all of them or none; others stay as they are.
+
+    Returns their documents with `change`: added, changed or unchanged. Raises as `add` does.
+    """
+    specs = [_spec(manifest, settings, Times(), tell) for manifest in manifests]
+    with _store(settings) as (connection, account_pk):
+        changes = [_apply(connection, account_pk, spec) for spec in specs]
+        return [
+            _document(connection, account_pk, spec.name) | {"change": change}
+            for spec, change in zip(specs, changes, strict=True)
+        ]
+
+
+def _apply(connection: Connection, account_pk: int, spec: Spec) -> str:
+    if schedules.add(connection, account_pk, spec):
+        return "added"
+    schedule = schedules.find(connection, account_pk, spec.name)
+    return "changed" if schedules.change(connection, schedule, spec) else "unchanged"
+
+
+def listing(settings: Settings) -> list[dict[str, Any]]:
+    """All schedules of the account, each with its newest run. Raises Unusable without credentials."""
+    with _store(settings) as (connection, account_pk):
+        return schedules.documents(connection, account_pk)
+
+
+def pause(name: str, settings: Settings) -> dict[str, Any]:
+    """Begin no slot of a schedule until `go_on`; returns its document. Raises UsageError for an unknown one."""
+    with _store(settings) as (connection, account_pk):
+        schedules.pause(connection, schedules.find(connection, account_pk, name))
+        return _document(connection, account_pk, name)
+
+
+def go_on(name: str, settings: Settings) -> dict[str, Any]:
+    """Run a paused schedule again, from its next slot on; returns its document."""
+    with _store(settings) as (connection, account_pk):
+        schedules.go_on(connection, schedules.find(connection, account_pk, name))
+        return _document(connection, account_pk, name)
+
+
+def remove(name: str, settings: Settings) -> dict[str, Any]:
+    """Forget a schedule; its batches stay. Returns its last document."""
+    with _store(settings) as (connection, account_pk):
+        schedule = schedules.find(connection, account_pk, name)
+        document = _document(connection, account_pk, name)
+        schedules.remove(connection, schedule)
+        return document | {"state": "removed", "next_slot": None}
+
+
+def run_now(
+    name: str,
+    settings: Settings,
+    *,
+    confirm: Confirm,
+    announce: Announce | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Submit a schedule's manifest now, whatever its times say; returns the batch's document, as `submit` does.
+
+    Priced and asked before. A batch of the collection that is held is not in the way, one that moves is. Raises as
+    `submit` does, and UsageError for an unknown schedule.
+    """
+    with open_database(settings) as database:
+        schedule = _find(database, settings, name)
+        batch_id = _store_run(database, settings, schedule, confirm, announce)
+    [document] = resume(batch_id, settings, confirm=lambda *_: True, progress=progress)
+    return document
+
+
+def _store_run(
+    database: Database, settings: Settings, schedule: Schedule, confirm: Confirm, announce: Announce | None
+) -> str:
+    """Store the batch of a run that a person wants now, while no ticker runs the schedule."""
+
+    def checked(comparison: Comparison) -> None:
+        require_budget(comparison.plan)
+        if announce is not None:
+            announce(comparison)
+
+    with slots.turn(database, schedule.pk) as is_ours:
+        if not is_ours:
+            raise SpendRefused(
+                f"a worker is submitting {schedule.spec.name} just now", hint="orchestrator schedule list shows it"
+            )
+        run = patiently(database, partial(slots.run_by_hand, schedule=schedule))
+        options = SubmitOptions(detach=True, beside_held=True, key=run.submit_key)
+        document = submit(Path(schedule.spec.manifest), settings, options, confirm=confirm, announce=checked)
+        _record(database, run, document)
+    return str(document["batch"])
+
+
+def _record(database: Database, run: Run, document: dict[str, Any]) -> None:
+    with database.begin() as connection:
+        slots.record(connection, run, outcome_of(document))
+
+
+def _spec(manifest: Path, settings: Settings, times: Times, tell: Tell | None) -> Spec:
+    """What a manifest and the command line want, checked as for `submit`."""
+    where = _where(manifest, settings)
+    planned = plan(manifest, settings)
+    require_valid(planned, "; nothing was scheduled")
+    require_budget(planned)
+    if times.cron is None:
+        raise UsageError(
+            f"{manifest} does not say when", hint='add `schedule: {cron: "0 2 * * *", tz: Europe/Berlin}`, or --cron'
+        )
+    tz = times.tz or "UTC"
+    try:
+        check(times.cron, tz)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if tell is not None:
+        tell(planned)
+    return Spec(str(planned.name), where, times.cron, tz)
+
+
+def _where(manifest: Path, settings: Settings) -> str:
+    """Where the tickers find the manifest. Raises UsageError where not every one of them would."""
+    if is_saved_plan(manifest):
+        raise UsageError(
+            f"{manifest} is a saved plan, and a schedule reads its manifest afresh", hint="schedule the manifest itself"
+        )
+    uri = uri_of(manifest)
+    if "://" in uri:
+        return uri
+    if settings.broker_url is not None:
+        raise UsageError(
+            f"{manifest} is a file of this machine, and with a broker any worker may have to read it",
+            hint="put it, and the files that it names, at an s3:// URI",
+        )
+    return str(manifest.expanduser().absolute())
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[tuple[Connection, int]]:
+    """A transaction, and the account of the settings. Raises Unusable without credentials."""
+    provider = real_provider(settings)
+    with open_database(settings) as database, database.begin() as connection:
+        yield connection, accounts.account_pk(connection, provider.origin, provider.account)
+
+
+def _find(database: Database, settings: Settings, name: str) -> Schedule:
+    provider = real_provider(settings)
+    with database.begin() as connection:
+        account_pk = accounts.account_pk(connection, provider.origin, provider.account)
+        return schedules.find(connection, account_pk, name)
+
+
+def _document(connection: Connection, account_pk: int, name: str) -> dict[str, Any]:
+    [document] = [one for one in schedules.documents(connection, account_pk) if one["name"] == name]
+    return document
