@@ -64,10 +64,20 @@ class Receipts:
         """
         with self._lock:
             found = self._compare(self._book.newest(NEWEST))
-            for slip in [*found.late, *self._answers_to_doubts()]:
+            for slip in found.late:
                 self._record_late(slip.receipt())
+            self._settle_doubts()
             if found.missing:
                 self._refuse()
+
+    def settle_doubts(self) -> None:
+        """Record what became of submissions in doubt, where their receipts say it."""
+        with self._lock:
+            self._settle_doubts()
+
+    def _settle_doubts(self) -> None:
+        for slip in self._answers_to_doubts():
+            self._record_late(slip.receipt())
 
     def _compare(self, slips: Sequence[Slip]) -> recovery.Comparison:
         with self._database.begin() as connection:
@@ -93,12 +103,13 @@ class Receipts:
             return []
         self._looked_for |= new
         first_day = min(sent_at[submission_id] for submission_id in new).astimezone(UTC).date()
-        return [slip for slip in self._book.accepted_since(first_day) if slip.submission_id in new]
+        return [slip for slip in self._book.answers_since(first_day) if slip.submission_id in new]
 
     def _record_late(self, receipt: Receipt) -> None:
         with self._database.begin() as connection:
             if recovery.record_late(connection, receipt):
-                log.warning("request %s was heard before its process died: it is polled", receipt.request_id)
+                order, said = receipt.order, receipt.request_id or receipt.says
+                log.warning("submission %s: its answer (%s) was heard before", order.submission_id, said)
 
 
 def in_chunks(book: ReceiptBook) -> Iterator[list[Slip]]:

@@ -23,6 +23,8 @@ async def rescue_dead(engine: Engine) -> None:
     found = await engine.transact(_rescue)
     if found.in_doubt or found.not_sent:
         log.warning("a worker died: %s in doubt, %s not sent", found.in_doubt, found.not_sent)
+    if found.in_doubt:
+        await engine.compare_receipts()  # a refusal that was heard settles a doubt
 
 
 def _rescue(connection: Connection) -> Rescued:

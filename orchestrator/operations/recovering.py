@@ -66,15 +66,16 @@ def recover(settings: Settings) -> dict[str, Any]:
         with database.begin() as connection:
             rescue(connection)  # what looks as if it were being sent was, before the backup was put back
         for book in all_books(settings.home):
+            with database.begin() as connection:
+                account_pk = accounts.account_pk(connection, book.origin, book.account)
+            Receipts(book, database, account_pk).settle_doubts()  # so that their jobs are free for later purchases
             for chunk in in_chunks(book):
-                _adopt_missing(database, chunk, catalog, found)
+                _adopt_missing(database, account_pk, chunk, catalog, found)
     return found.document()
 
 
-def _adopt_missing(database: Database, chunk: list[Slip], catalog: Catalog, found: Recovery) -> None:
-    order = chunk[0].receipt().order
+def _adopt_missing(database: Database, account_pk: int, chunk: list[Slip], catalog: Catalog, found: Recovery) -> None:
     with database.begin() as connection:
-        account_pk = accounts.account_pk(connection, order.origin, order.account)
         compared = recovery.compare(connection, account_pk, chunk)
     missing = sorted([*compared.late, *compared.missing], key=lambda slip: slip.at)
     for start in range(0, len(missing), _TOGETHER):

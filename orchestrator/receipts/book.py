@@ -56,6 +56,7 @@ class ReceiptBook:
     """The receipts of one account under `home`. Blocks; safe to use from threads and from several processes."""
 
     def __init__(self, home: Path, origin: str, account: str) -> None:
+        self.origin, self.account = origin, account
         digest = hashlib.sha256(f"{origin}\n{account}".encode()).hexdigest()[:16]
         self._folder = _folder_of_books(home) / digest
         self._waiting: list[_Entry] = []
@@ -97,9 +98,9 @@ class ReceiptBook:
             if slip.says is Word.ACCEPTED or (slip.says is Word.SENT and slip.submission_id in unanswered):
                 yield slip
 
-    def accepted_since(self, day: date) -> Iterator[Slip]:
-        """The acceptances of a UTC day and later, the oldest first."""
-        return (slip for slip in self._slips_since(day) if slip.says is Word.ACCEPTED)
+    def answers_since(self, day: date) -> Iterator[Slip]:
+        """What became of orders on a UTC day and later, the oldest first."""
+        return (slip for slip in self._slips_since(day) if slip.says is not Word.SENT)
 
     def _purchases_backwards(self) -> Iterator[Slip]:
         answered: set[UUID] = set()

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, Connection, Text, Uuid, any_, bindparam, func, insert, null, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from orchestrator.base.states import BatchState, EntryKind, JobState, SubmissionState
+from orchestrator.base.states import BatchState, EntryKind, JobState, SettledBy, SubmissionState
 from orchestrator.catalog.models import Catalog
 from orchestrator.receipts.book import Slip
 from orchestrator.receipts.receipt import Order, OrderedBatch, OrderedJob, Receipt
@@ -100,16 +100,21 @@ def in_doubt_since(connection: Connection, account_pk: int) -> dict[UUID, dateti
 
 
 def record_late(connection: Connection, receipt: Receipt) -> bool:
-    """The answer of an unanswered submission, from its receipt: a process died before it could write it down."""
-    assert receipt.request_id is not None
-    taken = sending.record_accepted(
-        connection,
-        receipt.order.submission_id,
-        request_id=receipt.request_id,
-        provider_status=None,
-        answer={"verdict": SubmissionState.ACCEPTED, "reason": "from its receipt"},
-        poll_in_seconds=0,
-    )
+    """The answer of an unanswered submission, from its receipt: a process died before it could write it down, or the
+    database does not know it any more. That it was not charged is taken for one in doubt only.
+    """
+    submission_id, evidence = receipt.order.submission_id, {"reason": "from its receipt"}
+    if receipt.request_id is None:
+        taken = resolving.settle_as_not_charged(connection, submission_id, SettledBy.PROVIDER, evidence)
+    else:
+        taken = sending.record_accepted(
+            connection,
+            submission_id,
+            request_id=receipt.request_id,
+            provider_status=None,
+            answer={"verdict": SubmissionState.ACCEPTED} | evidence,
+            poll_in_seconds=0,
+        )
     if taken:
         note_doubt(connection, receipt.order.batch.id)
     return taken

@@ -198,7 +198,7 @@ class Trial:
     def _bury(self) -> None:
         """Wait until Postgres has noticed the death, audit what it left, and note which jobs have no answer.
 
-        The receipt of an acceptance is an answer: it leads whoever comes next to the request.
+        A receipt of what became of it is an answer: it leads whoever comes next to the request.
         """
         theirs = text(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
@@ -216,8 +216,8 @@ class Trial:
                 time.sleep(0.005)
             found = connection.execute(sent).all()
         books = all_books(self._folder / "home")
-        accepted = {slip.submission_id for book in books for slip in book.accepted_since(date.min)}
-        self._unanswered |= {row.name for row in found if row.id not in accepted}
+        answered = {slip.submission_id for book in books for slip in book.answers_since(date.min)}
+        self._unanswered |= {row.name for row in found if row.id not in answered}
         self.wrong += self._audit.after_death(self._sandbox.ledger())
 
 

@@ -436,6 +436,28 @@ def test_what_was_about_to_be_sent_when_the_backup_was_made(site: Site, looks_al
     assert_balanced(site)
 
 
+@pytest.mark.parametrize("is_recovered", [True, False])
+def test_a_refusal_whose_receipt_alone_is_left_is_no_doubt(site: Site, is_recovered: bool) -> None:
+    """Of a backup that was made before it was heard, or of a process that died before it was committed."""
+    scope = site.make_batch(1)
+    session = WorkerSession(site.database)
+    owner = session.ensure()
+    with site.database.begin() as connection:
+        (work,) = claim_submissions(connection, scope, owner=owner, lease_seconds=60, limit=1, max_in_flight=1)
+        sending.mark_sent(connection, work.id, work.token, "00", lease_seconds=60)
+        order = order_of(connection, work.id)
+    session.close()
+    book = ReceiptBook(site.settings.home, order.origin, order.account)
+    for receipt in (Receipt.sent(order), Receipt.not_charged(order)):
+        book.write(receipt)
+    if is_recovered:
+        assert recover(site.settings)["adopted"] == 0
+        assert site.states() == ["pending"]
+    assert asyncio.run(site.resume(scope))["state"] == "completed"
+    assert_balanced(site)
+    site.audit()
+
+
 def test_nothing_leaves_without_a_receipt_that_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     scope = site.make_batch(1)
     append, tries = book_module._append, Counter[str]()

@@ -93,7 +93,7 @@ def test_what_was_sent_counts_until_its_end_is_known(book: ReceiptBook) -> None:
     book.write(receipt(1))
     book.write(Receipt.not_charged(orders[2]))
     assert bought(book) == [(Word.SENT, 0), (Word.SENT, 3), (Word.ACCEPTED, 1)]
-    assert [slip.submission_id.int for slip in book.accepted_since(NOON.date())] == [1]
+    assert [slip.submission_id.int for slip in book.answers_since(NOON.date())] == [1, 2]
     book.write(Receipt.sent(receipt(4, NOON + timedelta(hours=12)).order))
     book.write(receipt(3, NOON + timedelta(hours=12)))
     assert bought(book) == [(Word.SENT, 0), (Word.ACCEPTED, 1), (Word.SENT, 4), (Word.ACCEPTED, 3)]
@@ -139,8 +139,8 @@ def test_files_are_by_day_and_for_their_owner_only(book: ReceiptBook, tmp_path: 
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert files[0].parent.stat().st_mode & 0o777 == 0o700
     assert [slip.request_id for slip in book.newest(2)] == ["request-2", "request-1"]
-    assert [slip.request_id for slip in book.accepted_since(date(2026, 11, 23))] == ["request-2"]
-    assert len(list(book.accepted_since(date(2026, 11, 22)))) == 3
+    assert [slip.request_id for slip in book.answers_since(date(2026, 11, 23))] == ["request-2"]
+    assert len(list(book.answers_since(date(2026, 11, 22)))) == 3
 
 
 @pytest.mark.parametrize("torn_bytes", [1, 100, 2])
@@ -151,7 +151,7 @@ def test_a_torn_line_swallows_no_other(book: ReceiptBook, tmp_path: Path, torn_b
     os.truncate(file, file.stat().st_size - 1 - torn_bytes)
     book.write(receipt(3))
     assert [slip.request_id for slip in book.newest(9)] == ["request-3", "request-1", "request-0"]
-    assert [slip.request_id for slip in book.accepted_since(NOON.date())] == ["request-0", "request-1", "request-3"]
+    assert [slip.request_id for slip in book.answers_since(NOON.date())] == ["request-0", "request-1", "request-3"]
 
 
 def test_garbage_in_a_file_is_passed_over(book: ReceiptBook, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_garbage_in_a_file_is_passed_over(book: ReceiptBook, tmp_path: Path) -> 
 
 
 def test_no_receipts_at_all(book: ReceiptBook, tmp_path: Path) -> None:
-    assert book.newest(5) == list(book.accepted_since(NOON.date())) == all_books(tmp_path) == []
+    assert book.newest(5) == list(book.answers_since(NOON.date())) == all_books(tmp_path) == []
 
 
 def test_the_books_of_a_home_are_found(book: ReceiptBook, tmp_path: Path) -> None:
