@@ -32,6 +32,7 @@ from orchestrator.store.batches import lock_batch
 from orchestrator.store.claims import ClaimedSubmission, claim_submissions
 from orchestrator.store.database import Connection, OutOfReach
 from orchestrator.store.holds import put_hold
+from orchestrator.store.leases import Lease
 from orchestrator.store.orders import order_of
 from orchestrator.store.settling import note_doubt
 
@@ -57,8 +58,7 @@ async def claim(engine: Engine, limit: int) -> list[ClaimedSubmission]:
     return await engine.transact(
         claim_submissions,
         engine.scope,
-        owner=owner,
-        lease_seconds=LEASE_SECONDS,
+        lease=Lease.new(owner, LEASE_SECONDS),
         limit=limit,
         max_in_flight=engine.limits.max_in_flight,
     )

@@ -49,19 +49,22 @@ class ClaimedSubmission:
 
 
 def claim_submissions(
-    connection: Connection, scope: Scope, *, owner: int, lease_seconds: float, limit: int, max_in_flight: int
+    connection: Connection, scope: Scope, *, lease: Lease, limit: int, max_in_flight: int
 ) -> list[ClaimedSubmission]:
     """Reserve the money of up to `limit` due jobs and write their submissions as `intended`.
 
     The account's row lock makes the count of jobs at the provider and the check of the budget exact, however
     many workers claim at once. A job that would pass its batch's budget or a cap puts the batch on hold instead.
+
+    Repeated with the same lease, since it is not known whether the first time was committed, it claims nothing more.
     """
     lock_account(connection, scope.account_pk)
+    if before := _claimed_before(connection, lease.token):
+        return before
     room = Room(connection, scope.account_pk, max_in_flight=max_in_flight)
     free = min(limit, room.places())
     if free <= 0 or breaker.is_open(connection, scope.account_pk):
         return []
-    lease = Lease.new(owner, lease_seconds)
     claimed: list[ClaimedSubmission] = []
     intents: list[dict[str, Any]] = []
     purse = Purse(connection, scope.account_pk)
@@ -78,6 +81,23 @@ def claim_submissions(
         _write_intents(connection, scope, claimed, intents, lease)
         room.record()
     return claimed
+
+
+def _claimed_before(connection: Connection, token: UUID) -> list[ClaimedSubmission]:
+    found = connection.execute(
+        select(submissions.c.id, submissions.c.batch_id, batches.c.media)
+        .join(batches, batches.c.id == submissions.c.batch_id)
+        .where(submissions.c.lease_token == token, submissions.c.state == SubmissionState.INTENDED)
+        .order_by(submissions.c.id)
+    ).all()
+    return [_claimed_once(connection, row, token) for row in found]
+
+
+def _claimed_once(connection: Connection, submission: Any, token: UUID) -> ClaimedSubmission:
+    of_it = select(jobs.c.pk, jobs.c.name, jobs.c.model, jobs.c.item).where(jobs.c.submission_id == submission.id)
+    rows = connection.execute(of_it.order_by(jobs.c.position)).all()
+    claimed = tuple(ClaimedJob(row.pk, row.name, row.item) for row in rows)
+    return ClaimedSubmission(submission.id, token, submission.batch_id, rows[0].model, submission.media, claimed)
 
 
 def _sendable(connection: Connection, scope: Scope, room: Room) -> list[tuple[Any, list[str]]]:

@@ -14,6 +14,7 @@ from orchestrator.store import accounts, claims, creating
 from orchestrator.store.accounts import Scope
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Connection, Database
+from orchestrator.store.leases import Lease
 from orchestrator.store.tables import batches as batch_table
 from orchestrator.store.tables import jobs, submissions
 
@@ -67,7 +68,7 @@ def claim(
 ) -> list[ClaimedSubmission]:
     with database.begin() as connection:
         return claims.claim_submissions(
-            connection, scope, owner=owner, lease_seconds=lease, limit=limit, max_in_flight=max_in_flight
+            connection, scope, lease=Lease.new(owner, lease), limit=limit, max_in_flight=max_in_flight
         )
 
 

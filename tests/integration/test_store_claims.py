@@ -13,16 +13,17 @@ import pytest
 from sqlalchemy import event, func, select, text, update
 
 from orchestrator.base.states import BLOCKING_HOLDS, HoldCode, JobState, SubmissionState
-from orchestrator.store import free_claims, sending
+from orchestrator.store import claims, free_claims, sending
 from orchestrator.store.accounts import Scope
 from orchestrator.store.budgets import committed_credits
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Database
 from orchestrator.store.due import next_due
 from orchestrator.store.holds import put_hold
+from orchestrator.store.leases import Lease
 from orchestrator.store.tables import batches, holds, jobs, submissions
 
-from .store_rows import PRICE, account, claim, force_jobs, job_states, make_batch, put_submission, row
+from .store_rows import PRICE, account, claim, force_jobs, freeze, job_states, make_batch, put_submission, row
 
 BATCH = "things-20261122-0001"
 THREADS = 8
@@ -277,3 +278,19 @@ def test_plans_always_know_the_values(database: Database) -> None:
     """A generic plan, which Postgres may choose for a statement run often, could not use a partial index."""
     with database.begin() as connection:
         assert connection.execute(text("SHOW plan_cache_mode")).scalar_one() == "force_custom_plan"
+
+
+def test_a_claim_whose_commit_was_not_heard_of_is_taken_up_again(database: Database) -> None:
+    """Repeated with its lease it reserves nothing more, as long as nothing of it was sent or put back."""
+    scope = make_batch(database, jobs=5, bundle=2)
+    lease = Lease.new(1, 60)
+
+    def repeat() -> list[ClaimedSubmission]:
+        with database.begin() as connection:
+            return claims.claim_submissions(connection, scope, lease=lease, limit=3, max_in_flight=64)
+
+    first = repeat()
+    before = freeze(database)
+    assert repeat() == sorted(first, key=lambda work: work.id)
+    assert freeze(database) == before
+    assert sum(len(work.jobs) for work in claim(database, scope)) == 2

@@ -13,7 +13,7 @@ from orchestrator.store.accounts import Scope
 from orchestrator.store.budgets import account_caps, committed_credits
 from orchestrator.store.claims import ClaimedSubmission, claim_submissions
 from orchestrator.store.database import Database
-from orchestrator.store.leases import rescue
+from orchestrator.store.leases import Lease, rescue
 from orchestrator.store.polling import ItemOutcome
 from orchestrator.store.tables import accounts, batches, holds, jobs, usages
 from orchestrator.store.tables import ledger as entries
@@ -26,7 +26,7 @@ PRICE = Decimal(3)
 
 def claim(database: Database, scope: Scope, limit: int = 10) -> list[ClaimedSubmission]:
     with database.begin() as connection:
-        return claim_submissions(connection, scope, owner=1, lease_seconds=60, limit=limit, max_in_flight=1000)
+        return claim_submissions(connection, scope, lease=Lease.new(1, 60), limit=limit, max_in_flight=1000)
 
 
 def sent(database: Database, scope: Scope) -> ClaimedSubmission:
