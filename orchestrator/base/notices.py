@@ -3,6 +3,8 @@
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from orchestrator.base.settings import is_loopback
+
 
 class NoticeEvent(StrEnum):
     """What a notification is about."""
@@ -32,6 +34,17 @@ class NoticeStyle(StrEnum):
     SLACK = "slack"
     #: An empty GET: that it comes is the message.
     HEARTBEAT = "heartbeat"
+
+
+def may_be_sent_to(url: str) -> bool:
+    """Whether a notification may go there: encrypted, or on this machine."""
+    try:
+        parts = urlsplit(url)
+        has_good_port = parts.port != 0
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    return bool(host) and has_good_port and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
 
 
 def host_of(url: str) -> str:

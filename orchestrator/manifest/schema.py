@@ -12,6 +12,7 @@ from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.job_keys import ManifestJob, read_defaults
 from orchestrator.manifest.jobs import read_jobs
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, fault_of, native, scalars
+from orchestrator.manifest.notify import read_notify
 from orchestrator.manifest.object_key import DEFAULT_KEY, label_names, read_key
 from orchestrator.manifest.setting import Setting
 from orchestrator.manifest.suggest import did_you_mean
@@ -29,6 +30,7 @@ _KEYS = (
     "price_tolerance",
     "canary",
     "stop_when",
+    "notify",
     "vars",
     "labels",
     "defaults",
@@ -38,7 +40,6 @@ _LATER_KEYS = (
     "include",
     "reuse",
     "on_invalid",
-    "notify",
     "schedule",
 )
 _PAYMENTS = ("credits", "x402-base", "x402-solana", "wallet-base", "wallet-solana")
@@ -67,6 +68,7 @@ class Manifest:
     labels: dict[str, str] = field(default_factory=dict)
     defaults: dict[str, Entry] = field(default_factory=dict)
     jobs: tuple[ManifestJob, ...] = ()
+    notify: tuple[dict[str, Any], ...] = ()
 
 
 def read_manifest(root: Node, findings: Findings, setting: Setting | None = None) -> Manifest:
@@ -99,6 +101,7 @@ def read_manifest(root: Node, findings: Findings, setting: Setting | None = None
         labels=labels,
         defaults=defaults.fields,
         jobs=jobs,
+        notify=read_notify(entries.get("notify"), findings),
     )
 
 

@@ -4,13 +4,12 @@ import asyncio
 import ssl
 from dataclasses import dataclass
 from functools import cached_property
-from urllib.parse import urlsplit
 
 import httpx
 
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
+from orchestrator.base.notices import may_be_sent_to
 from orchestrator.base.proxies import proxy_for
-from orchestrator.base.settings import is_loopback
 from orchestrator.notices.message import Message, Notice, message_of
 
 #: Whoever takes longer has not taken it.
@@ -34,7 +33,7 @@ class NoticeClient:
 
     async def send(self, notice: Notice) -> Outcome:
         """Send a notice once: only 2xx within 10 seconds counts, and redirects are not followed. Raises nothing."""
-        if not _may_be_sent_to(notice.url):
+        if not may_be_sent_to(notice.url):
             return Outcome("only https:// URLs are sent to (http:// on this machine)", is_final=True)
         message = message_of(notice, self._clock.now(), self._signing_key)
         try:
@@ -58,16 +57,6 @@ class NoticeClient:
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         return httpx.create_ssl_context()
-
-
-def _may_be_sent_to(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-    )
 
 
 def _in_words(error: Exception) -> str:

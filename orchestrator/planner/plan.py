@@ -89,6 +89,7 @@ def plan_manifest(
         errors=in_order(findings.errors),
         warnings=in_order(findings.warnings),
         media=reader.blobs(),
+        notify=manifest.notify,
     )
 
 

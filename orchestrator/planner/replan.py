@@ -109,6 +109,7 @@ def _manifest(saved: SavedPlan, *, without: set[str]) -> Manifest:
         bundle=saved.bundle,
         careful_start=CarefulStart(saved.price_tolerance, saved.canary, saved.stop_when_failed_over),
         labels=saved.labels,
+        notify=saved.notify,
         jobs=tuple(
             _manifest_job(number, job, saved.media)
             for number, job in enumerate(saved.jobs)

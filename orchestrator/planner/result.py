@@ -96,6 +96,7 @@ class Plan:
     warnings: tuple[Diagnostic, ...]
     media: dict[str, MediaBlob]
     rejected: tuple[RejectedJob, ...] = ()
+    notify: tuple[dict[str, Any], ...] = ()
     reuse: Literal["collection", "all", "none"] = "collection"
 
     @property

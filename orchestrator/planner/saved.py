@@ -86,6 +86,7 @@ class SavedPlan(_Part):
     media: dict[str, SavedMedium]
     jobs: tuple[SavedJob, ...]
     rejected: tuple[RejectedJob, ...] = ()
+    notify: tuple[dict[str, Any], ...] = ()
 
     @property
     def job_count(self) -> int:
@@ -190,6 +191,7 @@ def _saved(plan: Plan) -> SavedPlan:
         media={sha256: _medium(blob) for sha256, blob in plan.media.items()},
         jobs=tuple(_job(job) for job in plan.jobs),
         rejected=plan.rejected,
+        notify=plan.notify,
     )
 
 
