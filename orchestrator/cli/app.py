@@ -16,7 +16,7 @@ from orchestrator.cli.resolving import resolve
 from orchestrator.cli.running import resume, submit
 from orchestrator.cli.schedules import schedule
 from orchestrator.cli.serving import sandbox, worker
-from orchestrator.cli.steering import cancel, pause
+from orchestrator.cli.steering import cancel, pause, reject
 from orchestrator.cli.upkeep import balance, db, doctor
 
 app = typer.Typer(
@@ -50,7 +50,7 @@ def _root(
 
 
 for _command in (
-    plan, submit, resume, pause, cancel, retry, approve, resolve, adopt,
+    plan, submit, resume, pause, cancel, retry, approve, reject, resolve, adopt,
     status, jobs, watch, wait, models, balance, doctor, sandbox, worker,
 ):  # fmt: skip
     app.command()(_command)

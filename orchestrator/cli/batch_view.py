@@ -12,7 +12,7 @@ from orchestrator.cli.console import printable, safe
 from orchestrator.cli.words import ago, credits_text, elapsed_between, place, state_counts
 
 #: Holds that `resume` leaves: their own command answers them.
-ANSWERED_HOLDS = ("in-doubt", "canary", "price-changed")
+ANSWERED_HOLDS = ("in-doubt", "canary", "price-changed", "unusual-work", "gate")
 #: How many failed jobs a summary names.
 FAILURES_SHOWN = 10
 STATE_COLOURS = {

@@ -46,11 +46,16 @@ def retry(
 
 def approve(
     batch: Batch,
-    job: Annotated[str | None, typer.Option(metavar="ID", help="Only this waiting job.", show_default=False)] = None,
+    job: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="Only this job: one that waits for the canaries, or one with a gate.", show_default=False
+        ),
+    ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> int:
-    """Let a batch go on after its canaries, a changed price, or too many failures."""
+    """Let a batch go on after its canaries, a gate, a changed price, or too many failures."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import approving
 

@@ -31,11 +31,18 @@ def job_table(jobs: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
+_WAITS = {
+    "canary": "waits for the canary to be approved",
+    "dependency": "waits for the jobs that it needs",
+    "gate": "waits until someone has looked at what it needs",
+}
+
+
 def _result(job: dict[str, Any]) -> str:
     if job["error"] is not None:
         return f"{job['error']['code']}: {job['error']['message']}"
     if job["waits_for"] is not None:
-        return f"waits for the {job['waits_for']} to be approved"
+        return _WAITS[job["waits_for"]]
     if job["assets"]:
         return ", ".join(place(asset["uri"]) for asset in job["assets"])
     if job["state"] == "in_doubt":

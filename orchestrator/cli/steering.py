@@ -1,6 +1,8 @@
-"""`pause` and `cancel`: stop what is not sent yet. They spend nothing, ask nothing and exit 0."""
+"""`pause`, `cancel` and `reject`: stop what is not sent yet. They spend nothing, ask nothing and exit 0."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from orchestrator.cli.batch_view import summary
 from orchestrator.cli.console import print_json, safe, show, tell
@@ -32,6 +34,19 @@ def cancel(batch: Batch, as_json: AsJson = False) -> None:
     if under_way(document) and settings.broker_url is None and not as_json:
         fetch = f"orchestrator resume {document['batch']}"
         tell(safe(f"what was paid for is fetched by the command that works the batch; where none does: {fetch}"))
+
+
+def reject(
+    batch: Batch,
+    job: Annotated[str, typer.Option(metavar="ID", help="The job with the gate.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Skip what waits for the result of a job that has a gate."""
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import steering
+
+    settings = load_settings()
+    _show(steering.reject(batch, settings, job=job), settings, as_json=as_json)
 
 
 def _show(document: dict[str, Any], settings: "Settings", *, as_json: bool) -> None:

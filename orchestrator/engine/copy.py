@@ -74,7 +74,8 @@ async def store(engine: Engine, work: ClaimedCopy) -> None:
         log.exception("job %s of %s: its files were not stored", work.job, work.batch_id)
         await _record_fault(engine, work, f"a fault of ours: {type(error).__name__}")
         return
-    await _store_renditions(engine, work)
+    if not await _store_renditions(engine, work):
+        return
     engine.copy_pace.note(seconds=engine.clock.monotonic() - started_at, size_bytes=size_bytes)
     _discard_spooled(engine, work)
     await engine.transact(_record_completed, engine, work)
@@ -90,17 +91,23 @@ def _originals(work: ClaimedCopy) -> list[ClaimedAsset]:
     return [asset for asset in work.assets if asset.role == "original" and not asset.stored]
 
 
-async def _store_renditions(engine: Engine, work: ClaimedCopy) -> None:
-    """Thumbnails, previews and final frames are a convenience: what does not work is left out."""
+async def _store_renditions(engine: Engine, work: ClaimedCopy) -> bool:
+    """Thumbnails, previews and final frames are a convenience: what does not work is left out.
+
+    False where another job needs one of them, and it is to be tried again.
+    """
     for asset in work.assets:
         if asset.role == "original" or asset.stored:
             continue
         try:
             await _put(engine, work, await _fetch(engine, work, asset))
         except AssetError as error:
+            if asset.is_needed and await _is_put_off(engine, work, error):
+                return False
             log.info("job %s: its %s is left out: %s", work.job, asset.role, error.message)
         except Exception:  # noqa: BLE001 - nor may a fault of ours in one keep the originals from being completed
             log.exception("job %s of %s: its %s is left out", work.job, work.batch_id, asset.role)
+    return True
 
 
 def _spool_name(work: ClaimedCopy, asset: ClaimedAsset) -> str:
@@ -185,16 +192,21 @@ def _stored(key: str, uri: str, sha256: str, path: Path, verified: Verified) -> 
 
 async def _record_failure(engine: Engine, work: ClaimedCopy, error: AssetError) -> None:
     """Try again later, unless the source is gone for good or never was a whole file."""
+    if not await _is_put_off(engine, work, error):
+        await _give_up(engine, work, on_copy(error).error, error.message)
+
+
+async def _is_put_off(engine: Engine, work: ClaimedCopy, error: AssetError) -> bool:
+    """Put a copy that failed off for a while; False where no further try can bring the file."""
     if isinstance(error, DestinationFailed | SpoolFailed):
         await _try_again(engine, work, error.message)  # first: while a job waits for it, the hold is not lifted
         await note_failing_destination(engine, work, error)
-        return
-    rule = on_copy(error)
-    if _is_hopeless(engine, work, rule):
-        await _give_up(engine, work, rule.error, error.message)
-    else:
-        wished = error.retry_after_seconds if isinstance(error, SourceUnavailable) else None
-        await _try_again(engine, work, error.message, at_least_seconds=min(wished or 0, MAX_WISHED_SECONDS))
+        return True
+    if _is_hopeless(engine, work, on_copy(error)):
+        return False
+    wished = error.retry_after_seconds if isinstance(error, SourceUnavailable) else None
+    await _try_again(engine, work, error.message, at_least_seconds=min(wished or 0, MAX_WISHED_SECONDS))
+    return True
 
 
 def _is_hopeless(engine: Engine, work: ClaimedCopy, rule: CopyRule) -> bool:

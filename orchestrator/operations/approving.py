@@ -51,7 +51,7 @@ def approve(
 def _quote(header: BatchHeader, asked: Asked) -> Quote:
     return Quote(
         batch_id=header.id,
-        jobs=len(asked.waiting),
+        jobs=asked.waiting_jobs,
         job_credits=asked.waiting_credits,
         other_credits=asked.pending_credits,
         usd_per_credit=header.usd_per_credit,

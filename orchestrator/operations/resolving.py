@@ -15,7 +15,7 @@ from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import SANDBOX_ORIGIN
 from orchestrator.receipts.book import ReceiptBook
 from orchestrator.receipts.receipt import Receipt
-from orchestrator.store import batches, doubtful, doubts, reads, resolving, sending, settling
+from orchestrator.store import batches, chains, doubtful, doubts, reads, resolving, sending, settling
 from orchestrator.store.database import Connection
 from orchestrator.store.doubtful import Doubtful
 from orchestrator.store.orders import order_of
@@ -57,6 +57,7 @@ def resolve(
             if batch.state == BatchState.CANCELLED:
                 settling.cancel_unsent(connection, batch_id)
             batches.reopen_batch(connection, batch_id)
+            chains.pass_on_all_ends(connection, batch_id)
             settling.settle_batch(connection, batch_id)
             return reads.batch_document(connection, batch_id)
 

@@ -1,4 +1,4 @@
-"""`pause` and `cancel`: stop what is not sent yet, until `resume` or for good. They need no credentials."""
+"""`pause`, `cancel` and `reject`: stop what is not sent yet. They spend nothing and need no credentials."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import BatchState
 from orchestrator.operations.database import open_database
-from orchestrator.store import batches, reads
+from orchestrator.store import batches, gates, reads, settling
 from orchestrator.store.database import Connection
 
 
@@ -27,6 +27,20 @@ def cancel(reference: str, settings: Settings) -> dict[str, Any]:
     batch, and for one that has ended otherwise.
     """
     return _steer(reference, settings, batches.cancel_batch)
+
+
+def reject(reference: str, settings: Settings, *, job: str) -> dict[str, Any]:
+    """Skip what waits for the result of a job with a gate, for good; returns the batch's document.
+
+    Raises UsageError for an unknown batch or job, and where there is no result that could be rejected.
+    """
+
+    def skip(connection: Connection, batch_id: str) -> BatchState:
+        batches.lock_batch(connection, batch_id)
+        gates.reject_gate(connection, batch_id, job)
+        return settling.settle_batch(connection, batch_id)
+
+    return _steer(reference, settings, skip)
 
 
 def _steer(reference: str, settings: Settings, verb: Callable[[Connection, str], BatchState]) -> dict[str, Any]:

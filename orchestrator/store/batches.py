@@ -28,6 +28,8 @@ _SENDING_HOLDS = (
     HoldCode.PRICE_CHANGED,
     HoldCode.STOP_WHEN,
     HoldCode.CANARY,
+    HoldCode.GATE,
+    HoldCode.UNUSUAL_WORK,
 )
 
 

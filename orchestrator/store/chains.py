@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     and_,
     bindparam,
+    null,
     select,
     text,
     update,
@@ -24,7 +25,7 @@ from orchestrator.store.accounts import Scope
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import has_job
 from orchestrator.store.references import Reference, stored_result, with_results
-from orchestrator.store.tables import batches, jobs
+from orchestrator.store.tables import batches, job_needs, jobs
 
 #: So many ends are passed on in one transaction, which holds the account's lock.
 _ENDS_AT_ONCE = 200
@@ -66,6 +67,12 @@ def pass_on_ends(connection: Connection, batch_id: str) -> int:
     return len(ended)
 
 
+def pass_on_all_ends(connection: Connection, batch_id: str) -> None:
+    """`pass_on_ends` until all is told, for a person who has just changed one job."""
+    while pass_on_ends(connection, batch_id):
+        continue
+
+
 _SKIP = text(
     """
     UPDATE job SET state = 'skipped', waits_for = NULL, ended_at = orchestrator_now(), error = jsonb_build_object(
@@ -88,6 +95,16 @@ _SKIP = text(
 def _skip_dependents(connection: Connection, ended: list[int]) -> None:
     if ended:
         connection.execute(_SKIP, {"ended": ended, "code": JobError.DEPENDENCY_FAILED})
+
+
+def skip_dependents(connection: Connection, needed_pk: int, why: str) -> None:
+    """Skip what waits for the result of a completed job, which nobody wants to go on with."""
+    dependents = select(job_needs.c.job_pk).where(job_needs.c.needed_pk == needed_pk)
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.pk.in_(dependents), jobs.c.state == JobState.WAITING)
+        .values(state=JobState.SKIPPED, waits_for=null(), ended_at=NOW, error=_dependency_failed(why))
+    )
 
 
 #: The dependents of some completed jobs whose needs are all completed by now.
@@ -167,8 +184,17 @@ def _moved(item: dict[str, Any], needed: Sequence[Any]) -> dict[str, Any]:
 
 
 def _ended(item: dict[str, Any], state: JobState, why: str) -> dict[str, Any]:
-    error = {"code": JobError.DEPENDENCY_FAILED, "message": why, "charged": False, "provider": None}
-    return {"to_state": state, "to_wait_for": None, "to_item": item, "why": error, "has_ended": True}
+    return {
+        "to_state": state,
+        "to_wait_for": None,
+        "to_item": item,
+        "why": _dependency_failed(why),
+        "has_ended": True,
+    }
+
+
+def _dependency_failed(why: str) -> dict[str, Any]:
+    return {"code": JobError.DEPENDENCY_FAILED, "message": why, "charged": False, "provider": None}
 
 
 _WAIT_FOR_NEEDS = text(

@@ -12,7 +12,7 @@ from orchestrator.store.accounts import Scope
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import Lease
 from orchestrator.store.pacing import account_waits
-from orchestrator.store.tables import assets, batches, jobs, submissions
+from orchestrator.store.tables import assets, batches, job_needs, jobs, submissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,10 @@ class ClaimedPoll:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedAsset:
-    """A file to copy; `sha256` is set where an earlier attempt had already verified it."""
+    """A file to copy; `sha256` is set where an earlier attempt had already verified it.
+
+    `is_needed`: another job needs it, so that it is worth the tries that an original is.
+    """
 
     pk: int
     position: int
@@ -40,6 +43,7 @@ class ClaimedAsset:
     declared_mime: str | None
     sha256: str | None
     stored: bool
+    is_needed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +149,12 @@ def claim_copies(
     files = connection.execute(
         select(assets).where(assets.c.job_pk.in_(pks)).order_by(assets.c.position, assets.c.role)
     ).all()
-    return [_claimed_copy(row, lease.token, [file for file in files if file.job_pk == row.pk]) for row in rows]
+    needs = select(job_needs.c.needed_pk, job_needs.c.role).where(job_needs.c.needed_pk.in_(pks))
+    needed = {(need.needed_pk, need.role) for need in connection.execute(needs)}
+    return [_claimed_copy(row, lease.token, [file for file in files if file.job_pk == row.pk], needed) for row in rows]
 
 
-def _claimed_copy(row: Any, token: UUID, files: list[Any]) -> ClaimedCopy:
+def _claimed_copy(row: Any, token: UUID, files: list[Any], needed: set[tuple[int, str]]) -> ClaimedCopy:
     return ClaimedCopy(
         pk=row.pk,
         token=token,
@@ -172,6 +178,7 @@ def _claimed_copy(row: Any, token: UUID, files: list[Any]) -> ClaimedCopy:
                 declared_mime=file.declared_mime,
                 sha256=file.sha256,
                 stored=file.stored_at is not None,
+                is_needed=(row.pk, file.role) in needed,
             )
             for file in files
         ),

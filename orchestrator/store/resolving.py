@@ -11,6 +11,8 @@ from sqlalchemy import Connection, case, func, null, or_, select, update
 
 from orchestrator.base.states import Book, EntryKind, JobError, JobState, SettledBy, SubmissionState
 from orchestrator.store import ledger
+from orchestrator.store.branches import revive_below
+from orchestrator.store.chains import wait_for_needs
 from orchestrator.store.database import NOW
 from orchestrator.store.tables import jobs, submissions
 from orchestrator.store.tables import ledger as entries
@@ -53,11 +55,13 @@ def settle_as_not_charged(
     """
     if not _resolve(connection, submission_id, settled_by, evidence, {"charged": 0}):
         return False
-    connection.execute(
+    unsent = connection.execute(
         update(jobs)
         .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.IN_DOUBT)
         .values(state=JobState.PENDING, due_at=NOW, submission_id=null(), position=null())
-    )
+        .returning(jobs.c.pk)
+    ).scalars()
+    wait_for_needs(connection, unsent)  # after a recovery a job may not know the results that it was sent with
     ledger.move(connection, EntryKind.RELEASE, [submission_id])
     return True
 
@@ -65,7 +69,8 @@ def settle_as_not_charged(
 def take_back_loss(connection: Connection, submission_id: UUID, evidence: dict[str, Any]) -> bool:
     """What was settled as charged was not, a person says: its jobs are `pending` again, what was lost is given back.
 
-    A job that was run again meanwhile only gets back what it spent. False: nothing of it is counted as lost.
+    A job that was run again meanwhile only gets back what it spent. What was skipped because of them waits for them
+    again. False: nothing of it is counted as lost.
     """
     lost_jobs = (jobs.c.submission_id == submission_id, jobs.c.error["code"].astext == JobError.PAYMENT_LOST)
     taken_back = connection.execute(
@@ -80,7 +85,7 @@ def take_back_loss(connection: Connection, submission_id: UUID, evidence: dict[s
     if not taken_back:
         return False
     _give_back(connection, submission_id)
-    connection.execute(
+    unsent = connection.execute(
         update(jobs)
         .where(*lost_jobs, jobs.c.state == JobState.FAILED)
         .values(
@@ -91,7 +96,9 @@ def take_back_loss(connection: Connection, submission_id: UUID, evidence: dict[s
             submission_id=null(),
             position=null(),
         )
-    )
+        .returning(jobs.c.batch_id, jobs.c.pk)
+    ).all()
+    revive_below(connection, unsent[0].batch_id, [job.pk for job in unsent])
     return True
 
 

@@ -1,4 +1,7 @@
-"""Choosing the failed jobs of a batch to run again, and putting them back to `pending` at their price of now."""
+"""Choosing the failed jobs of a batch to run again, and putting them back at their price of now.
+
+What was skipped because of them goes with them.
+"""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -14,7 +17,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     literal,
-    or_,
     select,
     text,
 )
@@ -22,6 +24,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.errors import UsageError
 from orchestrator.base.states import JobError, JobState
+from orchestrator.store.branches import skipped_below, stopped_above
+from orchestrator.store.chains import wait_for_needs
 from orchestrator.store.doubtful import find_job
 from orchestrator.store.tables import assets, batches, jobs
 
@@ -53,16 +57,38 @@ def choose(
     """
     require_not_cancelled(connection, batch_id)
     if job is not None:
-        _require_retryable(find_job(connection, batch_id, job), batch_id, error=error, again=again)
-    narrowed = [jobs.c.name == job] if job is not None else []
-    narrowed += [_code() == error] if error is not None else []
-    found = connection.execute(
-        select(jobs).where(jobs.c.batch_id == batch_id, _has_failed(), *narrowed).order_by(jobs.c.ordinal)
-    ).all()
-    chosen = [row for row in found if again or row.error["code"] != JobError.PAYMENT_LOST]
+        return _choose_one(connection, batch_id, job, error=error, again=again), 0
+    narrowed = [_code() == error] if error is not None else []
+    found = connection.execute(select(jobs).where(jobs.c.batch_id == batch_id, _has_failed(), *narrowed)).all()
+    roots = [row for row in found if again or row.error["code"] != JobError.PAYMENT_LOST]
+    elsewhere = error in (None, JobError.DEPENDENCY_FAILED)
+    branch = skipped_below(connection, batch_id, [row.pk for row in roots], elsewhere=elsewhere)
+    chosen = sorted([*roots, *_rows(connection, branch)], key=lambda row: row.ordinal)
     if not chosen:
         raise _nothing_to_retry(batch_id, error, lost=len(found))
-    return chosen, len(found) - len(chosen)
+    return chosen, len(found) - len(roots)
+
+
+def _choose_one(connection: Connection, batch_id: str, job: str, *, error: str | None, again: bool) -> Sequence[Any]:
+    """The named job, with what was skipped because of it; for a skipped one, with what it was skipped for."""
+    named = find_job(connection, batch_id, job)
+    _require_retryable(named, batch_id, error=error, again=again)
+    if named.state != JobState.SKIPPED:
+        return [named, *_rows(connection, skipped_below(connection, batch_id, [named.pk]))]
+    above = stopped_above(connection, named.pk)
+    for row in above:
+        if row.state == JobState.COMPLETED:
+            raise UsageError(
+                f"job {job} of {batch_id} was skipped: the result of {row.name} was rejected",
+                hint=f"orchestrator approve {batch_id} --job {row.name}",
+            )
+        _require_retryable(row, batch_id, error=None, again=again)
+    return [*above, named]
+
+
+def _rows(connection: Connection, pks: Sequence[int]) -> Sequence[Any]:
+    named = jobs.c.pk == any_(literal(list(pks), ARRAY(BigInteger())))
+    return connection.execute(select(jobs).where(named).order_by(jobs.c.ordinal)).all()
 
 
 def require_not_cancelled(connection: Connection, batch_id: str) -> None:
@@ -77,9 +103,8 @@ def _code() -> Any:
 
 
 def _has_failed() -> ColumnElement[bool]:
-    """Failed or refused itself, or skipped because of another that did."""
-    by_another = and_(jobs.c.state == JobState.SKIPPED, _code() == JobError.DEPENDENCY_FAILED)
-    return or_(jobs.c.state.in_([JobState.FAILED, JobState.REJECTED]), by_another)
+    """Failed or refused itself, and not for want of something that the job that it needs can never give."""
+    return and_(jobs.c.state.in_([JobState.FAILED, JobState.REJECTED]), _code() != JobError.DEPENDENCY_FAILED)
 
 
 def _require_retryable(found: Any, batch_id: str, *, error: str | None, again: bool) -> None:
@@ -89,6 +114,11 @@ def _require_retryable(found: Any, batch_id: str, *, error: str | None, again: b
         raise UsageError(
             f"{who} is in doubt: it may have been paid for; settle it first",
             hint=f"orchestrator resolve {batch_id} --job {found.name} --as charged|not-charged",
+        )
+    if found.state == JobState.FAILED and code == JobError.DEPENDENCY_FAILED:
+        raise UsageError(
+            f"{who} cannot run: {found.error['message']}",
+            hint="buy what it needs again: orchestrator submit MANIFEST --again --job ID",
         )
     if found.state not in (JobState.FAILED, JobState.REJECTED) and code != JobError.DEPENDENCY_FAILED:
         words = _REFUSALS.get(JobState(found.state), f"is {found.state}: only what has failed is run again")
@@ -107,8 +137,9 @@ def _nothing_to_retry(batch_id: str, error: str | None, *, lost: int) -> UsageEr
 
 
 def put_back(connection: Connection, batch_id: str, prices: Mapping[int, Decimal]) -> None:
-    """Make failed jobs (by row) `pending` at these prices in credits. What they spent stays spent.
+    """Make failed jobs (by row) `pending` at these prices in credits, or wait for those that they need.
 
+    What they spent stays spent.
     Raises UsageError, for the caller to roll back, where one of them is not failed any more.
     """
     pks = literal(list(prices), ARRAY(BigInteger()))
@@ -116,3 +147,4 @@ def put_back(connection: Connection, batch_id: str, prices: Mapping[int, Decimal
     parameters = {"batch": batch_id, "jobs": list(prices), "prices": list(prices.values())}
     if connection.execute(_PUT_BACK, parameters).rowcount != len(prices):
         raise UsageError(f"the jobs of {batch_id} have changed meanwhile; nothing was sent", hint="look and try again")
+    wait_for_needs(connection, prices)
