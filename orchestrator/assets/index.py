@@ -16,7 +16,10 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet would 
 
 @dataclass(frozen=True, slots=True)
 class IndexRow:
-    """One stored original; `credits` is what its job spent, `tags` are the provider's own objects."""
+    """One stored original; `credits` is what it cost, `tags` are the provider's own objects.
+
+    `row` are the columns of the row that its job was made from.
+    """
 
     job: str
     index: int
@@ -36,6 +39,7 @@ class IndexRow:
     completed_at: datetime | None
     labels: Mapping[str, str] = field(default_factory=dict)
     tags: Sequence[Mapping[str, Any]] = ()
+    row: Mapping[str, Any] = field(default_factory=dict)
 
 
 def index_documents(collection: str, rows: Iterable[IndexRow], *, sandbox: bool) -> tuple[bytes, bytes]:
@@ -65,15 +69,20 @@ def _entry(row: IndexRow) -> dict[str, Any]:
         "completed_at": completed_at and completed_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "labels": dict(sorted(row.labels.items())),
         "tags": [dict(tag) for tag in row.tags],
+        "row": dict(row.row),
     }
 
 
 def _csv(entries: list[dict[str, Any]]) -> bytes:
-    columns = [*IndexRow.__dataclass_fields__, "sandbox"]
+    """The facts of each asset, and after them the columns of its row; one of the same name as a fact is `row.name`."""
+    facts = [*(name for name in IndexRow.__dataclass_fields__ if name != "row"), "sandbox"]
+    columns = list(dict.fromkeys(name for entry in entries for name in entry["row"]))
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([_cell(column, entry[column]) for column in columns] for entry in entries)
+    writer.writerow([*facts, *(_cell("", f"row.{name}" if name in facts else name) for name in columns)])
+    for entry in entries:
+        row = [_cell("", entry["row"].get(name)) for name in columns]
+        writer.writerow([*(_cell(name, entry[name]) for name in facts), *row])
     return text.getvalue().encode("utf-8", "replace")
 
 
@@ -82,7 +91,7 @@ def _cell(column: str, value: Any) -> str:
         value = "; ".join(f"{name}={label}" for name, label in value.items())
     elif column == "tags":
         value = "; ".join(str(tag.get("tag", "")) for tag in value)
-    elif isinstance(value, bool):
-        value = str(value).lower()
+    elif isinstance(value, bool | dict | list):
+        value = json.dumps(value, ensure_ascii=False)
     text = "" if value is None else str(value).replace("\0", "")
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -10,12 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.base.money import canonical
+from orchestrator.cli.compare_view import comparison_line, comparison_table
 from orchestrator.cli.console import print_json, safe, show, tell
 from orchestrator.cli.failures import tell_diagnostics
 from orchestrator.cli.params import AsJson, Canary, MaxCredits
 from orchestrator.cli.words import counted, credits_text, percent
 
 if TYPE_CHECKING:
+    from orchestrator.base.settings import Settings
+    from orchestrator.planner.compare import Comparison
     from orchestrator.planner.result import Plan
 
 File = Annotated[
@@ -31,13 +34,19 @@ def plan(
     ] = None,
     max_credits: MaxCredits = None,
     canary: Canary = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show what is new, changed, reused and removed; price only what is new.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Check every job of a manifest, or a saved plan, and price it. Spends nothing and needs no network."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import planning
 
-    planned = planning.plan(file, load_settings(), max_credits=max_credits, canary=canary)
+    settings = load_settings()
+    planned = planning.plan(file, settings, max_credits=max_credits, canary=canary)
+    if compare:
+        return _compare(planned, settings, as_json=as_json)
     planning.require_valid(planned)
     if output is not None:
         planning.save_plan(planned, output)
@@ -48,6 +57,19 @@ def plan(
     show(cost_table(planned), *cost_notes(planned))
     if output is not None:
         tell(safe(f"saved; to run exactly this: orchestrator submit {shlex.quote(str(output))}"))
+    return 0
+
+
+def _compare(planned: "Plan", settings: "Settings", *, as_json: bool) -> int:
+    from orchestrator.operations import comparing
+
+    comparison = comparing.compare_with_collection(planned, settings)
+    if as_json:
+        print_json(comparison.document())
+        return 0
+    bought = comparison.bought()
+    tell_diagnostics(bought.document())
+    show(*comparison_table(comparison), cost_table(bought), *cost_notes(bought), *comparison_line(comparison))
     return 0
 
 
@@ -89,8 +111,9 @@ def _careful_start(planned: "Plan") -> list[Text]:
     return [safe(f"careful start: {' · '.join(notes)}")] if notes else []
 
 
-def tell_plan(planned: "Plan", *, with_table: bool) -> None:
-    """Before a batch is stored: its warnings, and what it costs."""
-    tell_diagnostics(planned.document())
+def tell_plan(comparison: "Comparison", *, with_table: bool) -> None:
+    """Before a batch is stored: its warnings, what it buys and what that costs."""
+    bought = comparison.bought()
+    tell_diagnostics(bought.document())
     if with_table:
-        tell(cost_table(planned), *cost_notes(planned))
+        tell(cost_table(bought), *cost_notes(bought), *comparison_line(comparison))

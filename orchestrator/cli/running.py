@@ -17,6 +17,7 @@ from orchestrator.cli.words import credits_text
 
 if TYPE_CHECKING:
     from orchestrator.base.settings import Settings
+    from orchestrator.planner.compare import Comparison
     from orchestrator.planner.result import Plan
 
 
@@ -36,6 +37,16 @@ def submit(
         bool, typer.Option("--alongside", help="Even while another batch of the collection can still move.")
     ] = False,
     canary: Canary = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Buy what the collection has already once more, or only --job.")
+    ] = False,
+    job: Annotated[
+        list[str] | None, typer.Option("--job", metavar="ID", help="With --again: only this job. May be repeated.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="K", help="A name for this call: with the same one again, the same batch."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Check, price and run a manifest or a saved plan; nothing is sent unless every job is valid."""
@@ -44,11 +55,18 @@ def submit(
 
     settings = load_settings()
     options = submitting.SubmitOptions(
-        sandbox=sandbox, detach=wait is False, alongside=alongside, max_credits=max_credits, canary=canary
+        sandbox=sandbox,
+        detach=wait is False,
+        alongside=alongside,
+        max_credits=max_credits,
+        canary=canary,
+        key=key,
+        again=again,
+        again_jobs=tuple(job or ()),
     )
 
-    def announce(planned: "Plan") -> None:
-        tell_plan(planned, with_table=not (as_json and (yes or sandbox)))
+    def announce(comparison: "Comparison") -> None:
+        tell_plan(comparison, with_table=not (as_json and (yes or sandbox)))
 
     def confirm(planned: "Plan") -> bool:
         estimate = planned.document()["estimate"]

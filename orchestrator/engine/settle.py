@@ -8,12 +8,12 @@ from orchestrator.assets.index import IndexRow, index_documents, is_of_sandbox
 from orchestrator.assets.keys import index_key
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.stakes import watch_deadlines
-from orchestrator.store import chains, reads, settling
+from orchestrator.store import chains, indexing, settling
 from orchestrator.store.batches import lock_batch
 from orchestrator.store.database import Connection
 from orchestrator.store.gates import note_gates
+from orchestrator.store.indexing import Collection
 from orchestrator.store.leases import Rescued, rescue
-from orchestrator.store.reads import Collection
 
 
 async def rescue_dead(engine: Engine) -> None:
@@ -69,10 +69,10 @@ async def _write_index(engine: Engine, batch_id: str) -> None:
 
     Else, of two batches that end at the same time, the one that read first and wrote last would drop the other.
     """
-    collection = await engine.transact(reads.collection_of, batch_id)
+    collection = await engine.transact(indexing.collection_of, batch_id)
     is_current = False
     while not is_current:
-        stamp = await engine.transact(reads.collection_stamp, collection)
+        stamp = await engine.transact(indexing.collection_stamp, collection)
         rows = await engine.transact(_index_rows, collection)
         try:
             await asyncio.to_thread(_put_index, engine, collection, rows)
@@ -102,7 +102,7 @@ def _record_indexed(
     connection: Connection, batch_id: str, collection: Collection, stamp: frozenset[tuple[str, str]]
 ) -> bool:
     settling.record_indexed(connection, batch_id)  # first: it waits for whoever settles the batch just now
-    is_current = reads.collection_stamp(connection, collection) == stamp
+    is_current = indexing.collection_stamp(connection, collection) == stamp
     if not is_current:
         connection.rollback()
     return is_current
@@ -129,6 +129,7 @@ def _index_rows(connection: Connection, collection: Collection) -> list[IndexRow
             completed_at=row.ended_at,
             labels=row.labels,
             tags=row.tags,
+            row=row.columns or {},
         )
-        for row in reads.collection_assets(connection, collection)
+        for row in indexing.collection_assets(connection, collection)
     ]

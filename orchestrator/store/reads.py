@@ -1,12 +1,10 @@
 """Reading for people and scripts: the JSON documents of interface "JSON", straight from the rows."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, case, exists, func, or_, select, text
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, case, exists, func, or_, select, text
 
 from orchestrator.base.clock import rfc3339
 from orchestrator.base.money import ZERO, canonical, optional_canonical
@@ -115,6 +113,7 @@ def batch_document(connection: Connection, batch_id: str) -> dict[str, Any]:
         "sandbox": batch.sandbox,
         "jobs": {"total": sum(totals.counts.values())}
         | {state.value: totals.counts.get(state, 0) for state in JobState},
+        "reused": totals.reused,
         "credits": {
             "estimated": canonical(batch.estimated),
             "reserved": canonical(totals.reserved),
@@ -151,6 +150,7 @@ def _near_caps(connection: Connection, batch: Any) -> list[dict[str, Any]]:
 @dataclass(frozen=True, slots=True)
 class _Totals:
     counts: dict[str, int]
+    reused: int
     reserved: Decimal
     spent: Decimal
     in_doubt: Decimal
@@ -162,6 +162,7 @@ def _totals(connection: Connection, batch_id: str) -> _Totals:
         select(
             jobs.c.state,
             func.count().label("n"),
+            func.count(jobs.c.reused_from_pk).label("reused"),
             func.sum(func.coalesce(jobs.c.price, jobs.c.estimate)).label("price"),
             func.coalesce(func.sum(jobs.c.spent), 0).label("spent"),
         )
@@ -170,6 +171,7 @@ def _totals(connection: Connection, batch_id: str) -> _Totals:
     ).all()
     return _Totals(
         counts={row.state: row.n for row in rows},
+        reused=sum(row.reused for row in rows),
         reserved=sum((row.price for row in rows if row.state in _RESERVED), ZERO),
         spent=sum((Decimal(row.spent) for row in rows), ZERO),
         in_doubt=sum((row.price for row in rows if row.state == JobState.IN_DOUBT), ZERO),
@@ -189,16 +191,6 @@ def is_about_losses() -> ColumnElement[bool]:
     return or_(ledger.c.from_book == Book.LOST, ledger.c.to_book == Book.LOST)
 
 
-def stored_jobs_of(connection: Connection, name: str, account_pk: int) -> set[str]:
-    """The ids of the jobs that a collection has the files of."""
-    query = (
-        select(jobs.c.name)
-        .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(batches.c.name == name, batches.c.account_pk == account_pk, jobs.c.state == JobState.COMPLETED)
-    )
-    return {str(job) for job in connection.execute(query).scalars()}
-
-
 def recent_batches(connection: Connection, limit: int = 20) -> list[str]:
     """The newest batches; those that need a person come first, then those that still run."""
     urgency = case((batches.c.state == BatchState.HELD, 0), (batches.c.finished_at.is_(None), 1), else_=2)
@@ -212,9 +204,17 @@ def job_documents(
     connection: Connection, batch_id: str, *, state: str | None = None, error: str | None = None
 ) -> list[dict[str, Any]]:
     """The `jobs` document of a batch in the manifest's order, with what was tried for each job and its originals."""
+    made = jobs.alias("made")
     query = (
-        select(jobs, submissions.c.request_id, submissions.c.provider_status, submissions.c.answer)
+        select(
+            jobs,
+            submissions.c.request_id,
+            submissions.c.provider_status,
+            submissions.c.answer,
+            made.c.batch_id.label("reused_from"),
+        )
         .outerjoin(submissions, submissions.c.id == jobs.c.submission_id)
+        .outerjoin(made, made.c.pk == jobs.c.reused_from_pk)
         .where(jobs.c.batch_id == batch_id)
         .order_by(jobs.c.ordinal)
     )
@@ -240,13 +240,13 @@ def _job_document(row: Any, files: list[dict[str, Any]], history: list[dict[str,
     waiting = row.state in (JobState.GENERATING, JobState.IN_DOUBT)
     return {
         "id": row.name,
-        "type": row.type,
-        "model": row.model,
+        "type": row.type or None,
+        "model": row.model or None,
         "state": row.state,
         "waits_for": row.waits_for,
         "attempts": row.attempts,
         "request_id": row.request_id,
-        "reused_from": None,
+        "reused_from": row.reused_from,
         "labels": row.labels,
         "credits": {"estimated": canonical(row.estimate), "spent": optional_canonical(row.spent)},
         "price": canonical(row.estimate if row.price is None else row.price),
@@ -273,61 +273,3 @@ def _asset_document(file: Any) -> dict[str, Any]:
         "source_expires_at": rfc3339(file.source_expires_at),
         "tags": file.tags,
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """What a batch belongs to: the set of assets of one name and account at one destination."""
-
-    name: str
-    destination: str
-    account_pk: int
-    sandbox: bool
-
-
-def collection_of(connection: Connection, batch_id: str) -> Collection:
-    """The collection of an existing batch."""
-    columns = (batches.c.name, batches.c.destination, batches.c.account_pk, batches.c.sandbox)
-    return Collection(*connection.execute(select(*columns).where(batches.c.id == batch_id)).one())
-
-
-def collection_stamp(connection: Connection, collection: Collection) -> frozenset[tuple[str, str]]:
-    """Which batches the collection has, and in which state they are."""
-    query = select(batches.c.id, batches.c.state).where(_belongs_to(collection))
-    return frozenset((row.id, row.state) for row in connection.execute(query))
-
-
-def collection_assets(connection: Connection, collection: Collection) -> Iterator[Any]:
-    """One row for each original that the index lists, with its job: of every job id the newest completed job."""
-    newest = (
-        select(jobs.c.pk)
-        .ext(distinct_on(jobs.c.name))
-        .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(_belongs_to(collection), jobs.c.state == JobState.COMPLETED)
-        .order_by(jobs.c.name, batches.c.created_at.desc(), batches.c.id.desc())
-    )
-    query = (
-        select(
-            assets,
-            jobs.c.name.label("job"),
-            jobs.c.type,
-            jobs.c.model,
-            jobs.c.labels,
-            jobs.c.item["prompt"].astext.label("prompt"),
-            jobs.c.spent,
-            jobs.c.ended_at,
-            submissions.c.request_id,
-        )
-        .join(jobs, jobs.c.pk == assets.c.job_pk)
-        .outerjoin(submissions, submissions.c.id == jobs.c.submission_id)
-        .where(jobs.c.pk.in_(newest), assets.c.role == "original", assets.c.stored_at.is_not(None))
-    )
-    yield from connection.execute(query)
-
-
-def _belongs_to(collection: Collection) -> ColumnElement[bool]:
-    return and_(
-        batches.c.name == collection.name,
-        batches.c.destination == collection.destination,
-        batches.c.account_pk == collection.account_pk,
-    )

@@ -20,7 +20,7 @@ from orchestrator.store.tables import batches, submissions
 
 from .engine_site import Site, make_site
 
-DETACHED = SubmitOptions(detach=True)
+DETACHED = SubmitOptions(detach=True, again=True)
 
 
 @pytest.fixture

@@ -1,0 +1,108 @@
+"""What a plan's collection has already: looked up, and looked after, before anything is bought."""
+
+import logging
+import tempfile
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+from orchestrator.assets.destination import Destination, open_destination
+from orchestrator.base.settings import Settings
+from orchestrator.operations.database import open_database
+from orchestrator.operations.opening import Provider, real_provider
+from orchestrator.operations.planning import require_valid
+from orchestrator.planner.compare import Comparison, compare
+from orchestrator.planner.result import Plan
+from orchestrator.store import accounts, collections
+from orchestrator.store.collections import KeptFile, Shelf
+from orchestrator.store.database import Database
+
+log = logging.getLogger("orchestrator.operations")
+
+#: Objects that are looked for at the same time.
+_LOOKING = 32
+
+
+def compare_with_collection(planned: Plan, settings: Settings) -> Comparison:
+    """How a plan compares with what the account in `settings` has; without credentials, with what sandboxes made.
+
+    Spends and stores nothing. Raises ManifestError for a plan that is invalid, or buys more than its budget allows;
+    Unusable where the database or a destination is.
+    """
+    if not planned.only_over_budget:
+        require_valid(planned)
+    provider = real_provider(settings) if settings.katana_api_key else None
+    destination = open_destination(planned.destination or settings.destination).describe()
+    with open_database(settings) as database:
+        shelf, _ = find_shelf(database, planned, provider)
+        comparison = compare_plan(database, planned, shelf, destination)
+    require_valid(comparison.bought())
+    return comparison
+
+
+def find_shelf(
+    database: Database, planned: Plan, provider: Provider | None
+) -> tuple[Shelf, frozenset[tuple[str, str]]]:
+    """Where the plan's results may be already (None: made by sandboxes), and which batches the collection has now."""
+    with database.begin() as connection:
+        account_pk = None if provider is None else accounts.account_pk(connection, provider.origin, provider.account)
+        shelf = Shelf(str(planned.name), account_pk, everywhere=planned.reuse == "all")
+        return shelf, collections.stamp(connection, shelf)
+
+
+def compare_plan(
+    database: Database, planned: Plan, shelf: Shelf, destination: str, *, again: Collection[str] | None = ()
+) -> Comparison:
+    """What of a plan is on the shelf, with every file that is to be reused found where it should be.
+
+    The jobs named in `again` (None: all of them) are bought whatever there is. Raises DestinationFailed where a
+    destination does not tell what it has: what may be there is not bought again.
+    """
+    if planned.reuse == "none":
+        again = None
+    wanted = {job.fingerprint for job in planned.jobs if job.fingerprint is not None}
+    with database.begin() as connection:
+        history = collections.history(connection, shelf, wanted, destination)
+    found: set[int] = set()
+    missing: set[int] = set()
+    while True:
+        comparison = compare(planned, history, missing=missing, again=again)
+        new = {past.pk for past in comparison.reused.values()} - found
+        if not new:
+            return comparison
+        here = _with_their_files(database, new)
+        found |= here
+        missing |= new - here
+
+
+def _with_their_files(database: Database, job_pks: set[int]) -> set[int]:
+    """Those past jobs whose files are all there, each with the content that was stored."""
+    with database.begin() as connection:
+        files = collections.kept_files(connection, job_pks)
+    open_once = cache(open_destination)
+    with ThreadPoolExecutor(_LOOKING) as pool:
+        there = list(pool.map(lambda file: open_once(file.destination).holds(file.key, file.sha256), files))
+    gone = {file.job_pk for file, is_there in zip(files, there, strict=True) if not is_there}
+    return {file.job_pk for file in files} - gone
+
+
+def bring_here(database: Database, comparison: Comparison, destination: Destination) -> dict[int, str]:
+    """Copy what is reused from other destinations into this one; returns the new URI of each such asset (by row)."""
+    here = destination.describe()
+    elsewhere = {past.pk for past in comparison.reused.values() if past.destination != here}
+    if not elsewhere:
+        return {}
+    with database.begin() as connection:
+        files = collections.kept_files(connection, elsewhere)
+    log.info("copying %s files to %s", len(files), here)
+    with ThreadPoolExecutor(_LOOKING) as pool:
+        return dict(pool.map(lambda file: (file.asset_pk, _copy(file, destination)), files))
+
+
+def _copy(file: KeptFile, destination: Destination) -> str:
+    data = open_destination(file.destination).read(file.key) or b""
+    with tempfile.NamedTemporaryFile() as part:
+        part.write(data)
+        part.flush()
+        return destination.put(file.key, Path(part.name), sha256=file.sha256, content_type=file.mime_type, metadata={})

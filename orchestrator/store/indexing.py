@@ -1,0 +1,78 @@
+"""What the index of a collection lists."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from orchestrator.base.states import JobState
+from orchestrator.store.collections import Shelf, wanted_names
+from orchestrator.store.tables import assets, batches, jobs, submissions
+
+#: The job that was really made: of a reused one, the first.
+_MADE = jobs.alias("made")
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What a batch belongs to: the set of assets of one name and account (or of all sandboxes) at one destination."""
+
+    name: str
+    destination: str
+    account_pk: int
+    sandbox: bool
+
+    @property
+    def shelf(self) -> Shelf:
+        return Shelf(self.name, None if self.sandbox else self.account_pk)
+
+
+def collection_of(connection: Connection, batch_id: str) -> Collection:
+    """The collection of an existing batch."""
+    columns = (batches.c.name, batches.c.destination, batches.c.account_pk, batches.c.sandbox)
+    return Collection(*connection.execute(select(*columns).where(batches.c.id == batch_id)).one())
+
+
+def collection_stamp(connection: Connection, collection: Collection) -> frozenset[tuple[str, str]]:
+    """Which batches the collection has, and in which state they are."""
+    query = select(batches.c.id, batches.c.state).where(_belongs_to(collection))
+    return frozenset((row.id, row.state) for row in connection.execute(query))
+
+
+def collection_assets(connection: Connection, collection: Collection) -> Iterator[Any]:
+    """One row for each original that the index lists, with its job: the newest completed one of every name that the
+    collection has now. What it cost and when it was made are those of the job that bought it.
+    """
+    newest = (
+        select(jobs.c.pk)
+        .ext(distinct_on(jobs.c.name))
+        .join(batches, batches.c.id == jobs.c.batch_id)
+        .where(_belongs_to(collection), jobs.c.state == JobState.COMPLETED)
+        .where(jobs.c.name.in_(wanted_names(collection.shelf)))
+        .order_by(jobs.c.name, batches.c.created_at.desc(), batches.c.id.desc())
+    )
+    query = (
+        select(
+            assets,
+            jobs.c.name.label("job"),
+            jobs.c.type,
+            jobs.c.model,
+            jobs.c.labels,
+            jobs.c.row.label("columns"),
+            jobs.c.item["prompt"].astext.label("prompt"),
+            _MADE.c.spent,
+            _MADE.c.ended_at,
+            submissions.c.request_id,
+        )
+        .join(jobs, jobs.c.pk == assets.c.job_pk)
+        .join(_MADE, _MADE.c.pk == func.coalesce(jobs.c.reused_from_pk, jobs.c.pk))
+        .outerjoin(submissions, submissions.c.id == _MADE.c.submission_id)
+        .where(jobs.c.pk.in_(newest), assets.c.role == "original", assets.c.stored_at.is_not(None))
+    )
+    yield from connection.execute(query)
+
+
+def _belongs_to(collection: Collection) -> ColumnElement[bool]:
+    return and_(collection.shelf.holds(), batches.c.destination == collection.destination)

@@ -1,0 +1,267 @@
+"""A second run of a manifest brings its collection up to it, and buys only what is not there."""
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from orchestrator.base.errors import ManifestError, SpendRefused, UsageError
+from orchestrator.operations import looking, running
+from orchestrator.operations.comparing import compare_with_collection
+from orchestrator.operations.planning import plan
+from orchestrator.operations.submitting import SubmitOptions, submit
+from orchestrator.planner.compare import Comparison
+from orchestrator.planner.result import Plan
+from orchestrator.sandbox import FaultRule, Sandbox
+from orchestrator.store.database import Database
+
+from .engine_site import Site, make_site
+
+REAL = SubmitOptions()
+AGAIN = SubmitOptions(again=True)
+PRICE = "3"  # of one image of model gen
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database, database_url: str) -> Iterator[Site]:
+    with Sandbox(tmp_path / "sandbox", time_scale=0.0) as sandbox:
+        yield make_site(tmp_path, sandbox, database, database_url, destination=str(tmp_path / "out"))
+
+
+def write(site: Site, prompts: dict[str, str], name: str = "things", **more: Any) -> Path:
+    """The manifest of a collection with one image for each prompt."""
+    file = site.folder / f"{name}.json"
+    jobs = [{"id": job, "model": "gen", "prompt": text, "aspect_ratio": "1:1"} for job, text in prompts.items()]
+    file.write_text(json.dumps({"version": 1, "name": name, "jobs": jobs} | more))
+    return file
+
+
+def submit_file(site: Site, file: Path, options: SubmitOptions = REAL) -> dict[str, Any]:
+    return submit(file, site.settings, options, confirm=lambda _: True)
+
+
+def run(site: Site, options: SubmitOptions = REAL, /, *, name: str = "things", **prompts: str) -> dict[str, Any]:
+    return submit_file(site, write(site, prompts, name), options)
+
+
+def never(_: Plan) -> bool:
+    raise AssertionError("nothing is bought, so nothing is asked")
+
+
+def jobs(site: Site, document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {job["id"]: job for job in looking.jobs(document["batch"], site.settings)}
+
+
+def states(site: Site, document: dict[str, Any]) -> dict[str, str]:
+    return {name: job["state"] for name, job in jobs(site, document).items()}
+
+
+def file_of(job: dict[str, Any]) -> Path:
+    return Path(unquote(urlsplit(job["assets"][0]["uri"]).path))
+
+
+def posts(site: Site) -> int:
+    return len([entry for entry in site.sandbox.ledger() if entry.kind == "charge"])
+
+
+def compared(site: Site, prompts: dict[str, str]) -> Comparison:
+    return compare_with_collection(plan(write(site, prompts), site.settings), site.settings)
+
+
+def compared_errors(error: ManifestError) -> list[dict[str, Any]]:
+    errors = error.document["errors"]
+    assert isinstance(errors, list)
+    return errors
+
+
+def standings(comparison: Comparison) -> dict[str, str]:
+    return {verdict.job.id: str(verdict.standing) for verdict in comparison.verdicts}
+
+
+def test_an_unchanged_manifest_buys_nothing(site: Site) -> None:
+    first = run(site, mug="A mug", cup="A cup")
+    charged = posts(site)
+    file = write(site, {"mug": "A mug", "cup": "A cup"})
+    second = submit(file, site.settings, REAL, confirm=never)
+    assert (second["state"], running.exit_code(second), posts(site)) == ("completed", 0, charged)
+    assert second["credits"] | {"budget": None} == {
+        "estimated": "0", "reserved": "0", "spent": "0", "in_doubt": "0", "lost": "0", "budget": None,
+    }  # fmt: skip
+    assert (second["jobs"]["completed"], second["reused"]) == (2, 2)
+    for name, job in jobs(site, second).items():
+        before = jobs(site, first)[name]
+        assert job["reused_from"] == first["batch"]
+        assert (job["assets"], job["credits"]["spent"], job["attempts"]) == (before["assets"], "0", 0)
+    third = submit(file, site.settings, REAL, confirm=never)
+    assert {job["reused_from"] for job in jobs(site, third).values()} == {first["batch"]}
+
+
+def test_a_night_that_buys_nothing_leaves_the_index_as_it_is(site: Site) -> None:
+    run(site, mug="A mug")
+    index = (site.out / "things" / "index.json").read_bytes()
+    run(site, mug="A mug")
+    assert (site.out / "things" / "index.json").read_bytes() == index
+
+
+def test_only_new_and_changed_jobs_are_bought(site: Site) -> None:
+    first = run(site, mug="A mug", cup="A cup", jug="A jug")
+    asked: list[Plan] = []
+
+    def agree(bought: Plan) -> bool:
+        asked.append(bought)
+        return True
+
+    file = write(site, {"mug": "A mug", "cup": "A better cup", "pot": "A pot"})
+    second = submit(file, site.settings, REAL, confirm=agree)
+    assert [job.id for job in asked[0].jobs] == ["cup", "pot"]
+    assert (second["credits"]["estimated"], second["credits"]["spent"]) == ("6", "6")
+    assert jobs(site, second)["mug"]["assets"] == jobs(site, first)["mug"]["assets"]
+    index = json.loads((site.out / "things" / "index.json").read_text())
+    assert {asset["job"]: asset["prompt"] for asset in index["assets"]} == {
+        "mug": "A mug", "cup": "A better cup", "pot": "A pot",
+    }  # fmt: skip
+    assert file_of(jobs(site, first)["jug"]).exists()  # it left the index; its file stays
+
+
+def test_a_new_name_is_no_new_job(site: Site) -> None:
+    run(site, mug="A mug")
+    second = run(site, beaker="A mug")
+    assert (second["credits"]["spent"], second["reused"]) == ("0", 1)
+
+
+@pytest.mark.parametrize("harm", ["gone", "touched"])
+def test_a_file_that_is_gone_or_was_changed_is_bought_again(site: Site, harm: str) -> None:
+    first = run(site, mug="A mug", cup="A cup")
+    file = file_of(jobs(site, first)["mug"])
+    if harm == "gone":
+        file.unlink()
+    else:
+        file.rename(file.with_suffix(".old"))
+        file.write_bytes(b"touched up")
+    comparison = compared(site, {"mug": "A mug", "cup": "A cup"})
+    assert standings(comparison) == {"mug": "asset-missing", "cup": "reused"}
+    second = run(site, mug="A mug", cup="A cup")
+    assert (second["credits"]["spent"], second["reused"]) == (PRICE, 1)
+
+
+def test_what_was_refused_or_moderated_is_not_sent_every_night(site: Site) -> None:
+    prompts = {"bad": "Bad [sandbox:moderation]", "broken": "Broken [sandbox:fail]", "mug": "A mug"}
+    first = submit_file(site, write(site, prompts))
+    assert first["state"] == "partial_failure"
+    comparison = compared(site, prompts)
+    assert standings(comparison) == {"bad": "failed-before", "broken": "retried", "mug": "reused"}
+    second = submit_file(site, write(site, prompts))
+    assert states(site, second) == {"bad": "skipped", "broken": "failed", "mug": "completed"}
+    error = jobs(site, second)["bad"]["error"]
+    assert (error["code"], error["charged"]) == ("moderation", False)
+    assert f"failed in {first['batch']} (moderation) and has not changed" in error["message"]
+    third = run(site, bad="Bad [sandbox:moderation]", mug="A mug")
+    assert (third["state"], running.exit_code(third), third["credits"]["spent"]) == ("completed", 0, "0")
+
+
+def test_again_buys_what_is_there(site: Site) -> None:
+    run(site, mug="A mug", cup="A cup")
+    one = run(site, replace(AGAIN, again_jobs=("mug",)), mug="A mug", cup="A cup")
+    assert (one["credits"]["spent"], one["reused"]) == (PRICE, 1)
+    everything = run(site, AGAIN, mug="A mug", cup="A cup")
+    assert (everything["credits"]["spent"], everything["reused"]) == ("6", 0)
+    newest = run(site, mug="A mug", cup="A cup")
+    assert {job["reused_from"] for job in jobs(site, newest).values()} == {everything["batch"]}
+
+
+def test_what_is_bought_again_has_to_be_in_the_manifest(site: Site) -> None:
+    with pytest.raises(UsageError, match="did you mean `mug`"):
+        run(site, replace(AGAIN, again_jobs=("mugg",)), mug="A mug")
+    with pytest.raises(UsageError, match="--again is not given"):
+        run(site, SubmitOptions(again_jobs=("mug",)), mug="A mug")
+
+
+def test_the_budget_is_for_what_is_bought(site: Site) -> None:
+    prompts = {f"job-{n}": f"A thing {n}" for n in range(3)}
+    submit_file(site, write(site, prompts))
+    file = write(site, prompts | {"more": "One more"}, budget={"credits": 4})
+    assert submit_file(site, file)["credits"]["spent"] == PRICE
+    file = write(site, prompts | {"two": "Two", "three": "Three"}, budget={"credits": 4})
+    with pytest.raises(ManifestError, match="1 error; nothing was stored or sent") as failed:
+        submit(file, site.settings, REAL, confirm=never)
+    (error,) = compared_errors(failed.value)
+    assert (failed.value.exit_code, error["code"]) == (3, "over-budget")
+    assert "what is to be bought costs 6 credits" in error["message"]
+
+
+def test_the_canary_is_the_first_of_what_is_bought(site: Site) -> None:
+    run(site, mug="A mug", cup="A cup")
+    second = run(site, SubmitOptions(canary=1), mug="A mug", cup="A cup", jug="A jug", pot="A pot")
+    assert second["state"] == "held"
+    assert states(site, second) == {"mug": "completed", "cup": "completed", "jug": "completed", "pot": "waiting"}
+
+
+def test_another_collection_has_results_of_its_own(site: Site) -> None:
+    first = run(site, mug="A mug")
+    assert run(site, name="others", mug="A mug")["credits"]["spent"] == PRICE
+    assert first["batch"] != jobs(site, run(site, name="others", mug="A mug"))["mug"]["reused_from"]
+
+
+def test_another_destination_gets_the_files_that_are_there(site: Site, tmp_path: Path) -> None:
+    first = run(site, mug="A mug")
+    elsewhere = tmp_path / "elsewhere"
+    file = write(site, {"mug": "A mug"}, destination=str(elsewhere))
+    second = submit(file, site.settings, REAL, confirm=never)
+    moved = file_of(jobs(site, second)["mug"])
+    assert moved.is_relative_to(elsewhere)
+    assert moved.read_bytes() == file_of(jobs(site, first)["mug"]).read_bytes()
+    assert json.loads((elsewhere / "things" / "index.json").read_text())["assets"][0]["uri"] == moved.as_uri()
+    shutil.rmtree(site.out)
+    third = submit(file, site.settings, REAL, confirm=never)
+    assert file_of(jobs(site, third)["mug"]) == moved
+
+
+def test_a_comparison_says_what_changed_and_what_is_gone(site: Site) -> None:
+    run(site, mug="A mug", cup="A cup", jug="A jug")
+    document = compared(site, {"mug": "A mug", "cup": "A better cup", "pot": "A pot"}).document()
+    assert (document["jobs"], document["estimate"]["credits"]) == (3, "6")
+    told = {entry["job"]: (entry["is"], entry["fields"]) for entry in document["compare"]["jobs"]}
+    assert told == {"mug": ("reused", []), "cup": ("changed", ["prompt"]), "pot": ("new", [])}
+    assert document["compare"]["removed"] == ["jug"]
+    counts = {name: count for name, count in document["compare"]["counts"].items() if count}
+    assert counts == {"reused": 1, "changed": 1, "new": 1, "removed": 1}
+
+
+def test_a_result_that_comes_while_one_is_asked_is_not_bought_twice(site: Site) -> None:
+    file = write(site, {"mug": "A mug"})
+
+    def answer_late(_: Plan) -> bool:
+        submit(file, site.settings, REAL, confirm=lambda _: True)
+        return True
+
+    with pytest.raises(SpendRefused, match="another run of things ended"):
+        submit(file, site.settings, REAL, confirm=answer_late)
+    assert posts(site) == 1
+
+
+def test_what_is_in_doubt_is_not_bought_again(site: Site) -> None:
+    site.play(FaultRule(at="submit", kind="drop-after-charge"))
+    first = run(site, mug="A mug")
+    assert first["state"] == "held"
+    assert standings(compared(site, {"mug": "A mug"})) == {"mug": "in-doubt"}
+    second = run(site, SubmitOptions(alongside=True), mug="A mug", cup="A cup")
+    assert states(site, second) == {"mug": "skipped", "cup": "completed"}
+
+
+def test_sandboxes_share_what_they_made(site: Site) -> None:
+    run(site, SubmitOptions(sandbox=True), mug="A mug")
+    second = run(site, SubmitOptions(sandbox=True), mug="A mug")
+    assert (second["credits"]["spent"], second["reused"]) == ("0", 1)
+    assert run(site, mug="A mug")["credits"]["spent"] == PRICE  # a stand-in is no result
+
+
+def test_the_index_has_the_columns_of_rows(site: Site) -> None:
+    run(site, mug="A mug")
+    with (site.out / "things" / "index.csv").open(newline="") as file:
+        assert [row["job"] for row in csv.DictReader(file)] == ["mug"]
