@@ -21,6 +21,7 @@ from orchestrator.planner.fields import (
 from orchestrator.planner.media import MediaFault, MediaKind, MediaReader, Medium
 from orchestrator.planner.references import Reference, is_reference, read_reference
 
+_PICTURES = (*SINGLE_IMAGES, *IMAGE_LISTS, "reference_image_urls", "video_image_data")
 Slot = Literal["image", "first_frame", "mid_frame", "last_frame", "reference", "audio"]
 
 
@@ -30,7 +31,6 @@ class MediaInput:
 
     node: Node
     path: str
-    key: Scalar
     whole: Node
     field: str
 
@@ -66,6 +66,25 @@ def read_inputs(fields: dict[str, Entry], job_type: JobType | None, reader: Medi
         elif (medium := _medium(given, kind, reader, findings)) is not None:
             inputs.media[id(given.node)] = medium
     return inputs
+
+
+def pictures(fields: dict[str, Entry]) -> Iterator[str]:
+    """The text of all pictures in a job's fields, for `MediaReader.read_ahead`."""
+    for name in _PICTURES:
+        if name in fields:
+            yield from _texts(fields[name].value)
+
+
+def _texts(node: Node) -> Iterator[str]:
+    if isinstance(node, Sequence):
+        for item in node.items:
+            yield from _texts(item)
+    elif isinstance(node, Mapping):
+        for name, entry in node.entries.items():
+            if name in VIDEO_IMAGE_DATA - {"audio_input_urls"}:
+                yield from _texts(entry.value)
+    elif isinstance(node.value, str):
+        yield node.value
 
 
 def _given(fields: dict[str, Entry], job_type: JobType | None, findings: Findings) -> Iterator[tuple[Slot, MediaInput]]:
@@ -112,7 +131,7 @@ def _listed(
         _report_not_a_list(entry.value, path, findings)
         return
     for index, node in enumerate(entry.value.items):
-        yield slot, MediaInput(node, f"{path}[{index}]", entry.key, entry.value, path)
+        yield slot, MediaInput(node, f"{path}[{index}]", entry.value, path)
 
 
 def _reference_assets(entry: Entry | None, findings: Findings) -> Iterator[tuple[Slot, MediaInput]]:
@@ -132,7 +151,7 @@ def _reference_assets(entry: Entry | None, findings: Findings) -> Iterator[tuple
         if slot and source:
             yield (
                 slot,
-                MediaInput(source.value, f"{path}.{source.key.value}", source.key, entry.value, "reference_assets"),
+                MediaInput(source.value, f"{path}.{source.key.value}", entry.value, "reference_assets"),
             )
 
 
@@ -167,7 +186,7 @@ def _asset_source(asset: Mapping, path: str, findings: Findings) -> Entry | None
 
 
 def _one(entry: Entry, path: str) -> MediaInput:
-    return MediaInput(entry.value, path, entry.key, entry.value, path)
+    return MediaInput(entry.value, path, entry.value, path)
 
 
 def _report_not_a_list(node: Node, path: str, findings: Findings) -> None:
@@ -187,6 +206,5 @@ def _medium(given: MediaInput, kind: MediaKind, reader: MediaReader, findings: F
     try:
         return reader.read(node.value, kind)
     except MediaFault as fault:
-        place = given.key if fault.code is Code.UNSUPPORTED_FIELD else node
-        findings.error(fault.code, place, fault.message, given.path)
+        findings.error(fault.code, node, fault.message, given.path)
         return None

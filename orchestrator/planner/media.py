@@ -3,14 +3,21 @@
 import base64
 import binascii
 import hashlib
+import posixpath
 import re
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Protocol
 from urllib.parse import urlsplit
 
 from orchestrator.base.diagnostics import Code
+from orchestrator.manifest import files as manifest_files
+from orchestrator.manifest.files import uri_of
 from orchestrator.manifest.values import shorten
 from orchestrator.planner.decode import Picture, UnreadableMediaError, read_picture, read_sound
 from orchestrator.planner.result import MediaBlob
@@ -24,6 +31,16 @@ _BASE64_STARTS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "Qk0", "SUkq", "TU0A
 _SURELY_BASE64 = 64  # characters of its alphabet alone: no one names a file like that
 _LIKELY_BASE64 = 16
 _MAX_PATH_PART = 255  # bytes; what file systems allow
+_NO_FILES = ("https://", "data:")
+_AT_ONCE = 4  # pictures; a large one takes hundreds of MB while it is decoded
+
+
+class Remote(manifest_files.Remote, Protocol):
+    """Reads objects that are not on this machine, large ones by way of a file."""
+
+    def file(self, uri: str) -> Path:
+        """A file that holds what is at an s3:// URI now. Raises RemoteFault."""
+        ...
 
 
 class MediaFault(Exception):
@@ -63,11 +80,12 @@ def read_blob(blob: MediaBlob) -> bytes:
 class MediaReader:
     """Judges media values; the same file or text is read once. `folder` is what paths are relative to.
 
-    `auto_rotate`: photos in files that lie on their side are turned upright.
+    `auto_rotate`: photos in files that lie on their side are turned upright. `remote` reads s3://.
     """
 
     folder: Path
     auto_rotate: bool = True
+    remote: Remote | None = None
     _known: dict[tuple[MediaKind, str], Medium | MediaFault] = field(default_factory=dict)
 
     def read(self, text: str, kind: MediaKind) -> Medium:
@@ -82,23 +100,50 @@ class MediaReader:
             raise MediaFault(known.code, known.message)
         return known
 
+    def read_ahead(self, texts: Iterable[str]) -> None:
+        """Judge those of these pictures that are in files, several at once."""
+        files = dict.fromkeys(text for text in texts if not text[:8].lower().startswith(_NO_FILES))
+        if len(files) > 1:
+            with warnings.catch_warnings(), ThreadPoolExecutor(_AT_ONCE) as pool:  # threads share their settings
+                for _ in pool.map(self._try, files):
+                    pass
+
+    def _try(self, text: str) -> None:
+        with suppress(MediaFault):
+            self.read(text, "image")
+
     def blobs(self) -> dict[str, MediaBlob]:
         """Everything that has to be at hand when the items are sent, by its hash."""
         media = (known for known in self._known.values() if isinstance(known, Medium))
-        return {medium.blob.sha256: medium.blob for medium in media if medium.blob}
+        found = {medium.blob.sha256: medium.blob for medium in media if medium.blob}
+        return dict(sorted(found.items()))  # in whichever order they were read
 
     def _read(self, text: str, kind: MediaKind) -> Medium:
         if not text.strip():
             raise MediaFault(Code.BAD_MEDIA_URL, f"an {kind} must be given as a URL, base64 or a file")
+        if text[:5].lower() == "s3://":
+            return self._from_s3(text, text, kind)
         if scheme := _SCHEME.match(text):
             return _remote(text, (scheme[1] or scheme[2]).lower(), kind)
         if text[:5].lower() == "data:":
             return _from_data_url(text, kind)
+        if (base := uri_of(self.folder)).startswith("s3://") and not _looks_like_base64(text):
+            return self._from_s3(f"s3:/{posixpath.normpath(f'{base[4:]}/{text}')}", text, kind)
         if path := self._file(text):
             return _from_file(path, f"`{shorten(text)}`", kind, turn=self.auto_rotate)
         if _looks_like_base64(text):
             return _embedded("", text, kind)
         raise MediaFault(Code.MEDIA_FILE_MISSING, f"there is no file `{shorten(text)}` beside the manifest")
+
+    def _from_s3(self, uri: str, text: str, kind: MediaKind) -> Medium:
+        name = f"`{shorten(text)}`"
+        if self.remote is None:
+            raise MediaFault(Code.MEDIA_FILE_MISSING, f"{name} cannot be read: nothing here reads s3://")
+        try:
+            path = self.remote.file(uri)
+        except manifest_files.RemoteFault as fault:
+            raise MediaFault(Code.MEDIA_FILE_MISSING, f"{name} {fault.message}") from None
+        return _from_file(path, name, kind, turn=self.auto_rotate)
 
     def _file(self, text: str) -> Path | None:
         """The existing file that `text` is the path of."""
@@ -114,8 +159,6 @@ class MediaReader:
 def _remote(text: str, scheme: str, kind: MediaKind) -> Medium:
     if scheme == "http":
         raise MediaFault(Code.INSECURE_MEDIA_URL, f"`{shorten(text)}` is not https; use https:// or a local file")
-    if scheme == "s3":
-        raise MediaFault(Code.UNSUPPORTED_FIELD, "s3:// media are not available in this release; use a local file")
     if scheme != "https":
         message = f"`{shorten(text)}` cannot be fetched by the provider; use https://, a data URL or a path"
         raise MediaFault(Code.BAD_MEDIA_URL, message)

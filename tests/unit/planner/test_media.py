@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from orchestrator.base.diagnostics import Code
+from orchestrator.manifest.files import RemoteFault
 from orchestrator.planner.media import MediaFault, MediaReader, Medium, read_blob
 
 MEDIA = Path(__file__).resolve().parents[2] / "golden" / "media"
@@ -87,7 +88,7 @@ def test_audio_has_a_length() -> None:
         ("data:;base64,abc", Code.BAD_MEDIA_URL),
         ("data:audio/mpeg;base64,abcd", Code.BAD_MEDIA_URL),
         ("", Code.BAD_MEDIA_URL),
-        ("s3://bucket/a.png", Code.UNSUPPORTED_FIELD),
+        ("s3://bucket/a.png", Code.MEDIA_FILE_MISSING),
         ("a.png", Code.MEDIA_FILE_MISSING),
         ("./photos/mug", Code.MEDIA_FILE_MISSING),
         ("photos/product/mug1", Code.MEDIA_FILE_MISSING),
@@ -173,6 +174,52 @@ def test_photos_stay_as_they_are_where_nothing_is_to_be_turned(tmp_path: Path) -
     embedded = MediaReader(tmp_path).read(base64.b64encode((tmp_path / "on").read_bytes()).decode(), "image").value
     assert isinstance(embedded, dict)
     assert "turned_from" not in embedded
+
+
+class Shelf:
+    """What is on S3, as a folder has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked: list[str] = []
+
+    def read(self, uri: str) -> bytes:
+        return self.file(uri).read_bytes()
+
+    def file(self, uri: str) -> Path:
+        self.asked.append(uri)
+        path = self.folder / uri.removeprefix("s3://shelf/")
+        if not path.is_file():
+            raise RemoteFault("does not exist")
+        return path
+
+
+def test_media_on_s3_are_read_once_and_sent_as_data_urls() -> None:
+    shelf = Shelf(MEDIA)
+    reader = MediaReader(Path("nowhere"), remote=shelf)
+    reader.read_ahead(["s3://shelf/red.png", "s3://shelf/cut.png", "https://example.com/a.png", "S3://shelf/none.png"])
+    assert reader.read("s3://shelf/red.png", "image").value == {
+        "$media": RED_SHA256,
+        "prefix": "data:image/png;base64,",
+    }
+    for text, message in [
+        ("s3://shelf/cut.png", "`s3://shelf/cut.png` is not a readable image (image file is truncated)"),
+        ("S3://shelf/none.png", "`S3://shelf/none.png` does not exist"),
+    ]:
+        with pytest.raises(MediaFault) as caught:
+            reader.read(text, "image")
+        assert caught.value.message == message
+    assert len(shelf.asked) == 3
+    assert reader.blobs()[RED_SHA256].path == MEDIA / "red.png"
+
+
+def test_paths_of_a_manifest_on_s3_are_beside_it() -> None:
+    shelf = Shelf(MEDIA)
+    reader = MediaReader(Path("s3://shelf/jobs"), remote=shelf)
+    for text in ("../red.png", "./../jobs/../red.png"):
+        assert isinstance(reader.read(text, "image").value, dict)
+    assert isinstance(reader.read(RED_BASE64, "image").value, dict)
+    assert set(shelf.asked) == {"s3://shelf/red.png"}
 
 
 @pytest.mark.parametrize("orientation", [6, 1])

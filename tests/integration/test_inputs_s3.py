@@ -1,0 +1,130 @@
+"""Inputs on S3: fetched once, fetched again when they change, and told apart when they cannot be."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from orchestrator.assets import s3
+from orchestrator.assets.remote import S3Inputs
+from orchestrator.manifest.files import RemoteFault
+
+
+@pytest.fixture(scope="module")
+def moto_url() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(moto_url: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATESTONLY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    s3.s3_client.cache_clear()
+    name = "b-" + hashlib.sha256(request.node.name.encode()).hexdigest()[:16]
+    s3.s3_client().create_bucket(Bucket=name)
+    yield name
+    s3.s3_client.cache_clear()
+
+
+def put(bucket: str, key: str, data: bytes) -> str:
+    s3.s3_client().put_object(Bucket=bucket, Key=key, Body=data)
+    return f"s3://{bucket}/{key}"
+
+
+def fetches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of all objects that are fetched from now on."""
+    fetched: list[str] = []
+    get = s3.s3_client().get_object
+
+    def counted(**address: Any) -> Any:
+        fetched.append(address["Key"])
+        return get(**address)
+
+    monkeypatch.setattr(s3.s3_client(), "get_object", counted)
+    return fetched
+
+
+def test_what_stays_the_same_is_fetched_once(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = put(bucket, "photos/möse 1%20.png", b"first")
+    fetched = fetches(monkeypatch)
+    assert S3Inputs(tmp_path).read(uri) == b"first"
+    path = S3Inputs(tmp_path).file(uri)
+    assert (path.read_bytes(), fetched) == (b"first", ["photos/möse 1%20.png"])
+    put(bucket, "photos/möse 1%20.png", b"second")
+    assert S3Inputs(tmp_path).read(uri) == b"second"
+    assert path.read_bytes() == b"first"
+    assert len(fetched) == 2
+
+
+def test_a_cut_file_is_fetched_again(bucket: str, tmp_path: Path) -> None:
+    uri = put(bucket, "a.csv", b"id,prompt\n")
+    S3Inputs(tmp_path).file(uri).write_bytes(b"id")
+    assert S3Inputs(tmp_path).read(uri) == b"id,prompt\n"
+
+
+def test_many_at_once(bucket: str, tmp_path: Path) -> None:
+    uris = [put(bucket, f"{number}", str(number).encode()) for number in range(5)] * 4
+    inputs = S3Inputs(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(inputs.read, uris))
+    assert found == [str(number).encode() for number in range(5)] * 4
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_an_object_that_is_replaced_meanwhile_is_read_whole(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = put(bucket, "a", b"old")
+    head = s3.s3_client().head_object
+    news = [b"newer"]
+
+    def then_replaced(**address: Any) -> Any:
+        answer = head(**address)
+        if news:
+            put(bucket, "a", news.pop())
+        return answer
+
+    monkeypatch.setattr(s3.s3_client(), "head_object", then_replaced)
+    assert S3Inputs(tmp_path).read(uri) == b"newer"
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("s3://", "must be s3://bucket/key"),
+        ("s3://{bucket}", "must be s3://bucket/key"),
+        ("s3://{bucket}/none.png", "does not exist"),
+        ("s3://b-nobodys/none.png", "does not exist"),
+    ],
+)
+def test_what_cannot_be_read(bucket: str, tmp_path: Path, uri: str, message: str) -> None:
+    with pytest.raises(RemoteFault) as caught:
+        S3Inputs(tmp_path).read(uri.format(bucket=bucket))
+    assert caught.value.message == message
+
+
+def test_faults_name_no_secret(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = put(bucket, "a", b"x")
+    (tmp_path / "cache").write_bytes(b"in the way")
+    with pytest.raises(RemoteFault, match=r"cannot be kept in .*: (File exists|Not a directory)"):
+        S3Inputs(tmp_path / "cache").read(uri)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    s3.s3_client.cache_clear()
+    with pytest.raises(RemoteFault) as caught:
+        S3Inputs(tmp_path).read(uri)
+    assert caught.value.message == "cannot be read: EndpointConnectionError; check the AWS_* settings"
