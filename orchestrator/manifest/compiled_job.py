@@ -63,7 +63,7 @@ def compile_job(
     _inherit(entries, "extra", defaults.extra, findings)
     fills = _fills(compiler, entries)
     matrix = {name: _matrix_values(name, found, entries, setting, compiler) for name, found in template.matrix.items()}
-    given = entries.keys() | (matrix.keys() & setting.provider_fields)
+    given = entries.keys() | (matrix.keys() & setting.fields.names)
     inherited = {
         name: entry for name, entry in defaults.fields.items() if name not in given and has_template([entry.value])
     }
@@ -112,7 +112,7 @@ def _matrix_values(
     name: str, found: list[Entry], entries: dict[str, Entry], setting: Setting, compiler: Compiler
 ) -> list[MatrixValue]:
     """A value that is a provider's field also sets it, unless the job does."""
-    if name not in setting.provider_fields or name in entries:
+    if name not in setting.fields.names or name in entries:
         return [MatrixValue(native(entry.value), None, None) for entry in found]
     return [MatrixValue(native(entry.value), entry, compiler.compile(entry.value, name)) for entry in found]
 

@@ -29,7 +29,7 @@ from orchestrator.manifest.templates import Context, context_of
 def expand(template: JobTemplate, setting: Setting, defaults: JobDefaults, jobs: JobList, findings: Findings) -> None:
     """Adds the concrete jobs. A fault of a template is reported once, a fault of filling it in for every row."""
     rows: list[SourceRow | None] = [None] if template.rows is None else [*template.rows]
-    first = rows[0].row if rows and rows[0] else None
+    first = rows[0].row.place if rows and rows[0] else None
     own = findings.for_job(written_id(template.node.entries.get("id")), first)
     compiled = compile_job(template, setting, defaults, own)
     if compiled is None:
@@ -55,13 +55,13 @@ def _add(
     findings: Findings,
 ) -> None:
     """Adds the job of one row and combination. One with a fault that is not its row's is left out: nothing will run."""
-    own = Findings(findings.file, row=row.row.place if row else None)
+    own = Findings(findings.file, origin=_origin(row, findings))
     context = context_of(_variables(compiled, row, combination))
     entries, fills = _with_matrix(compiled, combination)
     entries = _with_id(entries, fills.pop("id", None), context, own)
     job = _job(compiled, row, entries, own)
     if fault is not None:
-        jobs.add(replace(job, faults=(fault,)), None, Findings(findings.file))
+        jobs.add(replace(job, faults=(fault,), is_broken=True), None, Findings(findings.file))
         return
     own.job = job.id
     filled = fill_entries(entries, fills, context, own)
@@ -73,7 +73,16 @@ def _add(
     findings.errors.extend(own.errors)
     faults = tuple(error for error in own.errors if job.blames_row(error))
     if len(faults) == len(own.errors):
-        jobs.add(replace(job, faults=faults) if faults else job, takes, findings.for_job(job.id, job.row))
+        is_broken = filled is None or defaults is None
+        jobs.add(
+            replace(job, faults=faults, is_broken=is_broken) if faults else job,
+            takes,
+            findings.for_job(job.id, job.origin),
+        )
+
+
+def _origin(row: SourceRow | None, findings: Findings) -> str | None:
+    return "; ".join(place for place in (findings.origin, row and row.row.place) if place) or None
 
 
 def _variables(compiled: CompiledJob, row: SourceRow | None, combination: dict[str, MatrixValue]) -> dict[str, Any]:
@@ -114,6 +123,7 @@ def _job(compiled: CompiledJob, row: SourceRow | None, entries: dict[str, Entry]
         is_template=True,
         filled=compiled.filled,
         of_row=compiled.of_row,
+        origin=own.origin,
     )
 
 

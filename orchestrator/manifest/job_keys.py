@@ -23,8 +23,9 @@ class ManifestJob:
     `take` counts from 1 where `takes` is given. `has_gate` is `gate: manual`. `row` is the row of a file or list that
     it was made from. Of a template, `defaults` are the manifest's defaults that have templates, filled in for this
     job, and `filled` the places of all text that was filled in. `of_row` are the places that a row's columns speak
-    at; None where everything is the row's. `faults` are what is wrong with the row itself: such a job is not to be
-    judged any further.
+    at; None where everything is the row's. `faults` are what reading it found wrong with the row itself; they are
+    reported, too. A job that `is_broken` by them is not to be judged any further: its fields are not there.
+    `origin` is the row or the line of another file that it comes from, for messages.
     """
 
     ordinal: int
@@ -41,6 +42,8 @@ class ManifestJob:
     filled: frozenset[Place] = frozenset()
     of_row: frozenset[Place] | None = frozenset()
     faults: tuple[Diagnostic, ...] = ()
+    is_broken: bool = False
+    origin: str | None = None
 
     def blames_row(self, error: Diagnostic) -> bool:
         """Whether an error of this job lies in what its own row says, rather than in the manifest."""
@@ -53,9 +56,9 @@ class ManifestJob:
 class JobDefaults:
     """`defaults`: what a job that says nothing else gets. `label_entries` are the manifest's and its `labels`."""
 
-    labels: dict[str, str]
-    extra: dict[str, Entry]
-    fields: dict[str, Entry]
+    labels: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, Entry] = field(default_factory=dict)
+    fields: dict[str, Entry] = field(default_factory=dict)
     label_entries: dict[str, Entry] = field(default_factory=dict)
 
 
@@ -162,7 +165,7 @@ class JobList:
             message = f"`{values.shorten(job_id)}` is already the id of the job {self._first_places[job_id]}"
             findings.error(Code.DUPLICATE_JOB_ID, place, message, "id")
         else:
-            self._first_places[job_id] = f"of {job.row.place}" if job.row else f"on line {place.line}"
+            self._first_places[job_id] = f"of {job.origin}" if job.origin else f"on line {place.line}"
 
 
 def _is_id_of_row(job: ManifestJob) -> bool:

@@ -1,7 +1,11 @@
 """`jobs`: the list, checked for its size before anything is expanded."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest import values
+from orchestrator.manifest.bare import BareJob
 from orchestrator.manifest.expand import expand
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.job_keys import (
@@ -19,34 +23,69 @@ from orchestrator.manifest.job_keys import (
     written_id,
 )
 from orchestrator.manifest.job_template import JobTemplate, read_template
-from orchestrator.manifest.nodes import Mapping, Node, Sequence
+from orchestrator.manifest.nodes import Mapping, Node, Sequence, scalars
 from orchestrator.manifest.setting import Setting
 
 
-def read_jobs(node: Node, defaults: JobDefaults, setting: Setting, findings: Findings) -> tuple[ManifestJob, ...]:
-    """Every concrete job. Those that cannot be expanded are reported and left out."""
+def read_jobs(node: Node, defaults: JobDefaults, setting: Setting, jobs: JobList, findings: Findings) -> None:
+    """Adds every concrete job of the list. Those that cannot be expanded are reported and left out."""
     if not isinstance(node, Sequence) or not node.items:
         message = f"`jobs` must be a list with at least one job, it is {values.describe(node)}"
         findings.error(Code.INVALID_VALUE, node, message, "jobs")
-        return ()
+        return
     templates = [_template(item, setting, findings) for item in node.items]
     count = sum(template.count for template in templates if template)
-    if count > MAX_JOBS:
-        message = f"`jobs` makes {count:,} jobs; at most {MAX_JOBS:,} are allowed"
-        findings.error(Code.INVALID_VALUE, node, message, "jobs")
-        return ()
-    jobs = JobList()
+    if not _is_count_allowed(len(jobs.jobs) + count, node, findings):
+        return
     for template in templates:
         if template is not None and _is_expanded(template.node, setting):
             expand(template, setting, defaults, jobs, findings)
         elif template is not None:
-            _add_plain(template.node, defaults, jobs, findings)
-    if len(jobs.jobs) > MAX_JOBS:
-        message = f"with its `takes`, `jobs` makes {len(jobs.jobs):,} jobs; at most {MAX_JOBS:,} are allowed"
-        findings.error(Code.INVALID_VALUE, node, message, "jobs")
-    elif not jobs.jobs and not findings.errors:
-        findings.error(Code.INVALID_VALUE, node, "`jobs` makes no job at all", "jobs")
-    return tuple(jobs.jobs)
+            own = findings.for_job(written_id(template.node.entries.get("id")))
+            takes = read_takes(template.node.entries.get("takes"), own)
+            jobs.add(_plain_job(template.node, defaults, own), takes, own)
+    _is_count_allowed(len(jobs.jobs), node, findings)
+
+
+def read_bare_jobs(
+    found: Iterable[BareJob], defaults: JobDefaults, setting: Setting, jobs: JobList, findings: Findings
+) -> None:
+    """Adds the jobs of a bare list."""
+    for bare in found:
+        own = Findings(findings.file, written_id(bare.node.entries.get("id")), bare.findings.errors, origin=bare.origin)
+        if not _is_count_allowed(len(jobs.jobs) + 1, bare.node, findings):
+            return
+        if _is_expanded(bare.node, setting) and not bare.is_cells and not own.errors:
+            read_jobs(Sequence([bare.node], bare.node.line, bare.node.column), defaults, setting, jobs, findings)
+            continue
+        _add_bare(bare, defaults, jobs, own)
+        findings.errors.extend(own.errors)
+
+
+def _add_bare(bare: BareJob, defaults: JobDefaults, jobs: JobList, own: Findings) -> None:
+    is_broken = bool(own.errors)
+    quiet = Findings(own.file) if is_broken else own
+    job = _plain_job(bare.node, defaults, quiet)
+    takes = read_takes(bare.node.entries.get("takes"), quiet)
+    cells = scalars(bare.node, "") if bare.is_cells else ()
+    job = replace(
+        job,
+        row=bare.row,
+        filled=frozenset((cell.line, cell.column) for cell, _ in cells),
+        of_row=None,
+        faults=tuple(own.errors),
+        is_broken=is_broken,
+        origin=bare.origin,
+    )
+    jobs.add(job, takes, own)
+
+
+def _is_count_allowed(count: int, node: Node, findings: Findings) -> bool:
+    if count <= MAX_JOBS:
+        return True
+    message = f"`jobs` makes {count:,} jobs; at most {MAX_JOBS:,} are allowed"
+    findings.error(Code.INVALID_VALUE, node, message, "jobs")
+    return False
 
 
 def _template(node: Node, setting: Setting, findings: Findings) -> JobTemplate | None:
@@ -62,18 +101,16 @@ def _is_expanded(node: Mapping, setting: Setting) -> bool:
     return setting.variables is not None or any(name in node.entries for name in EXPANDING_KEYS)
 
 
-def _add_plain(node: Mapping, defaults: JobDefaults, jobs: JobList, findings: Findings) -> None:
+def _plain_job(node: Mapping, defaults: JobDefaults, findings: Findings) -> ManifestJob:
     """A job as it stands; `{{ }}` is text in it."""
     entries = node.entries
-    own = findings.for_job(written_id(entries.get("id")))
-    extra = entries.get("extra")
-    job = ManifestJob(
+    return ManifestJob(
         ordinal=0,
-        id=read_id(entries.get("id"), node, own),
+        id=read_id(entries.get("id"), node, findings),
         node=node,
-        labels=read_labels(entries.get("labels"), defaults.labels, node, own),
-        extra=defaults.extra | read_extra(extra, own),
+        labels=read_labels(entries.get("labels"), defaults.labels, node, findings),
+        extra=defaults.extra | read_extra(entries.get("extra"), findings),
         fields={name: entry for name, entry in entries.items() if name not in JOB_KEYS},
-        has_gate=read_gate(entries.get("gate"), own),
+        has_gate=read_gate(entries.get("gate"), findings),
+        origin=findings.origin,
     )
-    jobs.add(job, read_takes(entries.get("takes"), own), own)

@@ -1,26 +1,37 @@
 """A manifest from its file: read, checked, expanded."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.base.diagnostics import Code
-from orchestrator.manifest.files import Remote, Sources, folder_of
+from orchestrator.manifest.bare import is_bare
+from orchestrator.manifest.files import Remote, Sources, folder_of, uri_of
 from orchestrator.manifest.findings import Findings
-from orchestrator.manifest.nodes import Scalar
-from orchestrator.manifest.rows import CSV_SUFFIXES, JSONL_SUFFIXES
-from orchestrator.manifest.schema import Manifest, read_manifest
+from orchestrator.manifest.provider_fields import ProviderFields
+from orchestrator.manifest.schema import Manifest, bare_manifest, read_manifest
 from orchestrator.manifest.setting import Setting
 from orchestrator.manifest.source import read_source
 
 
-def load_manifest(
-    path: Path, provider_fields: frozenset[str], findings: Findings, remote: Remote | None = None
-) -> Manifest:
+def load_manifest(path: Path, fields: ProviderFields, findings: Findings, remote: Remote | None = None) -> Manifest:
     """The manifest at `path`; every fault goes to `findings`. `remote` reads s3://, which is refused without it."""
-    if path.suffix.lower() in CSV_SUFFIXES | JSONL_SUFFIXES:
-        message = f"the manifest must be YAML or JSON; {path.suffix} files are not available in this release"
-        findings.error(Code.MANIFEST_UNREADABLE, Scalar(None, 1, 1), message)
-        return Manifest()
-    root = read_source(path, findings, remote)
-    if root is None:
-        return Manifest()
-    return read_manifest(root, findings, Setting(Sources(folder_of(path), remote), provider_fields))
+    with _without_garbage_collection():
+        if is_bare(path.name):
+            return bare_manifest(uri_of(path), Setting(Sources("", remote), fields), findings)
+        root = read_source(path, findings, remote)
+        if root is None:
+            return Manifest()
+        return read_manifest(root, Setting(Sources(folder_of(path), remote), fields), findings)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """A tree of hundreds of thousands of live objects makes every collection slow, and none of them is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

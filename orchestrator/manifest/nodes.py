@@ -96,3 +96,16 @@ def fault_of(value: object) -> str | None:
     if isinstance(value, Decimal) and not math.isfinite(float(value)):
         return "is not a number that JSON can hold"
     return None
+
+
+def replaced_at(node: Node, place: Place) -> Node:
+    """The same node with everything in it at `place`."""
+    if isinstance(node, Scalar):
+        return Scalar(node.value, *place)
+    if isinstance(node, Sequence):
+        return Sequence([replaced_at(item, place) for item in node.items], *place)
+    entries = {
+        name: Entry(Scalar(entry.key.value, *place), replaced_at(entry.value, place))
+        for name, entry in node.entries.items()
+    }
+    return Mapping(entries, *place)

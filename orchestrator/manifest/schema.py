@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest import values
+from orchestrator.manifest.bare import collection_name, read_bare
 from orchestrator.manifest.careful_start import CarefulStart, read_careful_start
 from orchestrator.manifest.findings import Findings
-from orchestrator.manifest.job_keys import ManifestJob, read_defaults
-from orchestrator.manifest.jobs import read_jobs
+from orchestrator.manifest.job_keys import JobDefaults, JobList, ManifestJob, read_defaults
+from orchestrator.manifest.jobs import read_bare_jobs, read_jobs
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, fault_of, native, scalars
 from orchestrator.manifest.notify import read_notify
 from orchestrator.manifest.object_key import DEFAULT_KEY, label_names, read_key
@@ -71,9 +72,8 @@ class Manifest:
     notify: tuple[dict[str, Any], ...] = ()
 
 
-def read_manifest(root: Node, findings: Findings, setting: Setting | None = None) -> Manifest:
+def read_manifest(root: Node, setting: Setting, findings: Findings) -> Manifest:
     """The manifest of a file's root node; every fault of its own keys goes to `findings`."""
-    setting = setting or Setting()
     if isinstance(root, Scalar) and root.value is None:
         root = Mapping({}, root.line, root.column)
     if not isinstance(root, Mapping):
@@ -88,7 +88,7 @@ def read_manifest(root: Node, findings: Findings, setting: Setting | None = None
     setting = replace(setting, variables=_variables(entries.get("vars"), findings))
     labels = values.labels(entries.get("labels"), findings)
     defaults = read_defaults(entries.get("defaults"), labels, entries.get("labels"), findings)
-    jobs = read_jobs(entries["jobs"].value, defaults, setting, findings) if "jobs" in entries else ()
+    jobs = _jobs(entries.get("jobs"), defaults, setting, findings)
     key = read_key(entries.get("key"), findings)
     _check_key_labels(entries.get("key"), key, jobs, findings)
     return Manifest(
@@ -103,6 +103,24 @@ def read_manifest(root: Node, findings: Findings, setting: Setting | None = None
         jobs=jobs,
         notify=read_notify(entries.get("notify"), findings),
     )
+
+
+def bare_manifest(name: str, setting: Setting, findings: Findings) -> Manifest:
+    """The manifest that a CSV or JSONL file is: only jobs, its collection named after the file."""
+    jobs = JobList()
+    read_bare_jobs(read_bare(name, setting.sources, setting.fields, findings), JobDefaults(), setting, jobs, findings)
+    if not jobs.jobs and not findings.errors:
+        findings.error(Code.INVALID_VALUE, Scalar(None, 1, 1), "the file has no jobs", "jobs")
+    return Manifest(name=collection_name(name), jobs=tuple(jobs.jobs))
+
+
+def _jobs(entry: Entry | None, defaults: JobDefaults, setting: Setting, findings: Findings) -> tuple[ManifestJob, ...]:
+    jobs = JobList()
+    if entry is not None:
+        read_jobs(entry.value, defaults, setting, jobs, findings)
+        if not jobs.jobs and not findings.errors:
+            findings.error(Code.INVALID_VALUE, entry.value, "`jobs` makes no job at all", "jobs")
+    return tuple(jobs.jobs)
 
 
 def _refuse_later(entries: dict[str, Entry], findings: Findings) -> None:
@@ -160,7 +178,7 @@ def _check_key_labels(entry: Entry | None, key: str, jobs: tuple[ManifestJob, ..
         return
     for job in jobs:
         for label in needed:
-            if label not in job.labels:
+            if label not in job.labels and not job.is_broken:
                 message = f"`key` uses {{label.{label}}}, which job `{job.id}` does not have"
                 findings.for_job(job.id).error(Code.INVALID_VALUE, entry.value, message, "key")
 

@@ -4,14 +4,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.manifest.files import Sources
+from orchestrator.manifest.provider_fields import ProviderFields
 from orchestrator.manifest.rows import Rows
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`provider_fields` are the names that an item has; `variables` are `vars`, None where the manifest has none."""
+    """`variables` are `vars`, None where the manifest has none. `known_rows` are the files of rows read already."""
 
     sources: Sources = field(default_factory=Sources)
-    provider_fields: frozenset[str] = frozenset()
+    fields: ProviderFields = field(default_factory=ProviderFields)
     variables: dict[str, Any] | None = None
     known_rows: dict[str, Rows] = field(default_factory=dict)

@@ -1,8 +1,6 @@
 """Reads a manifest file into nodes: encodings, YAML or JSON."""
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.base.diagnostics import Code
@@ -29,8 +27,7 @@ def read_source(path: Path, findings: Findings, remote: Remote | None = None) ->
     if text is None:
         return None
     try:
-        with without_garbage_collection():
-            return _read_node(path, text, findings)
+        return _read_node(path, text, findings)
     except SyntaxFault as fault:
         findings.error(Code.YAML_SYNTAX, Scalar(None, fault.line, fault.column), fault.message)
         return None
@@ -63,15 +60,3 @@ def _decoded(data: bytes, findings: Findings) -> str | None:
         message = f"the manifest is not UTF-8 (byte 0x{data[error.start]:02x}); save it as UTF-8"
         findings.error(Code.MANIFEST_UNREADABLE, place, message)
         return None
-
-
-@contextmanager
-def without_garbage_collection() -> Iterator[None]:
-    """A tree of hundreds of thousands of live objects makes every collection slow, and none of them is garbage."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

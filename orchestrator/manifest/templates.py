@@ -71,7 +71,9 @@ class _Environment(SandboxedEnvironment):
                 return obj[argument]
             except (LookupError, TypeError):
                 pass
-        return self.undefined(obj=obj, name=argument)
+        elif isinstance(obj, Undefined):
+            raise _unknown(obj)
+        return self.undefined(f"there is no entry `{argument}`", obj=obj, name=argument)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         return self.getitem(obj, attribute)
@@ -152,8 +154,12 @@ def text_of(value: Any) -> str:
 
 def _value(value: Any) -> Any:
     if isinstance(value, Undefined):
-        raise TemplateFault(value._undefined_message)
+        raise _unknown(value)
     return value
+
+
+def _unknown(value: Undefined) -> TemplateFault:
+    return TemplateFault(value._undefined_hint or f"`{value._undefined_name}` is not known here")
 
 
 def _is_whole(tree: nodes.Template) -> bool:

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from orchestrator.manifest.provider_fields import ProviderFields
+
 JobType = Literal["image", "video"]
 
 COMMON = frozenset({"type", "model", "prompt", "aspect_ratio"})
@@ -51,3 +53,17 @@ ASSET_SLOTS: dict[str, Literal["reference", "audio"]] = {
 
 MAX_AUDIO_FILES = 4
 """The cap over all models (guide, `audio_input_urls`)."""
+
+PROVIDER_FIELDS = ProviderFields(
+    names=ALL_FIELDS | {f"video_image_data.{name}" for name in VIDEO_IMAGE_DATA},
+    lists=frozenset(
+        (
+            *IMAGE_LISTS,
+            "reference_image_urls",
+            "reference_assets",
+            "video_image_data.reference_image_urls",
+            "video_image_data.audio_input_urls",
+        )
+    ),
+)
+"""The names as the manifest room has to know them."""

@@ -40,8 +40,8 @@ def check_job(
     findings: Findings,
 ) -> CheckedJob:
     """All rules about a job alone; its faults go to `findings`. What it needs of others is left to `check_chains`."""
-    own = findings.for_job(job.id, job.row)
-    if job.faults:
+    own = findings.for_job(job.id, job.origin)
+    if job.is_broken:
         return CheckedJob(None, None if job.id is None else Link(job.id, None, [], own))
     defaults = defaults | job.defaults
     errors_before = len(own.errors)

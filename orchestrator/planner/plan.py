@@ -11,7 +11,7 @@ from orchestrator.manifest.load import load_manifest
 from orchestrator.manifest.nodes import Scalar
 from orchestrator.manifest.schema import Budget, Manifest
 from orchestrator.planner.chains import check_chains
-from orchestrator.planner.fields import ALL_FIELDS
+from orchestrator.planner.fields import PROVIDER_FIELDS
 from orchestrator.planner.fingerprint import with_fingerprints
 from orchestrator.planner.job import check_job
 from orchestrator.planner.media import MediaReader
@@ -36,7 +36,7 @@ def plan(
     `canary` goes before the manifest's.
     """
     findings = Findings(str(path))
-    manifest = load_manifest(path, ALL_FIELDS, findings)
+    manifest = load_manifest(path, PROVIDER_FIELDS, findings)
     reader = MediaReader(path.parent)
     return plan_manifest(
         manifest, reader, catalog, findings, usd_per_credit=usd_per_credit, max_credits=max_credits, canary=canary
