@@ -13,9 +13,8 @@ from rich.text import Text
 from orchestrator.cli.asking import may_spend
 from orchestrator.cli.batch_view import state_text
 from orchestrator.cli.console import print_json, safe, show, tell
-from orchestrator.cli.failures import tell_diagnostics
 from orchestrator.cli.params import AsJson, Yes
-from orchestrator.cli.planning import cost_notes, cost_table, tell_plan
+from orchestrator.cli.planning import tell_plan
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.running import conclude
 from orchestrator.cli.words import credits_text
@@ -52,7 +51,7 @@ def add(
     from orchestrator.operations import scheduling
 
     times = scheduling.Times(cron, tz)
-    document = scheduling.add(file, load_settings(), times, tell=_tell)
+    document = scheduling.add_schedule(file, load_settings(), times, announce=_announce)
     _show_all([document], document, as_json=as_json)
 
 
@@ -65,7 +64,7 @@ def apply(
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import scheduling
 
-    documents = scheduling.apply(files, load_settings(), tell=_tell)
+    documents = scheduling.apply_schedules(files, load_settings(), announce=_announce)
     if not as_json:
         tell(*(safe(f"{document['name']}: {document['change']}") for document in documents))
     _show_all(documents, documents, as_json=as_json)
@@ -77,7 +76,7 @@ def list_(as_json: AsJson = False) -> None:
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import scheduling
 
-    documents = scheduling.listing(load_settings())
+    documents = scheduling.list_schedules(load_settings())
     if not documents and not as_json:
         tell("there are no schedules; make one: orchestrator schedule add FILE")
         return
@@ -90,7 +89,7 @@ def pause(name: Name, as_json: AsJson = False) -> None:
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import scheduling
 
-    document = scheduling.pause(name, load_settings())
+    document = scheduling.pause_schedule(name, load_settings())
     _show_all([document], document, as_json=as_json)
 
 
@@ -100,7 +99,7 @@ def resume(name: Name, as_json: AsJson = False) -> None:
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import scheduling
 
-    document = scheduling.go_on(name, load_settings())
+    document = scheduling.resume_schedule(name, load_settings())
     _show_all([document], document, as_json=as_json)
 
 
@@ -110,7 +109,7 @@ def remove(name: Name, as_json: AsJson = False) -> None:
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import scheduling
 
-    document = scheduling.remove(name, load_settings())
+    document = scheduling.remove_schedule(name, load_settings())
     if as_json:
         print_json(document)
     else:
@@ -133,13 +132,12 @@ def run_now(name: Name, yes: Yes = False, as_json: AsJson = False) -> int:
         tell_plan(comparison, with_table=not (as_json and yes))
 
     with Progress(quiet=as_json) as progress:
-        document = scheduling.run_now(name, settings, confirm=confirm, announce=announce, progress=progress)
+        document = scheduling.run_schedule_now(name, settings, confirm=confirm, announce=announce, progress=progress)
     return conclude(document, settings, as_json=as_json)
 
 
-def _tell(planned: "Plan") -> None:
-    tell_diagnostics(planned.document())
-    tell(cost_table(planned), *cost_notes(planned))
+def _announce(comparison: "Comparison") -> None:
+    tell_plan(comparison, with_table=True)
 
 
 def _show_all(documents: Sequence[dict[str, Any]], document: Any, *, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """`schedule`: which manifests are submitted by themselves, and when. The ticker of any worker does it (`ticking`)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ from orchestrator.base.cron import check
 from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.settings import Settings
 from orchestrator.manifest.files import uri_of
+from orchestrator.operations.comparing import compare_with_collection
 from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.opening import real_provider
 from orchestrator.operations.planning import plan, require_valid
@@ -19,15 +20,11 @@ from orchestrator.operations.running import Progress
 from orchestrator.operations.submitting import Announce, Confirm, SubmitOptions, submit
 from orchestrator.operations.ticking import outcome_of, require_budget
 from orchestrator.planner.compare import Comparison
-from orchestrator.planner.result import Plan
 from orchestrator.planner.saved import is_saved_plan
 from orchestrator.store import accounts, schedules, slots
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.schedules import Schedule, Spec
 from orchestrator.store.slots import Run
-
-#: Told the valid plan of what is to be scheduled.
-Tell = Callable[[Plan], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +35,16 @@ class Times:
     tz: str | None = None
 
 
-def add(manifest: Path, settings: Settings, times: Times, *, tell: Tell | None = None) -> dict[str, Any]:
+def add_schedule(
+    manifest: Path, settings: Settings, times: Times, *, announce: Announce | None = None
+) -> dict[str, Any]:
     """Schedule a manifest under its collection's name, from its next slot on; returns the schedule's document.
 
-    `tell` gets the valid plan. Nothing is bought now, and the manifest is read afresh at each slot. Raises
+    `announce` is told what it would buy now. Nothing is bought yet; the manifest is read afresh at each slot. Raises
     ManifestError, SpendRefused for one without a budget, UsageError where it has no times, cannot be read by every
     worker, or is scheduled already, and Unusable.
     """
-    spec = _spec(manifest, settings, times, tell)
+    spec = _spec(manifest, settings, times, announce)
     with _store(settings) as (connection, account_pk):
         if not schedules.add(connection, account_pk, spec):
             raise UsageError(
@@ -55,12 +54,14 @@ def add(manifest: Path, settings: Settings, times: Times, *, tell: Tell | None =
         return _document(connection, account_pk, spec.name)
 
 
-def apply(manifests: Sequence[Path], settings: Settings, *, tell: Tell | None = None) -> list[dict[str, Any]]:
+def apply_schedules(
+    manifests: Sequence[Path], settings: Settings, *, announce: Announce | None = None
+) -> list[dict[str, Any]]:
     """Have a schedule for each of these manifests as it says, all of them or none; others stay as they are.
 
-    Returns their documents with `change`: added, changed or unchanged. Raises as `add` does.
+    Returns their documents with `change`: added, changed or unchanged. Raises as `add_schedule` does.
     """
-    specs = [_spec(manifest, settings, Times(), tell) for manifest in manifests]
+    specs = [_spec(manifest, settings, Times(), announce) for manifest in manifests]
     with _store(settings) as (connection, account_pk):
         changes = [_apply(connection, account_pk, spec) for spec in specs]
         return [
@@ -76,27 +77,27 @@ def _apply(connection: Connection, account_pk: int, spec: Spec) -> str:
     return "changed" if schedules.change(connection, schedule, spec) else "unchanged"
 
 
-def listing(settings: Settings) -> list[dict[str, Any]]:
+def list_schedules(settings: Settings) -> list[dict[str, Any]]:
     """All schedules of the account, each with its newest run. Raises Unusable without credentials."""
     with _store(settings) as (connection, account_pk):
         return schedules.documents(connection, account_pk)
 
 
-def pause(name: str, settings: Settings) -> dict[str, Any]:
-    """Begin no slot of a schedule until `go_on`; returns its document. Raises UsageError for an unknown one."""
+def pause_schedule(name: str, settings: Settings) -> dict[str, Any]:
+    """Begin no slot of a schedule until `resume_schedule`; returns its document. Raises UsageError without one."""
     with _store(settings) as (connection, account_pk):
         schedules.pause(connection, schedules.find(connection, account_pk, name))
         return _document(connection, account_pk, name)
 
 
-def go_on(name: str, settings: Settings) -> dict[str, Any]:
+def resume_schedule(name: str, settings: Settings) -> dict[str, Any]:
     """Run a paused schedule again, from its next slot on; returns its document."""
     with _store(settings) as (connection, account_pk):
         schedules.go_on(connection, schedules.find(connection, account_pk, name))
         return _document(connection, account_pk, name)
 
 
-def remove(name: str, settings: Settings) -> dict[str, Any]:
+def remove_schedule(name: str, settings: Settings) -> dict[str, Any]:
     """Forget a schedule; its batches stay. Returns its last document."""
     with _store(settings) as (connection, account_pk):
         schedule = schedules.find(connection, account_pk, name)
@@ -105,7 +106,7 @@ def remove(name: str, settings: Settings) -> dict[str, Any]:
         return document | {"state": "removed", "next_slot": None}
 
 
-def run_now(
+def run_schedule_now(
     name: str,
     settings: Settings,
     *,
@@ -152,11 +153,12 @@ def _record(database: Database, run: Run, document: dict[str, Any]) -> None:
         slots.record(connection, run, outcome_of(document))
 
 
-def _spec(manifest: Path, settings: Settings, times: Times, tell: Tell | None) -> Spec:
+def _spec(manifest: Path, settings: Settings, times: Times, announce: Announce | None) -> Spec:
     """What a manifest and the command line want, checked as for `submit`."""
     where = _where(manifest, settings)
     planned = plan(manifest, settings)
-    require_valid(planned, "; nothing was scheduled")
+    if not planned.only_over_budget:  # what is there already need not fit the budget
+        require_valid(planned, "; nothing was scheduled")
     require_budget(planned)
     if times.cron is None:
         raise UsageError(
@@ -167,8 +169,9 @@ def _spec(manifest: Path, settings: Settings, times: Times, tell: Tell | None) -
         check(times.cron, tz)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    if tell is not None:
-        tell(planned)
+    comparison = compare_with_collection(planned, settings)
+    if announce is not None:
+        announce(comparison)
     return Spec(str(planned.name), where, times.cron, tz)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, exists, insert, or_, select, text, update
 
 from orchestrator.base.cron import slots_after
+from orchestrator.store import outbox
 from orchestrator.store.batches import batch_of_key
 from orchestrator.store.database import NOW, Database, outages_told
 from orchestrator.store.schedules import Schedule, schedule_of
@@ -178,9 +179,12 @@ def record(connection: Connection, run: Run, outcome: Outcome) -> None:
 
 
 def finish(connection: Connection, run: Run, outcome: Outcome) -> None:
-    """Write down how a run ended; nothing where it has ended before, or its schedule was removed. Repeatable."""
+    """Write down how a run ended, and tell: its heartbeat of a batch, whom the last one names of none. Repeatable.
+
+    Nothing happens where it has ended before, or its schedule was removed.
+    """
     message = "; ".join(filter(None, (outcome.message, run.remark))) or None
-    connection.execute(
+    ended = connection.execute(
         update(schedule_runs)
         .where(
             schedule_runs.c.schedule_pk == run.schedule.pk,
@@ -194,7 +198,11 @@ def finish(connection: Connection, run: Run, outcome: Outcome) -> None:
             new_credits=outcome.new_credits,
             message=message,
         )
-    )
+    ).rowcount
+    if ended and outcome.state == "submitted":
+        outbox.heartbeat(connection, run.schedule.pk, run.slot)
+    elif ended:
+        outbox.note_schedule_failed(connection, run.schedule.pk, run.slot, message or outcome.state)
 
 
 def usual_credits(connection: Connection, schedule: Schedule) -> Decimal | None:

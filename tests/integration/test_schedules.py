@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 
 from orchestrator.base import faults
 from orchestrator.base.errors import ManifestError, SpendRefused, UsageError
@@ -23,7 +23,7 @@ from orchestrator.operations.ticking import Ticker
 from orchestrator.sandbox import Sandbox
 from orchestrator.store import accounts
 from orchestrator.store.database import Database
-from orchestrator.store.tables import batches, schedule_runs
+from orchestrator.store.tables import batches, notifications, schedule_runs, schedules
 
 from .engine_site import Site, make_site
 
@@ -62,7 +62,7 @@ class Nights:
             )
 
     def add(self, times: Times = NIGHTLY) -> dict[str, Any]:
-        return scheduling.add(self.manifest, self.site.settings, times)
+        return scheduling.add_schedule(self.manifest, self.site.settings, times)
 
     def ticker(self, database: Database | None = None) -> Ticker:
         provider, database = self.site.provider, database or self.site.database
@@ -94,7 +94,7 @@ class Nights:
         return [f"{run['slot']:%m-%d %H:%M}" for run in self.runs()]
 
     def listed(self) -> dict[str, Any]:
-        [document] = scheduling.listing(self.site.settings)
+        [document] = scheduling.list_schedules(self.site.settings)
         return document
 
     def batches(self) -> int:
@@ -232,9 +232,9 @@ def test_what_was_broken_off_makes_way_for_the_next_night(nights: Nights, monkey
 
 def test_a_paused_schedule_rests_and_does_not_catch_up(nights: Nights) -> None:
     nights.add()
-    assert scheduling.pause("things", nights.site.settings)["next_slot"] is None
+    assert scheduling.pause_schedule("things", nights.site.settings)["next_slot"] is None
     nights.tick(datetime(2026, 11, 25, 9, tzinfo=UTC))
-    assert scheduling.go_on("things", nights.site.settings)["next_slot"] == "2026-11-26T01:30:00Z"
+    assert scheduling.resume_schedule("things", nights.site.settings)["next_slot"] == "2026-11-26T01:30:00Z"
     nights.tick()
     assert nights.runs() == []
     nights.tick(datetime(2026, 11, 26, 1, 30, 1, tzinfo=UTC))
@@ -244,11 +244,11 @@ def test_a_paused_schedule_rests_and_does_not_catch_up(nights: Nights) -> None:
 def test_a_removed_schedule_runs_no_more_and_leaves_its_batches(nights: Nights) -> None:
     nights.add()
     nights.tick(datetime(2026, 11, 24, 1, 31, tzinfo=UTC))
-    assert scheduling.remove("things", nights.site.settings)["state"] == "removed"
+    assert scheduling.remove_schedule("things", nights.site.settings)["state"] == "removed"
     nights.tick(datetime(2026, 11, 25, 1, 31, tzinfo=UTC))
     assert (nights.runs(), nights.batches()) == ([], 1)
     with pytest.raises(UsageError, match="no schedule 'things'"):
-        scheduling.remove("things", nights.site.settings)
+        scheduling.remove_schedule("things", nights.site.settings)
     nights.add()
     assert nights.listed()["last"] is None
 
@@ -300,6 +300,26 @@ def test_a_night_with_more_than_three_times_the_usual_work_waits_for_a_word(nigh
     assert nights.listed()["last"]["batch_state"] == "held"
     nights.write(2, "thing of night 29")
     assert nights.night(29)["message"] is None
+
+
+def test_each_night_beats_and_a_night_without_a_batch_is_told(nights: Nights) -> None:
+    nights.add()
+    with nights.site.database.begin() as connection:
+        connection.execute(update(schedules).values(heartbeat="https://beats.test/secret"))
+    nights.night(24)
+    with nights.site.database.begin() as connection:
+        told = [{"webhook": "https://hooks.test/secret", "on": ["schedule-failed"]}]
+        connection.execute(update(batches).values(notify=told))
+    nights.manifest.unlink()
+    nights.night(25)
+    with nights.site.database.begin() as connection:
+        found = connection.execute(select(notifications).order_by(notifications.c.created_at)).all()
+    assert [(row.event, row.url) for row in found] == [
+        ("heartbeat", "https://beats.test/secret"),
+        ("schedule-failed", "https://hooks.test/secret"),
+    ]
+    assert (found[1].body["schedule"], found[1].body["slot"]) == ("things", "2026-11-25T01:30:00Z")
+    assert "manifest-unreadable" in found[1].body["message"]
 
 
 def test_an_outage_is_waited_out_and_then_given_up(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,9 +376,9 @@ def test_run_now_asks_buys_and_leaves_the_times_as_they_are(nights: Nights) -> N
     nights.add()
     settings = nights.site.settings
     with pytest.raises(SpendRefused, match="not confirmed"):
-        scheduling.run_now("things", settings, confirm=lambda _: False)
+        scheduling.run_schedule_now("things", settings, confirm=lambda _: False)
     assert (nights.batches(), nights.runs()) == (0, [])
-    document = scheduling.run_now("things", settings, confirm=lambda planned: planned.estimate == 3)
+    document = scheduling.run_schedule_now("things", settings, confirm=lambda planned: planned.estimate == 3)
     assert document["state"] == "completed"
     listed = nights.listed()
     assert (listed["last"]["batch"], listed["last"]["message"]) == (document["batch"], "run by hand")
