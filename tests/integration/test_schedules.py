@@ -183,6 +183,14 @@ def test_two_tickers_submit_once(nights: Nights, database_url: str) -> None:
     assert nights.batches() == 1
 
 
+def test_a_clock_that_jumps_back_runs_no_slot_again(nights: Nights) -> None:
+    nights.add()
+    for hour in (1, 0, 1):
+        nights.tick(datetime(2026, 11, 24, hour, 31, tzinfo=UTC))
+        nights.work()
+    assert nights.slots() == ["11-24 01:30"]
+
+
 class Killed(BaseException):
     """The process ends here."""
 
