@@ -4,8 +4,10 @@ import os
 import secrets
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
+from orchestrator.assets.remote import S3Inputs
 from orchestrator.base.errors import ManifestError, UsageError
 from orchestrator.base.settings import Settings
 from orchestrator.catalog.cache import load_catalog
@@ -16,11 +18,12 @@ from orchestrator.planner.saved import is_saved_plan, saved_plan_text
 
 
 def plan(file: Path, settings: Settings, *, max_credits: Decimal | None = None, canary: int | None = None) -> Plan:
-    """Validate and price a manifest or a saved plan. Spends nothing; needs no network, credentials or database.
+    """Validate and price a manifest or a saved plan. Spends nothing; needs no credentials of the provider, no database
+    and, but for what is on S3, no network.
 
     `max_credits` and `canary` are what the command line says about them.
     """
-    make = replan if is_saved_plan(file) else planner.plan
+    make = replan if is_saved_plan(file) else partial(planner.plan, remote=S3Inputs(settings.home / "inputs"))
     catalog = load_catalog(settings.home)
     return make(file, catalog, usd_per_credit=settings.usd_per_credit, max_credits=max_credits, canary=canary)
 

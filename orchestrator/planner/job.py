@@ -1,9 +1,11 @@
 """One job of a manifest: checked, priced and turned into the item that is sent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from orchestrator.base.diagnostics import Diagnostic
 from orchestrator.catalog.models import Catalog, ImageModel, VideoModel
 from orchestrator.manifest import values
 from orchestrator.manifest.findings import Findings
@@ -16,49 +18,57 @@ from orchestrator.planner.identity import identify
 from orchestrator.planner.inputs import Inputs, read_inputs
 from orchestrator.planner.media import MediaReader
 from orchestrator.planner.pricing import price
+from orchestrator.planner.references import Reference
 from orchestrator.planner.result import PlannedJob
 from orchestrator.planner.rules_custom import check_custom_rules
 from orchestrator.planner.rules_fields import check_extra, check_names, check_required, check_texts, warn_template
 from orchestrator.planner.rules_image import check_input_images
 from orchestrator.planner.rules_model import check_aspect_ratio, check_duration, check_output_format, check_switches
 from orchestrator.planner.rules_video import check_audio, check_frames, check_references, check_required_image
+from orchestrator.planner.typed import with_types
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedJob:
-    """A job after its own checks: None for `planned` where they found a fault; `link` is None where it has no id."""
+    """A job after its own checks; `planned` is None where they found an error. `findings` are its own alone."""
 
-    planned: PlannedJob | None
-    link: Link | None
+    job: ManifestJob
+    type: JobType | None
+    findings: Findings
+    references: Sequence[Reference] = ()
+    planned: PlannedJob | None = None
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        """All that is wrong with it, also what reading its row has found."""
+        return (*self.job.faults, *self.findings.errors)
+
+    @property
+    def link(self) -> Link | None:
+        """It as a part of chains; None where it has no id."""
+        return None if self.job.id is None else Link(self.job.id, self.type, self.references, self.findings)
 
 
 def check_job(
-    job: ManifestJob,
-    defaults: dict[str, Entry],
-    catalog: Catalog,
-    reader: MediaReader,
-    findings: Findings,
+    job: ManifestJob, defaults: dict[str, Entry], catalog: Catalog, reader: MediaReader, file: str
 ) -> CheckedJob:
-    """All rules about a job alone; its faults go to `findings`. What it needs of others is left to `check_chains`."""
-    own = findings.for_job(job.id, job.origin)
+    """All rules about a job alone. What it needs of others is left to `check_chains`."""
+    own = Findings(file, job.id, origin=job.origin)
     if job.is_broken:
-        return CheckedJob(None, None if job.id is None else Link(job.id, None, [], own))
+        return CheckedJob(job, None, own)
     defaults = defaults | job.defaults
-    errors_before = len(own.errors)
     fields = defaults | job.fields
     identity = identify(fields.get("type"), fields.get("model"), catalog, own)
-    fields = _applicable(defaults, identity.type) | job.fields
+    fields = with_types(_applicable(defaults, identity.type) | job.fields, None if job.of_row is None else job.filled)
     _check_fields(job, fields, identity.type, own)
     inputs = read_inputs(fields, identity.type, reader, own)
-    link = Link(job.id, identity.type, inputs.references, own) if job.id is not None else None
     if identity.model is None:
-        return CheckedJob(None, link)
+        return CheckedJob(job, identity.type, own, inputs.references)
     draft = Draft(job.node, fields, identity.model, inputs, own)
     _check_model_rules(draft)
     estimate = price(draft)
-    if len(own.errors) > errors_before or job.id is None:
-        return CheckedJob(None, link)
-    return CheckedJob(_planned(job, job.id, draft, estimate), link)
+    planned = _planned(job, job.id, draft, estimate) if job.id is not None and not (own.errors or job.faults) else None
+    return CheckedJob(job, identity.type, own, inputs.references, planned)
 
 
 def _planned(job: ManifestJob, job_id: str, draft: Draft, estimate: Decimal) -> PlannedJob:
@@ -87,12 +97,12 @@ def _applicable(defaults: dict[str, Entry], job_type: JobType | None) -> dict[st
 def _check_fields(job: ManifestJob, fields: dict[str, Entry], job_type: JobType | None, findings: Findings) -> None:
     check_names(job.fields, job_type, findings)
     check_required(job.node, fields, job_type, findings)
-    check_texts(job.fields.values(), findings)
-    check_extra(job.extra, findings)
+    check_texts(job.fields.values(), findings, has_text=not job.is_template)
+    check_extra(job.extra, findings, has_text=not job.is_template)
     if "prompt" in fields:
         values.text(fields["prompt"].value, "prompt", findings)
     id_node = job.node.entries["id"].value if job.id else None
-    if isinstance(id_node, Scalar):
+    if isinstance(id_node, Scalar) and not job.is_template:
         warn_template(id_node, "id", findings)
 
 

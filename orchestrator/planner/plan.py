@@ -1,11 +1,13 @@
 """The whole flow of planning: read → check each job → price → compare with the budget."""
 
+import posixpath
 from decimal import Decimal
 from pathlib import Path
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.base.money import ZERO, canonical
 from orchestrator.catalog.models import Catalog
+from orchestrator.manifest.files import uri_of
 from orchestrator.manifest.findings import Findings, in_order
 from orchestrator.manifest.load import load_manifest
 from orchestrator.manifest.nodes import Scalar
@@ -13,9 +15,11 @@ from orchestrator.manifest.schema import Budget, Manifest
 from orchestrator.planner.chains import check_chains
 from orchestrator.planner.fields import PROVIDER_FIELDS
 from orchestrator.planner.fingerprint import with_fingerprints
+from orchestrator.planner.inputs import pictures
 from orchestrator.planner.job import check_job
-from orchestrator.planner.media import MediaReader
+from orchestrator.planner.media import MediaReader, Remote
 from orchestrator.planner.pricing import budget_in_credits
+from orchestrator.planner.rejecting import reject_rows
 from orchestrator.planner.result import MediaBlob, Plan, PlannedJob
 from orchestrator.planner.rules_fields import check_names, check_texts
 
@@ -29,15 +33,16 @@ def plan(
     usd_per_credit: Decimal,
     max_credits: Decimal | None = None,
     canary: int | None = None,
+    remote: Remote | None = None,
 ) -> Plan:
     """Checks and prices the manifest at `path`. Never raises for a fault of the file: `Plan.errors` has them all.
 
     `max_credits` is the caller's own cap; the smaller one of it and the manifest's budget holds. The caller's
-    `canary` goes before the manifest's.
+    `canary` goes before the manifest's. `remote` reads s3://, which is refused without it.
     """
-    findings = Findings(str(path))
-    manifest = load_manifest(path, PROVIDER_FIELDS, findings)
-    reader = MediaReader(path.parent)
+    findings = Findings(uri_of(path))
+    manifest = load_manifest(path, PROVIDER_FIELDS, findings, remote)
+    reader = MediaReader(path.parent, remote=remote)
     return plan_manifest(
         manifest, reader, catalog, findings, usd_per_credit=usd_per_credit, max_credits=max_credits, canary=canary
     )
@@ -61,8 +66,10 @@ def plan_manifest(
     check_names(manifest.defaults, None, findings)
     check_texts(manifest.defaults.values(), findings, has_text=not all(job.is_template for job in manifest.jobs))
 
-    checked = [check_job(job, manifest.defaults, catalog, reader, findings) for job in manifest.jobs]
-    order = check_chains((job.link for job in checked if job.link), absent)
+    reader.read_ahead(text for job in manifest.jobs for text in pictures(job.fields))
+    checked = [check_job(job, manifest.defaults, catalog, reader, findings.file) for job in manifest.jobs]
+    order = check_chains((link for job in checked if (link := job.link)), absent)
+    rejected = reject_rows(checked, 0, findings)
     jobs = with_fingerprints([job.planned for job in checked if job.planned], order)
     estimate = sum((job.estimate for job in jobs), ZERO)
 
@@ -89,6 +96,7 @@ def plan_manifest(
         errors=in_order(findings.errors),
         warnings=in_order(findings.warnings),
         media=reader.blobs(),
+        rejected=rejected,
         notify=manifest.notify,
     )
 
@@ -97,7 +105,10 @@ def _destination(written: str | None, folder: Path) -> str | None:
     """A folder is relative to the manifest."""
     if written is None or "://" in written:
         return written
-    return str(folder.absolute() / _without_tilde(Path(written)))
+    path = _without_tilde(Path(written))
+    if (prefix := uri_of(folder)).startswith("s3://") and not path.is_absolute():
+        return f"s3:/{posixpath.normpath(f'{prefix[4:]}/{written}')}"
+    return str(folder.absolute() / path)
 
 
 def _without_tilde(path: Path) -> Path:

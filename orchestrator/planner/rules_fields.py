@@ -63,7 +63,7 @@ def warn_template(scalar: Scalar, path: str, findings: Findings) -> None:
         findings.warn(Code.TEMPLATE_ERROR, scalar, message, path)
 
 
-def check_extra(extra: dict[str, Entry], findings: Findings) -> None:
+def check_extra(extra: dict[str, Entry], findings: Findings, *, has_text: bool) -> None:
     """`extra` goes unchecked, but must not smuggle in what would be checked, or priced, as a field."""
     for name, entry in extra.items():
         path = f"extra.{name}"
@@ -74,7 +74,7 @@ def check_extra(extra: dict[str, Entry], findings: Findings) -> None:
             findings.error(Code.INVALID_VALUE, entry.value, f"`{word}` is a reserved word", path)
         else:
             findings.warn(Code.UNKNOWN_FIELD, entry.key, f"`{path}` is sent to the provider unchecked", path)
-    check_texts(extra.values(), findings, "extra.")
+    check_texts(extra.values(), findings, "extra.", has_text=has_text)
 
 
 def _hint(name: str) -> str:

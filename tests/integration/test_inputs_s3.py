@@ -12,7 +12,12 @@ from moto.server import ThreadedMotoServer
 
 from orchestrator.assets import s3
 from orchestrator.assets.remote import S3Inputs
+from orchestrator.base.settings import load_settings
 from orchestrator.manifest.files import RemoteFault
+from orchestrator.operations.planning import plan
+from orchestrator.planner.media import read_blob
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +133,29 @@ def test_faults_name_no_secret(bucket: str, tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(RemoteFault) as caught:
         S3Inputs(tmp_path).read(uri)
     assert caught.value.message == "cannot be read: EndpointConnectionError; check the AWS_* settings"
+
+
+def test_a_manifest_with_all_its_files_on_s3(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_HOME", str(tmp_path))
+    red = (GOLDEN / "media" / "red.png").read_bytes()
+    for sku in ("mug", "cup"):
+        put(bucket, f"spring/photos/{sku}.png", red)
+    put(bucket, "spring/products.csv", b"sku\nmug\ncup\n")
+    text = (
+        "version: 1\nname: t\ndestination: out\njobs:\n  - {id: '{{ sku }}', for_each: products.csv,\n     model: gpt-image-2,"
+        " prompt: x, aspect_ratio: 1:1,\n     image_urls: ['./photos/{{ sku }}.png', 's3://BUCKET/spring/photos/mug.png']}\n"
+    )
+    uri = put(bucket, "spring/batch.yaml", text.replace("BUCKET", bucket).encode())
+    planned = plan(Path(uri), load_settings())
+    assert (planned.errors, planned.file, planned.destination) == ((), uri, f"s3://{bucket}/spring/out")
+    medium = {"$media": hashlib.sha256(red).hexdigest(), "prefix": "data:image/png;base64,"}
+    assert [job.item["image_urls"] for job in planned.jobs] == [[medium, medium]] * 2
+    (blob,) = planned.media.values()
+    assert read_blob(blob) == red
+    local = tmp_path / "batch.yaml"
+    local.write_text(text.replace("BUCKET", bucket).replace("./photos", f"s3://{bucket}/spring/photos").replace(
+        "products.csv", f"s3://{bucket}/spring/products.csv"
+    ))  # fmt: skip
+    fetched = fetches(monkeypatch)
+    assert [job.fingerprint for job in plan(local, load_settings()).jobs] == [job.fingerprint for job in planned.jobs]
+    assert fetched == []
