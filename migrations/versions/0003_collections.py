@@ -143,3 +143,9 @@ def _create_notifications() -> None:
         sa.UniqueConstraint("url", "occasion"),
     )
     op.create_index("ix_notification_due", "notification", ["due_at"], postgresql_where=sa.text("ended_at IS NULL"))
+    op.create_index(
+        "ix_notification_undelivered",
+        "notification",
+        ["batch_id"],
+        postgresql_where=sa.text("delivered_at IS NULL"),
+    )

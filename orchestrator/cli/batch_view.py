@@ -72,6 +72,7 @@ def summary(document: dict[str, Any], failures: Sequence[dict[str, Any]] = ()) -
         *_failures(document, failures),
         *_holds(document, named=False),
         *_near_caps(document),
+        *_notifications(document),
         *_next_commands(document),
     ]
 
@@ -137,6 +138,18 @@ def _holds(document: dict[str, Any], *, named: bool) -> list[Text]:
             printable(f"; next: {hold['command']}") if hold["command"] else "",
         )
         for hold in document["holds"]
+    ]
+
+
+def _notifications(document: dict[str, Any]) -> list[Text]:
+    """Those that nobody took."""
+    return [
+        safe(
+            f"{notice['host']} did not take the notification {notice['event']}: {notice['error']}, "
+            + ("given up" if notice["given_up"] else "it is tried again"),
+            "yellow",
+        )
+        for notice in document["notifications"]
     ]
 
 

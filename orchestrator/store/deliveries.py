@@ -17,7 +17,7 @@ from orchestrator.store.sending import in_seconds
 from orchestrator.store.tables import batches, notifications
 
 #: Longer than one try can take.
-_LEASE_SECONDS = 60.0
+_LEASE_SECONDS = 30.0
 #: After the first failure; it doubles with each.
 _FIRST_WAIT_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 3600.0

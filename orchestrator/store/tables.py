@@ -374,6 +374,7 @@ class Notification(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("url", "occasion"),
         Index("ix_notification_due", "due_at", postgresql_where=text("ended_at IS NULL")),
+        Index("ix_notification_undelivered", "batch_id", postgresql_where=text("delivered_at IS NULL")),
     )
     id: UUID = Field(primary_key=True)
     account_pk: int = _reference("account.pk")

@@ -1,7 +1,11 @@
 """Notifications: told once for each event, again until they are taken, and never in the way of the work."""
 
 import asyncio
+import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,8 +22,7 @@ from orchestrator.base.notices import NoticeEvent
 from orchestrator.base.states import HoldCode
 from orchestrator.engine import stakes
 from orchestrator.engine.local import LocalDriver
-from orchestrator.notices.client import NoticeClient
-from orchestrator.notices.message import Notice, signature
+from orchestrator.notices.message import signature
 from orchestrator.operations.opening import open_engine
 from orchestrator.operations.retrying import retry
 from orchestrator.sandbox import Sandbox
@@ -27,7 +30,7 @@ from orchestrator.store import caps, outbox
 from orchestrator.store.accounts import Scope
 from orchestrator.store.caps import Limit
 from orchestrator.store.database import Connection, Database
-from orchestrator.store.deliveries import GIVE_UP_SECONDS, claim_notices, troubled_notices
+from orchestrator.store.deliveries import GIVE_UP_SECONDS, troubled_notices
 from orchestrator.store.holds import lift_holds, put_hold
 from orchestrator.store.tables import batches, jobs, notifications, schedule_runs, schedules
 
@@ -120,24 +123,37 @@ async def test_what_was_not_taken_is_sent_again_with_the_same_id(site: Site, sin
     assert {heard.path for heard in sink.heard} == {"/hook/hidden-words"}  # a redirect is not followed
 
 
-async def test_a_process_that_dies_before_the_answer_leaves_the_same_notice(site: Site, sink: Sink) -> None:
-    scope = site.make_batch(1)
-    await site.run(scope)
-    notify(site.database, {"webhook": sink.url})
-    with site.database.begin() as connection:
-        outbox.note_finished(connection, BATCH)
-    with site.database.begin() as connection:
-        (claimed,) = claim_notices(connection, scope.account_pk, 16)
-    await NoticeClient(KEY).send(
-        Notice(claimed.id, claimed.url, claimed.style, claimed.event, claimed.facts, claimed.created_at)
-    )  # and here it dies
-    await send_all(site, scope)
-    assert len(sink.heard) == 1, "its lease is waited for"
-    make_due(site.database)
-    await send_all(site, scope)
-    first, second = sink.heard
-    assert first.headers["webhook-id"] == second.headers["webhook-id"]
-    assert first.content == second.content
+def test_a_killed_process_leaves_the_same_notice_to_the_next_run(
+    tmp_path: Path, database: Database, database_url: str, sink: Sink
+) -> None:
+    job = {"id": "one", "model": "gen", "prompt": "A thing", "aspect_ratio": "1:1"}
+    manifest = {"version": 1, "name": "things", "notify": [{"webhook": sink.url}], "jobs": [job]}
+    (tmp_path / "things.json").write_text(json.dumps(manifest))
+    sink.before_answering = lambda _: process.kill()
+    process = start_submit(tmp_path, database_url)
+    process.communicate(timeout=60)
+    sink.before_answering = lambda _: None
+    make_due(database)
+    process = start_submit(tmp_path, database_url)
+    shown = process.communicate(timeout=60)
+    assert process.returncode == 0, shown
+    assert "hidden-words" not in "".join(shown)
+    ids = [heard.headers["webhook-id"] for heard in sink.heard]
+    assert (len(ids), ids.count(ids[0])) == (3, 2), "the first again, and the second run's own"
+    assert [heard.json["data"]["sandbox"] for heard in sink.heard] == [True] * 3
+
+
+def start_submit(folder: Path, database_url: str) -> subprocess.Popen[str]:
+    settings = {"ORCHESTRATOR_HOME": str(folder / "home"), "ORCHESTRATOR_DATABASE_URL": database_url}
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", "-v", "submit", "things.json", "--sandbox", "--alongside"],
+        env=os.environ | settings,
+        cwd=folder,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 async def test_a_slow_and_a_dead_sink_hold_up_nothing(site: Site, sink: Sink) -> None:

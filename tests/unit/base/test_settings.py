@@ -180,3 +180,25 @@ def test_a_machine_without_a_user_name_still_has_an_actor(monkeypatch: pytest.Mo
 )
 def test_loopback_urls(url: str, expected: bool) -> None:
     assert is_loopback_url(url) is expected
+
+
+@pytest.mark.parametrize("written", ["MDEyMzQ1Njc4OWFiY2RlZg==", "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="])
+def test_a_webhook_secret_is_the_base64_of_its_key(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_WEBHOOK_SECRET", written)
+    settings = load_settings()
+    assert settings.webhook_key == b"0123456789abcdef"
+    assert "MDEy" not in repr(settings)
+
+
+@pytest.mark.parametrize("written", ["correct horse battery staple", "whsec_c2hvcnQ=", "schl\u00fcssel"])
+def test_a_webhook_secret_that_nobody_could_check(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_WEBHOOK_SECRET", written)
+    with pytest.raises(Unusable, match="ORCHESTRATOR_WEBHOOK_SECRET must be") as caught:
+        load_settings()
+    assert written not in str(caught.value)
+
+
+def test_a_webhook_secret_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "secret").write_text("whsec_MDEyMzQ1Njc4OWFiY2RlZg==\n")
+    monkeypatch.setenv("ORCHESTRATOR_WEBHOOK_SECRET_FILE", str(folder / "secret"))
+    assert load_settings().webhook_key == b"0123456789abcdef"

@@ -23,7 +23,7 @@ def batch(
         "batch": "b-1", "name": "b", "state": state, "sandbox": sandbox, "jobs": {"total": sum(jobs.values()), **jobs},
         "credits": {"estimated": "28", "reserved": "0", "spent": "14", "in_doubt": "14", "lost": "0", "budget": "30"},
         "usd": {"estimated": "0.1456", "spent": "0.0728"}, "usdc": None, "holds": list(holds), "near_caps": [],
-        "destination": "file:///a%20folder",
+        "notifications": [], "destination": "file:///a%20folder",
         "created_at": "2026-11-22T01:00:00Z", "cancelled_at": None, "finished_at": "2026-11-22T01:02:05Z",
     }  # fmt: skip
 
@@ -53,6 +53,12 @@ def test_a_summary_says_how_where_what_for_and_what_next() -> None:
     assert "held [in-doubt]: 1 paid request; next: orchestrator jobs b-1" in text
     assert "orchestrator resume" not in text  # doubt stays until it is settled
     assert "orchestrator resume b-1" in shown(batch("held", holds=(hold | {"code": "balance-low"},), pending=1), [])
+
+
+def test_a_notification_that_nobody_took_is_shown() -> None:
+    notice = {"event": "finished", "host": "hooks.example", "tries": 9, "error": "HTTP 404", "given_up": True}
+    text = shown(batch("completed", completed=1) | {"notifications": [notice]}, [])
+    assert "hooks.example did not take the notification finished: HTTP 404, given up" in text
 
 
 def test_a_sandbox_batch_never_looks_like_money() -> None:
