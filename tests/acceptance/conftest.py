@@ -18,6 +18,8 @@ import pytest
 from orchestrator.sandbox import Sandbox
 from orchestrator.store.embedded import EmbeddedPostgres
 
+from .. import forked
+
 #: Few enough settings that a test sees only what it says.
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME")
 CREDENTIALS = {"KATANA_API_KEY": "acceptance-key", "KATANA_API_SECRET": "acceptance-secret"}
@@ -66,8 +68,8 @@ class Cli:
 
     def __call__(self, *arguments: str, env: dict[str, str] | None = None) -> Result:
         """A command run to its end; no traceback is ever shown."""
-        process = self.start(*arguments, env=env)
-        return finish(process)
+        output = forked.run(arguments, environment=self.environment(env), folder=self.folder, timeout_seconds=60)
+        return _result(*output)
 
     def manifest(self, name: str, jobs: Sequence[dict[str, Any]], **keys: Any) -> str:
         """A manifest of this name in the working folder; returns its file name."""
@@ -83,8 +85,12 @@ def finish(process: subprocess.Popen[str], timeout_seconds: float = 60) -> Resul
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
         raise
+    return _result(process.returncode, stdout, stderr)
+
+
+def _result(code: int, stdout: str, stderr: str) -> Result:
     assert "Traceback" not in stdout + stderr
-    return Result(process.returncode, stdout, stderr)
+    return Result(code, stdout, stderr)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from orchestrator.sandbox import Sandbox
 from orchestrator.store.database import Database
 from orchestrator.store.tables import batches, jobs, submissions
 
+from ..forked import PRELOADED
 from . import victim
 from .audit import CrashAudit, states
 from .victim import Boundary, Errand
@@ -38,7 +39,7 @@ WORKER: Arguments = ("celery", "-A", "workers", "worker", "--without-mingle", "-
 #: A process that takes longer hangs.
 _HANGS_SECONDS = 60.0
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(victim.PRELOADED)
+_FORKS.set_forkserver_preload([*PRELOADED, victim.__name__])
 _numbers = itertools.count()
 
 #: An image made from a local file, a video, and a job that the provider charges, fails and refunds.

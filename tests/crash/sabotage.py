@@ -5,11 +5,12 @@ from typing import Any
 from orchestrator.assets.folder import FolderDestination
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.engine import submit
+from orchestrator.engine.runtime import Engine
 from orchestrator.store import leases
 
 
 def forget_what_was_sent() -> None:
-    """`sent` is not committed before the POST leaves."""
+    """`sent` is neither committed nor written to a receipt before the POST leaves."""
     mark_sent = submit._mark_sent
 
     def mark_and_roll_back(connection: Any, *arguments: Any) -> Any:
@@ -17,7 +18,11 @@ def forget_what_was_sent() -> None:
         connection.rollback()
         return order
 
+    async def keep_nothing(*_: Any) -> bool:
+        return True
+
     _replace(submit, "_mark_sent", mark_and_roll_back)
+    _replace(Engine, "keep_receipt", keep_nothing)
 
 
 def send_again() -> None:

@@ -1,6 +1,6 @@
 """The process that dies: it runs one command line and kills itself at its n-th visit of a boundary.
 
-It is forked from a server that has everything imported (`multiprocessing`'s), so that a trial takes tenths of seconds.
+It is forked from a server that has everything imported (`tests/forked.py`), so that a trial takes tenths of seconds.
 """
 
 import importlib
@@ -20,26 +20,6 @@ from sqlalchemy import Engine, event
 
 from orchestrator.base import faults
 
-#: What the fork server imports before it forks; none of it starts a thread. The second half is what would else be
-#: imported at first use, in each child anew. Not `workers`: its stop flag is memory that forks share.
-PRELOADED = [
-    __name__,
-    "orchestrator.cli",
-    "orchestrator.operations.looking",
-    "orchestrator.operations.resuming",
-    "orchestrator.operations.submitting",
-    "orchestrator.assets.s3",
-    "anyio._backends._asyncio",
-    "av.subtitles.stream",
-    "httpcore._async.http11",
-    "httpcore._backends.auto",
-    "PIL.JpegImagePlugin",
-    "celery.__main__",
-    "celery.bin.celery",
-    "celery.concurrency.thread",
-    "celery.worker.worker",
-    "kombu.transport.redis",
-]
 _CHANGE = re.compile(r"\b(?:(INSERT) INTO (\w+)|(DELETE) FROM (\w+)|(UPDATE) (\w+) SET)")
 
 
