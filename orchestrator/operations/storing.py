@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from orchestrator.assets.destination import Destination, open_destination
@@ -147,7 +146,7 @@ def _new_batch(order: Order) -> creating.NewBatch:
         key=planned.key,
         bundle=planned.bundle,
         labels=planned.labels,
-        manifest=str(Path(planned.file).absolute()),
+        manifest=planned.source,
         catalog=planned.catalog,
         estimated=comparison.estimate,
         budget=planned.budget,

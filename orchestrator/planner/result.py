@@ -100,6 +100,11 @@ class Plan:
     reuse: Literal["collection", "all", "none"] = "collection"
 
     @property
+    def source(self) -> str:
+        """The file's absolute path, or its URI."""
+        return self.file if "://" in self.file else str(Path(self.file).absolute())
+
+    @property
     def valid(self) -> bool:
         return not self.errors
 

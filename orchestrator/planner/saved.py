@@ -171,9 +171,8 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 def _saved(plan: Plan) -> SavedPlan:
-    manifest = str(Path(plan.file).absolute())
     return SavedPlan(
-        manifest=SavedManifest(file=manifest, sha256=manifest_sha256(manifest)),
+        manifest=SavedManifest(file=plan.source, sha256=manifest_sha256(plan.source)),
         name=str(plan.name),
         destination=plan.destination,
         key=plan.key,
