@@ -18,7 +18,7 @@ from orchestrator.operations.planning import plan, require_valid
 from orchestrator.operations.resuming import resume
 from orchestrator.operations.running import Progress
 from orchestrator.operations.submitting import Announce, Confirm, SubmitOptions, submit
-from orchestrator.operations.ticking import outcome_of, require_budget
+from orchestrator.operations.ticking import outcome_of, require_budget, require_scheduled
 from orchestrator.planner.compare import Comparison
 from orchestrator.planner.saved import is_saved_plan
 from orchestrator.store import accounts, schedules, slots
@@ -132,7 +132,7 @@ def _store_run(
     """Store the batch of a run that a person wants now, while no ticker runs the schedule."""
 
     def checked(comparison: Comparison) -> None:
-        require_budget(comparison.plan)
+        require_scheduled(comparison, name=schedule.spec.name)
         if announce is not None:
             announce(comparison)
 

@@ -148,11 +148,20 @@ def _submitted(settings: Settings, database: Database, run: Run) -> dict[str, An
         usual = slots.usual_credits(connection, run.schedule)
     options = SubmitOptions(detach=True, beside_held=True, key=run.submit_key, usual_credits=usual)
     manifest = Path(run.schedule.spec.manifest)
-    return submit(manifest, settings, options, confirm=lambda _: True, announce=_require_budget)
+    checked = partial(require_scheduled, name=run.schedule.spec.name)
+    return submit(manifest, settings, options, confirm=lambda _: True, announce=checked)
 
 
-def _require_budget(comparison: Comparison) -> None:
-    require_budget(comparison.plan)
+def require_scheduled(comparison: Comparison, *, name: str) -> None:
+    """Raises SpendRefused unless the manifest is still the one of the schedule `name`, and has a budget."""
+    planned = comparison.plan
+    require_budget(planned)
+    if planned.name != name:
+        raise SpendRefused(
+            f"{planned.file} is of the collection {planned.name} now, and was scheduled as {name}: as another one it "
+            "would be bought all over",
+            hint=f"orchestrator schedule remove {name}, then schedule add it anew",
+        )
 
 
 def require_budget(planned: Plan) -> None:

@@ -1,6 +1,6 @@
 """Schedules: which manifest is submitted at which slots. Who runs a slot is decided in `slots`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ class Spec:
     manifest: str
     cron: str
     tz: str
-    heartbeat: str | None = None
+    heartbeat: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

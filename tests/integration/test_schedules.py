@@ -16,13 +16,14 @@ from sqlalchemy import func, select, text, update
 from orchestrator.base import faults
 from orchestrator.base.errors import ManifestError, SpendRefused, UsageError
 from orchestrator.operations import scheduling, ticking
+from orchestrator.operations.approving import approve
 from orchestrator.operations.resuming import resume
 from orchestrator.operations.scheduling import Times
 from orchestrator.operations.steering import pause as pause_batch
 from orchestrator.operations.ticking import Ticker
 from orchestrator.sandbox import Sandbox
 from orchestrator.store import accounts
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, OutOfReach
 from orchestrator.store.tables import batches, notifications, schedule_runs, schedules
 
 from .engine_site import Site, make_site
@@ -288,9 +289,11 @@ def test_the_manifest_is_read_afresh_and_a_broken_one_is_reported(nights: Nights
     assert "error[manifest-unreadable]" in nights.night(26)["message"]
     nights.write(budget=None)
     assert "no `budget`" in nights.night(27)["message"]
+    nights.write(name="other-things")
+    assert "was scheduled as things" in nights.night(28)["message"]
     assert sorted(nights.site.out.rglob("*.jpg")) == stored
     nights.write(2, "better thing")
-    assert (nights.night(28)["state"], nights.batches()) == ("submitted", 2)
+    assert (nights.night(29)["state"], nights.batches()) == ("submitted", 2)
 
 
 def test_a_night_with_more_than_three_times_the_usual_work_waits_for_a_word(nights: Nights) -> None:
@@ -306,6 +309,8 @@ def test_a_night_with_more_than_three_times_the_usual_work_waits_for_a_word(nigh
     assert run["message"].startswith("held: 21 credits of new work")
     assert nights.batch(run["batch_id"]).state == "held"
     assert nights.listed()["last"]["batch_state"] == "held"
+    approved = approve(run["batch_id"], nights.site.settings, confirm=lambda quote: quote.credits == 21)
+    assert (approved["state"], approved["credits"]["spent"]) == ("completed", "21")
     nights.write(2, "thing of night 29")
     assert nights.night(29)["message"] is None
 
@@ -350,6 +355,38 @@ def test_an_outage_is_waited_out_and_then_given_up(nights: Nights, monkeypatch: 
     nights.tick(datetime(2026, 11, 25, 1, 31, tzinfo=UTC))
     nights.tick(datetime(2026, 11, 25, 2, 32, tzinfo=UTC))
     assert [run["state"] for run in nights.runs()] == ["submitted", "failed"]
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError("nobody foresaw it"), OutOfReach("gone"), OSError(24, "no files")])
+def test_a_look_that_fails_is_not_the_last_one(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    monkeypatch.setattr(ticking, "_LOOK_SECONDS", 0.02)
+    troubles, looked = [trouble], threading.Event()
+
+    def due(*_: object) -> list[int]:
+        if troubles:
+            raise troubles.pop()
+        looked.set()
+        return []
+
+    monkeypatch.setattr(ticking.slots, "due", due)
+    ticker = nights.ticker()
+    ticker.start()
+    assert looked.wait(10)
+    ticker.stop()
+    ticker.join()
+
+
+def test_a_fault_of_ours_is_told_and_ends_the_run(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise RuntimeError("nobody foresaw it")
+
+    nights.add()
+    monkeypatch.setattr(ticking, "submit", stumble)
+    nights.tick(datetime(2026, 11, 24, 1, 31, tzinfo=UTC))
+    [run] = nights.runs()
+    assert (run["state"], "a fault of ours (RuntimeError)" in run["message"]) == ("failed", True)
 
 
 def test_add_wants_a_budget_times_and_a_valid_manifest(nights: Nights) -> None:
