@@ -36,12 +36,13 @@ class Site:
     database: Database
     settings: Settings
 
-    def submit(self, jobs: int) -> str:
-        """Submit a batch of images and return its id; with a broker that is all it does."""
+    def submit(self, jobs: int, **keys: Any) -> str:
+        """Submit a batch of images, its manifest with these `keys`, and return its id; with a broker that is all."""
         manifest = self.folder / "batch.yaml"
         items = [{"id": f"job-{number}", "prompt": f"Thing number {number}"} for number in range(jobs)]
         defaults = {"type": "image", "model": "gen", "aspect_ratio": "1:1", "output_format": "png"}
-        manifest.write_text(yaml.safe_dump({"version": 1, "name": "things", "defaults": defaults, "jobs": items}))
+        head = {"version": 1, "name": "things", "defaults": defaults}
+        manifest.write_text(yaml.safe_dump(head | keys | {"jobs": items}))
         document = submit(manifest, self.settings, confirm=lambda _: True)
         assert document["state"] == "running"
         return str(document["batch"])

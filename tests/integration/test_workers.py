@@ -16,6 +16,7 @@ from orchestrator.store.database import Database
 from workers.kinds import KINDS
 
 from .celery_site import PRICE, Site, make_site
+from .notice_sink import listening
 from .redis_server import PASSWORD, RedisServer, free_port, require_redis
 
 pytestmark = pytest.mark.redis
@@ -106,6 +107,16 @@ def test_two_workers_and_doubled_hints_pay_once(site: Site) -> None:
             for _ in range(5):
                 site.hint_at_everything()
         assert_all_stored_and_paid_once(site, batch_id)
+
+
+def test_workers_tell_of_what_happens_and_log_no_url(site: Site) -> None:
+    with listening() as sink:
+        batch_id = site.submit(2, notify=[{"webhook": sink.url}])
+        with site.worker("--loglevel", "DEBUG", name="one"), site.worker(*PREFORK, name="two"):
+            (heard,) = sink.wait_for(1, seconds=60)
+            assert (heard.json["type"], heard.json["data"]["batch"]) == ("finished", batch_id)
+            assert not any("hidden-words" in log.read_text() for log in site.folder.glob("*.log"))
+        assert len(sink.heard) == 1
 
 
 @pytest.mark.parametrize("pool", [[], PREFORK], ids=["threads", "prefork"])
