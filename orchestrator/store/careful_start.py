@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, any_, func, literal, null, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, any_, func, literal, null, select, true, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.money import canonical
@@ -12,6 +12,7 @@ from orchestrator.base.states import BatchState, HoldCode, JobState, WaitsFor
 from orchestrator.store.chains import wait_for_needs
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import has_hold, has_job, lift_holds, put_hold
+from orchestrator.store.spoilt import is_spoilt
 from orchestrator.store.tables import batches, jobs
 
 #: Failures are judged against at least so many jobs (or all, where there are fewer): one of two is no bad sign yet.
@@ -46,7 +47,7 @@ def _cost_so_far(connection: Connection, batch_id: str) -> str:
             func.sum(jobs.c.estimate).label("estimated"),
             func.coalesce(func.sum(jobs.c.spent), 0).label("spent"),
         )
-        .where(jobs.c.batch_id == batch_id, jobs.c.state.in_([JobState.COMPLETED, *_FAILED]))
+        .where(jobs.c.batch_id == batch_id, jobs.c.state.in_([JobState.COMPLETED, *_FAILED]), _is_bought())
         .group_by(jobs.c.model)
         .order_by(jobs.c.model)
     ).all()
@@ -95,6 +96,11 @@ def fails_too_much() -> ColumnElement[bool]:
     )
 
 
+def _is_bought() -> ColumnElement[bool]:
+    """Whether a job is one to judge by: not reused, and not spoilt by its own row."""
+    return and_(jobs.c.reused_from_pk.is_(None), ~is_spoilt())
+
+
 def _failed() -> Any:
     return _count(jobs.c.state.in_(_FAILED)) - batches.c.forgiven_failed
 
@@ -104,11 +110,13 @@ def _ended() -> Any:
 
 
 def _total() -> Any:
-    return _count(jobs.c.batch_id.is_not(None))
+    return _count(true())
 
 
 def _count(condition: ColumnElement[bool]) -> Any:
-    return select(func.count()).where(jobs.c.batch_id == batches.c.id, condition).correlate(batches).scalar_subquery()
+    """How many of a batch's bought jobs are like that."""
+    counted = select(func.count()).where(jobs.c.batch_id == batches.c.id, condition, _is_bought())
+    return counted.correlate(batches).scalar_subquery()
 
 
 def note_failures(connection: Connection, batch_id: str) -> None:

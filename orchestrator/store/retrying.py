@@ -27,6 +27,7 @@ from orchestrator.base.states import JobError, JobState
 from orchestrator.store.branches import skipped_below, stopped_above
 from orchestrator.store.chains import wait_for_needs
 from orchestrator.store.doubtful import find_job
+from orchestrator.store.spoilt import is_spoilt
 from orchestrator.store.tables import assets, batches, jobs
 
 _AGAIN_HINT = "it counts as charged; to pay for it once more: --again"
@@ -103,8 +104,9 @@ def _code() -> Any:
 
 
 def _has_failed() -> ColumnElement[bool]:
-    """Failed or refused itself, and not for want of something that the job that it needs can never give."""
-    return and_(jobs.c.state.in_([JobState.FAILED, JobState.REJECTED]), _code() != JobError.DEPENDENCY_FAILED)
+    """Failed or refused itself, and not for want of something that its row or the job it needs can never give."""
+    has_failed = jobs.c.state.in_([JobState.FAILED, JobState.REJECTED])
+    return and_(has_failed, _code() != JobError.DEPENDENCY_FAILED, ~is_spoilt())
 
 
 def _require_retryable(found: Any, batch_id: str, *, error: str | None, again: bool) -> None:
@@ -123,6 +125,8 @@ def _require_retryable(found: Any, batch_id: str, *, error: str | None, again: b
     if found.state not in (JobState.FAILED, JobState.REJECTED) and code != JobError.DEPENDENCY_FAILED:
         words = _REFUSALS.get(JobState(found.state), f"is {found.state}: only what has failed is run again")
         raise UsageError(f"{who} {words}")
+    if not found.item:
+        raise UsageError(f"{who} has nothing to send: {found.error['message']}", hint="mend its row, and submit again")
     if error is not None and code != error:
         raise UsageError(f"{who} has the error {code}, not {error}")
     if code == JobError.PAYMENT_LOST and not again:
