@@ -9,10 +9,19 @@ from orchestrator.base.diagnostics import Code
 from orchestrator.manifest import values
 from orchestrator.manifest.bare import collection_name, read_bare
 from orchestrator.manifest.careful_start import CarefulStart, read_careful_start
+from orchestrator.manifest.collection_keys import (
+    Reuse,
+    ScheduleTimes,
+    read_auto_rotate,
+    read_reuse,
+    read_schedule,
+    read_skip_at_most,
+)
 from orchestrator.manifest.findings import Findings
+from orchestrator.manifest.include import MERGED_KEYS, Included, merged, read_includes
 from orchestrator.manifest.job_keys import JobDefaults, JobList, ManifestJob, read_defaults
 from orchestrator.manifest.jobs import read_bare_jobs, read_jobs
-from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, fault_of, native, scalars
+from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence, fault_of, native, scalars
 from orchestrator.manifest.notify import read_notify
 from orchestrator.manifest.object_key import DEFAULT_KEY, label_names, read_key
 from orchestrator.manifest.setting import Setting
@@ -32,16 +41,15 @@ _KEYS = (
     "canary",
     "stop_when",
     "notify",
+    "reuse",
+    "on_invalid",
+    "auto_rotate",
+    "schedule",
+    "include",
     "vars",
     "labels",
     "defaults",
     "jobs",
-)
-_LATER_KEYS = (
-    "include",
-    "reuse",
-    "on_invalid",
-    "schedule",
 )
 _PAYMENTS = ("credits", "x402-base", "x402-solana", "wallet-base", "wallet-solana")
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
@@ -58,7 +66,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a file asks for, with its jobs' fields still as written."""
+    """What a file asks for, with its jobs' fields still as written.
+
+    `skip_at_most` is a fraction of all jobs (Decimal) or a number of jobs (int).
+    """
 
     name: str | None = None
     destination: str | None = None
@@ -70,6 +81,10 @@ class Manifest:
     defaults: dict[str, Entry] = field(default_factory=dict)
     jobs: tuple[ManifestJob, ...] = ()
     notify: tuple[dict[str, Any], ...] = ()
+    reuse: Reuse = "collection"
+    skip_at_most: Decimal | int | None = None
+    auto_rotate: bool = True
+    schedule: ScheduleTimes | None = None
 
 
 def read_manifest(root: Node, setting: Setting, findings: Findings) -> Manifest:
@@ -81,14 +96,15 @@ def read_manifest(root: Node, setting: Setting, findings: Findings) -> Manifest:
         findings.error(Code.INVALID_VALUE, root, message)
         return Manifest()
     entries = {name: entry for name, entry in root.entries.items() if not name.startswith("x-")}
-    _refuse_later(entries, findings)
     _check_keys(root, entries, findings)
     _check_version(entries.get("version"), findings)
     _check_payment(entries.get("payment"), findings)
-    setting = replace(setting, variables=_variables(entries.get("vars"), findings))
-    labels = values.labels(entries.get("labels"), findings)
-    defaults = read_defaults(entries.get("defaults"), labels, entries.get("labels"), findings)
-    jobs = _jobs(entries.get("jobs"), defaults, setting, findings)
+    files = read_includes(entries.get("include"), setting, findings)
+    given = {name: merged(name, entries.get(name), files, findings) for name in MERGED_KEYS}
+    setting = replace(setting, variables=_variables(given["vars"], findings))
+    labels = values.labels(given["labels"], findings)
+    defaults = read_defaults(given["defaults"], labels, given["labels"], findings)
+    jobs = _jobs(entries, files, defaults, setting, findings)
     key = read_key(entries.get("key"), findings)
     _check_key_labels(entries.get("key"), key, jobs, findings)
     return Manifest(
@@ -102,6 +118,10 @@ def read_manifest(root: Node, setting: Setting, findings: Findings) -> Manifest:
         defaults=defaults.fields,
         jobs=jobs,
         notify=read_notify(entries.get("notify"), findings),
+        reuse=read_reuse(entries.get("reuse"), findings),
+        skip_at_most=read_skip_at_most(entries.get("on_invalid"), findings),
+        auto_rotate=read_auto_rotate(entries.get("auto_rotate"), findings),
+        schedule=read_schedule(entries.get("schedule"), findings),
     )
 
 
@@ -114,21 +134,22 @@ def bare_manifest(name: str, setting: Setting, findings: Findings) -> Manifest:
     return Manifest(name=collection_name(name), jobs=tuple(jobs.jobs))
 
 
-def _jobs(entry: Entry | None, defaults: JobDefaults, setting: Setting, findings: Findings) -> tuple[ManifestJob, ...]:
+def _jobs(
+    entries: dict[str, Entry], files: list[Included], defaults: JobDefaults, setting: Setting, findings: Findings
+) -> tuple[ManifestJob, ...]:
+    """The jobs of the included files, then the manifest's own."""
     jobs = JobList()
-    if entry is not None:
-        read_jobs(entry.value, defaults, setting, jobs, findings)
-        if not jobs.jobs and not findings.errors:
-            findings.error(Code.INVALID_VALUE, entry.value, "`jobs` makes no job at all", "jobs")
+    for file in files:
+        read_bare_jobs(file.bare, defaults, setting, jobs, findings)
+        for line, node in file.jobs:
+            own = findings.for_job(None, f"{file.name}, line {line}")
+            read_jobs(Sequence([node], file.place.line, file.place.column), defaults, setting, jobs, own)
+    if "jobs" in entries:
+        read_jobs(entries["jobs"].value, defaults, setting, jobs, findings)
+    place = entries.get("jobs") or entries.get("include")
+    if place and not jobs.jobs and not findings.errors:
+        findings.error(Code.INVALID_VALUE, place.value, "the manifest makes no job at all", "jobs")
     return tuple(jobs.jobs)
-
-
-def _refuse_later(entries: dict[str, Entry], findings: Findings) -> None:
-    """Takes out the keys that a later release will have, and refuses each at its place."""
-    for name in _LATER_KEYS:
-        if name in entries:
-            message = f"`{name}` is not available in this release"
-            findings.error(Code.UNSUPPORTED_FIELD, entries.pop(name).key, message, name)
 
 
 def _check_keys(root: Mapping, entries: dict[str, Entry], findings: Findings) -> None:
@@ -137,7 +158,7 @@ def _check_keys(root: Mapping, entries: dict[str, Entry], findings: Findings) ->
             message = f"a manifest has no key `{values.shorten(name)}`{did_you_mean(name, _KEYS)}"
             findings.error(Code.UNKNOWN_FIELD, entry.key, message, name)
     for name in ("version", "name", "jobs"):
-        if name not in entries:
+        if name not in entries and not (name == "jobs" and "include" in entries):
             findings.error(Code.MISSING_FIELD, root, f"a manifest needs `{name}`", name)
 
 

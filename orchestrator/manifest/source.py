@@ -17,25 +17,33 @@ _WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_source(path: Path, findings: Findings, remote: Remote | None = None) -> Node | None:
-    """The file's root node, or None when it cannot be read at all; every fault goes to `findings`."""
+    """The root node of the manifest at `path`; else as `read_node`."""
+    return read_node(uri_of(path), Sources("", remote), findings, "the manifest")
+
+
+def read_node(name: str, sources: Sources, findings: Findings, what: str) -> Node | None:
+    """A YAML or JSON file's root node, or None when it cannot be read at all; every fault goes to `findings`.
+
+    `what` the file is begins their messages.
+    """
     try:
-        data = Sources("", remote).read(uri_of(path), MAX_BYTES)
+        data = sources.read(name, MAX_BYTES)
     except SourceFault as fault:
-        findings.error(Code.MANIFEST_UNREADABLE, _START, f"the manifest {fault.message}")
+        findings.error(Code.MANIFEST_UNREADABLE, _START, f"{what} {fault.message}")
         return None
-    text = _decoded(data, findings)
+    text = _decoded(data, what, findings)
     if text is None:
         return None
     try:
-        return _read_node(path, text, findings)
+        return _read_text(name, text, findings)
     except SyntaxFault as fault:
         findings.error(Code.YAML_SYNTAX, Scalar(None, fault.line, fault.column), fault.message)
         return None
 
 
-def _read_node(path: Path, text: str, findings: Findings) -> Node:
+def _read_text(name: str, text: str, findings: Findings) -> Node:
     """JSON by its name, or JSON inside: YAML 1.2 takes in all of it but the surrogate pairs of its escapes."""
-    if path.suffix.lower() == ".json":
+    if name.lower().endswith(".json"):
         return read_json(text, findings)
     if text.lstrip().startswith("{"):
         trial = Findings(findings.file)
@@ -46,9 +54,9 @@ def _read_node(path: Path, text: str, findings: Findings) -> Node:
     return read_yaml(text, findings)
 
 
-def _decoded(data: bytes, findings: Findings) -> str | None:
+def _decoded(data: bytes, what: str, findings: Findings) -> str | None:
     if data.startswith(_WIDE_BOMS) or b"\0" in data[:4]:
-        message = "the manifest is UTF-16, UTF-32 or not text; save it as UTF-8"
+        message = f"{what} is UTF-16, UTF-32 or not text; save it as UTF-8"
         findings.error(Code.MANIFEST_UNREADABLE, _START, message)
         return None
     data = data.removeprefix(_UTF8_BOM)
@@ -57,6 +65,6 @@ def _decoded(data: bytes, findings: Findings) -> str | None:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode()
         place = Scalar(None, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
-        message = f"the manifest is not UTF-8 (byte 0x{data[error.start]:02x}); save it as UTF-8"
+        message = f"{what} is not UTF-8 (byte 0x{data[error.start]:02x}); save it as UTF-8"
         findings.error(Code.MANIFEST_UNREADABLE, place, message)
         return None
