@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.base.cron import check
 from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.settings import Settings
+from orchestrator.manifest.collection_keys import ScheduleTimes
 from orchestrator.manifest.files import uri_of
 from orchestrator.operations.comparing import compare_with_collection
 from orchestrator.operations.database import open_database, patiently
@@ -20,6 +21,7 @@ from orchestrator.operations.running import Progress
 from orchestrator.operations.submitting import Announce, Confirm, SubmitOptions, submit
 from orchestrator.operations.ticking import outcome_of, require_budget, require_scheduled
 from orchestrator.planner.compare import Comparison
+from orchestrator.planner.result import Plan
 from orchestrator.planner.saved import is_saved_plan
 from orchestrator.store import accounts, schedules, slots
 from orchestrator.store.database import Connection, Database
@@ -29,7 +31,7 @@ from orchestrator.store.slots import Run
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When a schedule is to run, as the command line says it; None: as the manifest says it."""
+    """When a schedule is to run, where that is not what its manifest says."""
 
     cron: str | None = None
     tz: str | None = None
@@ -160,19 +162,28 @@ def _spec(manifest: Path, settings: Settings, times: Times, announce: Announce |
     if not planned.only_over_budget:  # what is there already need not fit the budget
         require_valid(planned, "; nothing was scheduled")
     require_budget(planned)
-    if times.cron is None:
-        raise UsageError(
-            f"{manifest} does not say when", hint='add `schedule: {cron: "0 2 * * *", tz: Europe/Berlin}`, or --cron'
-        )
-    tz = times.tz or "UTC"
-    try:
-        check(times.cron, tz)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    wanted = _wanted(planned, times)
     comparison = compare_with_collection(planned, settings)
     if announce is not None:
         announce(comparison)
-    return Spec(str(planned.name), where, times.cron, tz)
+    return Spec(str(planned.name), where, wanted.cron, wanted.tz, wanted.heartbeat)
+
+
+def _wanted(planned: Plan, times: Times) -> ScheduleTimes:
+    """When it is to run: as the command line says, else as the manifest does. Raises UsageError where neither does."""
+    written = planned.schedule
+    cron = times.cron or (written and written.cron)
+    if not cron:
+        raise UsageError(
+            f"{planned.file} does not say when",
+            hint='add `schedule: {cron: "0 2 * * *", tz: Europe/Berlin}` to it, or give --cron',
+        )
+    tz = times.tz or (written.tz if written else "UTC")
+    try:
+        check(cron, tz)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return ScheduleTimes(cron, tz, written.heartbeat if written else None)
 
 
 def _where(manifest: Path, settings: Settings) -> str:

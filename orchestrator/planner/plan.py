@@ -98,6 +98,7 @@ def plan_manifest(
         media=reader.blobs(),
         rejected=rejected,
         notify=manifest.notify,
+        schedule=manifest.schedule,
     )
 
 

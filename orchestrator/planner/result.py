@@ -9,6 +9,7 @@ from typing import Any, Literal
 from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.base.money import ZERO, canonical, credits_to_usd
 from orchestrator.catalog.models import Catalog
+from orchestrator.manifest.collection_keys import ScheduleTimes
 
 _MONEY = frozenset({Code.OVER_BUDGET, Code.PRICE_CHANGED})
 
@@ -98,6 +99,7 @@ class Plan:
     rejected: tuple[RejectedJob, ...] = ()
     notify: tuple[dict[str, Any], ...] = ()
     reuse: Literal["collection", "all", "none"] = "collection"
+    schedule: ScheduleTimes | None = None
 
     @property
     def source(self) -> str:

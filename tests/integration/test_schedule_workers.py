@@ -1,5 +1,6 @@
 """Schedules under both drivers: real workers, of which one is killed while it submits."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
+from moto.server import ThreadedMotoServer
 from sqlalchemy import select, text, update
 
+from orchestrator.assets import s3
 from orchestrator.operations import scheduling
 from orchestrator.operations.scheduling import Times
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
@@ -33,14 +36,47 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
         yield running
 
 
-def schedule_for_now(site: Site) -> None:
-    """Schedule a manifest once a year, and have its slot come now."""
-    jobs = [{"id": f"job-{n}", "model": "gen", "prompt": f"Thing {n}", "aspect_ratio": "1:1"} for n in range(JOBS)]
-    manifest = site.folder / "things.yaml"
-    document = {"version": 1, "name": "things", "budget": {"credits": 100}, "jobs": jobs}
-    manifest.write_text(yaml.safe_dump(document))
-    # every worker of this test can read the file
-    scheduling.add_schedule(manifest, site.settings.model_copy(update={"broker_url": None}), Times("0 0 1 1 *"))
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket that this process and those it starts can reach."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATESTONLY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    s3.s3_client.cache_clear()
+    s3.s3_client().create_bucket(Bucket="nights")
+    yield "nights"
+    s3.s3_client.cache_clear()
+    server.stop()
+
+
+def put_object(bucket: str, key: str, text: str) -> None:
+    s3.s3_client().put_object(Bucket=bucket, Key=key, Body=text.encode())
+
+
+def manifest_text() -> str:
+    """One job a row of the file beside it, once a year."""
+    job = {
+        "id": "job-{{ n }}",
+        "for_each": "things.csv",
+        "model": "gen",
+        "prompt": "A {{ what }}",
+        "aspect_ratio": "1:1",
+    }
+    times = {"cron": "0 0 1 1 *"}
+    document = {"version": 1, "name": "things", "budget": {"credits": 100}, "schedule": times, "jobs": [job]}
+    return yaml.safe_dump(document)
+
+
+def rows_text() -> str:
+    return "n,what\n" + "".join(f"{n},thing of number {n}\n" for n in range(JOBS))
+
+
+def have_slot_come(site: Site) -> None:
     with site.database.begin() as connection:
         connection.execute(update(schedules).values(next_at=text("orchestrator_now()")))
 
@@ -82,7 +118,11 @@ def test_a_worker_without_a_broker_is_killed_while_it_submits_and_the_next_one_g
     tmp_path: Path, database: Database, database_url: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = make_site(tmp_path, database, database_url, "redis://127.0.0.1:1/0", sandbox, monkeypatch)
-    schedule_for_now(site)
+    local = site.settings.model_copy(update={"broker_url": None})
+    (tmp_path / "things.csv").write_text(rows_text())
+    (tmp_path / "things.yaml").write_text(manifest_text())
+    scheduling.add_schedule(tmp_path / "things.yaml", local, Times())
+    have_slot_come(site)
     sandbox.play(Faults.of(FaultRule(at="balance", kind="slow", times=None, seconds=5)))
     with local_worker(site, "first") as first:
         wait_for(site, lambda: [run.state for run in rows(site, schedule_runs)] == ["started"])
@@ -98,14 +138,23 @@ def test_a_worker_without_a_broker_is_killed_while_it_submits_and_the_next_one_g
 
 
 @pytest.mark.redis
-def test_several_celery_workers_submit_once(
-    tmp_path: Path, database: Database, database_url: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+def test_several_celery_workers_read_the_manifest_on_s3_and_submit_once(
+    tmp_path: Path,
+    database: Database,
+    database_url: str,
+    sandbox: Sandbox,
+    bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     require_redis()
     with RedisServer(tmp_path) as redis, ExitStack() as workers:
         site = make_site(tmp_path, database, database_url, redis.url, sandbox, monkeypatch)
         running = [workers.enter_context(site.worker(name=name)) for name in ("one", "two")]
-        schedule_for_now(site)
+        put_object(bucket, "nightly/things.csv", rows_text())
+        put_object(bucket, "nightly/things.yaml", manifest_text())
+        added = scheduling.add_schedule(Path(f"s3://{bucket}/nightly/things.yaml"), site.settings, Times())
+        assert added["manifest"] == f"s3://{bucket}/nightly/things.yaml"
+        have_slot_come(site)
         assert_one_batch_is_worked(site)
         for worker in running:
             worker.send_signal(signal.SIGTERM)

@@ -410,6 +410,26 @@ def test_add_wants_a_budget_times_and_a_valid_manifest(nights: Nights) -> None:
         nights.add()
 
 
+def test_the_manifest_says_when_and_apply_follows_it(nights: Nights) -> None:
+    def apply() -> dict[str, Any]:
+        return scheduling.apply_schedules([nights.manifest], nights.site.settings)[0]
+
+    nights.write(schedule={"cron": "0 4 * * *", "tz": "UTC", "heartbeat": "https://beats.test/secret"})
+    added = apply()
+    assert (added["change"], added["next_slot"]) == ("added", "2026-11-24T04:00:00Z")
+    assert "secret" not in json.dumps(added)
+    assert apply()["change"] == "unchanged"
+    nights.write(schedule={"cron": "0 4 * * *", "tz": "Europe/Berlin"})
+    changed = apply()
+    assert (changed["change"], changed["next_slot"]) == ("changed", "2026-11-24T03:00:00Z")
+    nights.write(schedule={"cron": "0 4 * * *", "tz": "Europe/Berlin"}, name="others")
+    assert apply()["change"] == "added"
+    assert [one["name"] for one in scheduling.list_schedules(nights.site.settings)] == ["others", "things"]
+    scheduling.remove_schedule("others", nights.site.settings)
+    over_it = scheduling.add_schedule(nights.manifest, nights.site.settings, Times("30 5 * * *"))
+    assert (over_it["cron"], over_it["tz"]) == ("30 5 * * *", "Europe/Berlin")
+
+
 def test_with_a_broker_every_worker_has_to_be_able_to_read_the_manifest(nights: Nights) -> None:
     nights.site.settings = nights.site.settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"})
     with pytest.raises(UsageError, match="any worker") as refused:
