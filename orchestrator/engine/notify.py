@@ -9,6 +9,7 @@ from orchestrator.base.notices import host_of
 from orchestrator.engine.runtime import Engine
 from orchestrator.notices.client import NoticeClient
 from orchestrator.notices.message import Notice
+from orchestrator.store.database import OutOfReach
 from orchestrator.store.deliveries import ClaimedNotice, claim_notices, record_delivered, record_failed
 
 log = logging.getLogger("orchestrator.notices")
@@ -42,6 +43,8 @@ async def _keep_sending(engine: Engine, client: NoticeClient, closing: asyncio.E
         try:
             if await _send_due(engine, client):
                 continue
+        except OutOfReach:  # raised only where we are asked to stop
+            return
         except Exception:
             log.exception("sending notifications failed; trying again in %g s", _FAULT_SECONDS)
             pause = _FAULT_SECONDS

@@ -41,7 +41,7 @@ class NoticeClient:
                 status = await self._status(notice.url, message)
         except TimeoutError:
             return Outcome(f"no answer within {DEADLINE_SECONDS:g} seconds")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             return Outcome(_in_words(error))
         return Outcome() if 200 <= status < 300 else Outcome(f"HTTP {status}")
 
@@ -60,7 +60,7 @@ class NoticeClient:
 
 
 def _in_words(error: Exception) -> str:
-    """What broke; never the library's words, which may hold the URL."""
-    return (
-        "cannot connect" if isinstance(error, httpx.ConnectError) else f"the connection broke: {type(error).__name__}"
-    )
+    """What broke; of the library's words only those about the connection, which tell no more of a URL than its host."""
+    if isinstance(error, httpx.ConnectError):
+        return f"cannot connect: {error}".rstrip(": ")
+    return f"the connection broke: {type(error).__name__}"
