@@ -54,7 +54,9 @@ def worker(
         int | None, typer.Option(metavar="N", min=1, help="Tasks at once. Needs a broker.", show_default=False)
     ] = None,
 ) -> None:
-    """Work the batches of the account until stopped: with Celery where a broker is set, else in this process."""
+    """Work the batches of the account, and run its schedules, until stopped: with Celery where a broker is set, else in
+    this process.
+    """
     from orchestrator.base.settings import load_settings
 
     settings = load_settings()
