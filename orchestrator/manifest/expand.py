@@ -1,6 +1,6 @@
 """Fills a job in for every row and combination of its matrix."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.base.diagnostics import Code, Diagnostic
@@ -59,26 +59,70 @@ def _add(
     context = context_of(_variables(compiled, row, combination))
     entries, fills = _with_matrix(compiled, combination)
     entries = _with_id(entries, fills.pop("id", None), context, own)
-    job = _job(compiled, row, entries, own)
+    own.job = None if own.errors else read_id(entries["id"], compiled.node, own)
     if fault is not None:
-        jobs.add(replace(job, faults=(fault,), is_broken=True), None, Findings(findings.file))
+        jobs.add(_job(compiled, row, entries, None, (fault,), own, jobs.next_ordinal), None, Findings(findings.file))
         return
-    own.job = job.id
     filled = fill_entries(entries, fills, context, own)
     defaults = fill_entries(compiled.defaults, compiled.default_fills, context, own)
-    takes = None
-    if filled is not None and defaults is not None:
-        takes = read_takes(filled.get("takes"), own)
-        job = _filled(job, compiled, filled, defaults, own)
+    parts = None if filled is None or defaults is None else _parts(compiled, filled, defaults, own)
     findings.errors.extend(own.errors)
-    faults = tuple(error for error in own.errors if job.blames_row(error))
-    if len(faults) == len(own.errors):
-        is_broken = filled is None or defaults is None
-        jobs.add(
-            replace(job, faults=faults, is_broken=is_broken) if faults else job,
-            takes,
-            findings.for_job(job.id, job.origin),
-        )
+    job = _job(compiled, row, entries if filled is None else filled, parts, tuple(own.errors), own, jobs.next_ordinal)
+    if all(job.blames_row(error) for error in own.errors):
+        own.errors = findings.errors
+        jobs.add(job, parts.takes if parts else None, own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a job has when all of it could be filled in."""
+
+    labels: dict[str, str]
+    extra: dict[str, Entry]
+    fields: dict[str, Entry]
+    defaults: dict[str, Entry]
+    takes: int | None
+    has_gate: bool
+
+
+def _parts(compiled: CompiledJob, entries: dict[str, Entry], defaults: dict[str, Entry], own: Findings) -> _Parts:
+    return _Parts(
+        labels=values.labels(entries["labels"], own) if "labels" in compiled.fills else compiled.labels,
+        extra=read_extra(entries["extra"], own) if "extra" in compiled.fills else compiled.extra,
+        fields={name: entry for name, entry in entries.items() if name not in JOB_KEYS},
+        defaults=defaults,
+        takes=read_takes(entries.get("takes"), own),
+        has_gate=read_gate(entries.get("gate"), own),
+    )
+
+
+def _job(
+    compiled: CompiledJob,
+    row: SourceRow | None,
+    entries: dict[str, Entry],
+    parts: _Parts | None,
+    faults: tuple[Diagnostic, ...],
+    own: Findings,
+    ordinal: int,
+) -> ManifestJob:
+    """The job; without its `parts` it is broken."""
+    return ManifestJob(
+        ordinal=ordinal,
+        id=own.job,
+        node=Mapping(entries, compiled.node.line, compiled.node.column),
+        labels=parts.labels if parts else compiled.labels,
+        extra=parts.extra if parts else {},
+        fields=parts.fields if parts else {},
+        has_gate=parts is not None and parts.has_gate,
+        row=row.row if row else None,
+        is_template=True,
+        defaults=parts.defaults if parts else {},
+        filled=compiled.filled,
+        of_row=compiled.of_row,
+        faults=faults,
+        is_broken=parts is None,
+        origin=own.origin,
+    )
 
 
 def _origin(row: SourceRow | None, findings: Findings) -> str | None:
@@ -107,36 +151,3 @@ def _with_matrix(
 
 def _with_id(entries: dict[str, Entry], fill: Fill | None, context: Context, own: Findings) -> dict[str, Entry]:
     return entries if fill is None else fill_entries(entries, {"id": fill}, context, own) or entries
-
-
-def _job(compiled: CompiledJob, row: SourceRow | None, entries: dict[str, Entry], own: Findings) -> ManifestJob:
-    """The job by name; where the name could not be filled in, it has none."""
-    node = Mapping(entries, compiled.node.line, compiled.node.column)
-    return ManifestJob(
-        ordinal=0,
-        id=None if own.errors else read_id(entries["id"], node, own),
-        node=node,
-        labels=compiled.labels,
-        extra={},
-        fields={},
-        row=row.row if row else None,
-        is_template=True,
-        filled=compiled.filled,
-        of_row=compiled.of_row,
-        origin=own.origin,
-    )
-
-
-def _filled(
-    job: ManifestJob, compiled: CompiledJob, entries: dict[str, Entry], defaults: dict[str, Entry], own: Findings
-) -> ManifestJob:
-    """The whole job from the entries of its template, filled in."""
-    return replace(
-        job,
-        node=Mapping(entries, job.node.line, job.node.column),
-        labels=values.labels(entries["labels"], own) if "labels" in compiled.fills else compiled.labels,
-        extra=read_extra(entries["extra"], own) if "extra" in compiled.fills else compiled.extra,
-        fields={name: entry for name, entry in entries.items() if name not in JOB_KEYS},
-        has_gate=read_gate(entries.get("gate"), own),
-        defaults=defaults,
-    )

@@ -144,30 +144,40 @@ class JobList:
         self.jobs: list[ManifestJob] = []
         self._first_places: dict[str, str] = {}
 
-    def add(self, job: ManifestJob, takes: int | None, findings: Findings) -> None:
-        """Adds the job, or each of its takes as `id.1`, `id.2`; what is wrong with their ids goes to `findings`."""
-        for take in range(1, takes + 1) if takes else (None,):
-            job_id = job.id if take is None or job.id is None else f"{job.id}.{take}"
-            errors_before = len(findings.errors)
-            self._claim(job_id, job, findings)
-            found = tuple(findings.errors[errors_before:])
-            faults = (*job.faults, *(error for error in found if job.row and _is_id_of_row(job)))
-            self.jobs.append(replace(job, ordinal=len(self.jobs), id=job_id, take=take, faults=faults))
+    @property
+    def next_ordinal(self) -> int:
+        """The ordinal that the next job has to have."""
+        return len(self.jobs)
 
-    def _claim(self, job_id: str | None, job: ManifestJob, findings: Findings) -> None:
-        if job_id is None:
+    def add(self, job: ManifestJob, takes: int | None, findings: Findings) -> None:
+        """Adds the job, or each of its takes as `id.1`, `id.2`; what is wrong with their ids goes to `findings`.
+
+        One job above MAX_JOBS is kept, and no more.
+        """
+        if takes is None:
+            self._add(job, findings)
             return
+        for take in range(1, takes + 1):
+            if len(self.jobs) > MAX_JOBS:
+                return
+            job_id = None if job.id is None else f"{job.id}.{take}"
+            self._add(replace(job, ordinal=self.next_ordinal, id=job_id, take=take), findings)
+
+    def _add(self, job: ManifestJob, findings: Findings) -> None:
+        if job.id is not None and not self._claim(job.id, job, findings) and job.blames_row(findings.errors[-1]):
+            job = replace(job, faults=(*job.faults, findings.errors[-1]))
+        self.jobs.append(job)
+
+    def _claim(self, job_id: str, job: ManifestJob, findings: Findings) -> bool:
+        """Whether the id is a good one that no other job has; else says why not."""
         place = job.node.entries["id"].value
         if len(job_id) > MAX_ID_CHARACTERS:
             message = f"`id` has {len(job_id)} characters; at most {MAX_ID_CHARACTERS} are allowed"
             findings.error(Code.INVALID_VALUE, place, message, "id")
-        elif job_id in self._first_places:
+            return False
+        if job_id in self._first_places:
             message = f"`{values.shorten(job_id)}` is already the id of the job {self._first_places[job_id]}"
             findings.error(Code.DUPLICATE_JOB_ID, place, message, "id")
-        else:
-            self._first_places[job_id] = f"of {job.origin}" if job.origin else f"on line {place.line}"
-
-
-def _is_id_of_row(job: ManifestJob) -> bool:
-    place = job.node.entries["id"].value
-    return job.of_row is None or (place.line, place.column) in job.of_row
+            return False
+        self._first_places[job_id] = f"of {job.origin}" if job.origin else f"on line {place.line}"
+        return True

@@ -43,7 +43,7 @@ def read_jobs(node: Node, defaults: JobDefaults, setting: Setting, jobs: JobList
         elif template is not None:
             own = findings.for_job(written_id(template.node.entries.get("id")))
             takes = read_takes(template.node.entries.get("takes"), own)
-            jobs.add(_plain_job(template.node, defaults, own), takes, own)
+            jobs.add(_plain_job(template.node, defaults, jobs.next_ordinal, own), takes, own)
     _is_count_allowed(len(jobs.jobs), node, findings)
 
 
@@ -65,7 +65,7 @@ def read_bare_jobs(
 def _add_bare(bare: BareJob, defaults: JobDefaults, jobs: JobList, own: Findings) -> None:
     is_broken = bool(own.errors)
     quiet = Findings(own.file) if is_broken else own
-    job = _plain_job(bare.node, defaults, quiet)
+    job = _plain_job(bare.node, defaults, jobs.next_ordinal, quiet)
     takes = read_takes(bare.node.entries.get("takes"), quiet)
     cells = scalars(bare.node, "") if bare.is_cells else ()
     job = replace(
@@ -101,11 +101,11 @@ def _is_expanded(node: Mapping, setting: Setting) -> bool:
     return setting.variables is not None or any(name in node.entries for name in EXPANDING_KEYS)
 
 
-def _plain_job(node: Mapping, defaults: JobDefaults, findings: Findings) -> ManifestJob:
+def _plain_job(node: Mapping, defaults: JobDefaults, ordinal: int, findings: Findings) -> ManifestJob:
     """A job as it stands; `{{ }}` is text in it."""
     entries = node.entries
     return ManifestJob(
-        ordinal=0,
+        ordinal=ordinal,
         id=read_id(entries.get("id"), node, findings),
         node=node,
         labels=read_labels(entries.get("labels"), defaults.labels, node, findings),
