@@ -1,8 +1,10 @@
 """`plan`: check and price a manifest."""
 
+import json
 import shlex
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -11,7 +13,7 @@ from rich.text import Text
 
 from orchestrator.base.money import canonical
 from orchestrator.cli.compare_view import comparison_line, comparison_table
-from orchestrator.cli.console import print_json, safe, show, tell
+from orchestrator.cli.console import print_json, printable, safe, show, tell
 from orchestrator.cli.failures import tell_diagnostics
 from orchestrator.cli.params import AsJson, Canary, MaxCredits
 from orchestrator.cli.words import counted, credits_text, percent
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from orchestrator.planner.result import Plan
 
 File = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The manifest (YAML or JSON) or a saved plan.", show_default=False)
+    Path,
+    typer.Argument(metavar="FILE", help="The manifest (YAML, JSON, JSONL or CSV) or a saved plan.", show_default=False),
 ]
 
 
@@ -37,6 +40,12 @@ def plan(
     compare: Annotated[
         bool, typer.Option("--compare", help="Show what is new, changed, reused and removed; price only what is new.")
     ] = False,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="Show the concrete jobs that templates, rows and defaults make.")
+    ] = False,
+    job: Annotated[
+        str | None, typer.Option("--job", metavar="ID", help="Show the request body of one job, its media cut short.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Check every job of a manifest, or a saved plan, and price it. Spends nothing and needs no network."""
@@ -45,19 +54,41 @@ def plan(
 
     settings = load_settings()
     planned = planning.plan(file, settings, max_credits=max_credits, canary=canary)
+    if sum((compare, expand, job is not None)) > 1:
+        raise typer.BadParameter("--compare, --expand and --job go one at a time")
     if compare:
         return _compare(planned, settings, as_json=as_json)
     planning.require_valid(planned)
     if output is not None:
         planning.save_plan(planned, output)
+    jobs = planning.expanded(planned) if expand else None
+    request = planning.request_of(planned, job) if job is not None else None
     if as_json:
-        print_json(planned.document())
+        more = {"expanded": jobs, "request": request}
+        print_json(planned.document() | {name: value for name, value in more.items() if value is not None})
         return 0
     tell_diagnostics(planned.document())
-    show(cost_table(planned), *cost_notes(planned))
+    if request is not None:
+        show(_lines(json.dumps(request, indent=2, ensure_ascii=False).splitlines()))
+        return 0
+    if jobs is not None:
+        show(_lines(_as_manifest(jobs)))
+    (tell if expand else show)(cost_table(planned), *cost_notes(planned))
     if output is not None:
         tell(safe(f"saved; to run exactly this: orchestrator submit {shlex.quote(str(output))}"))
     return 0
+
+
+def _lines(lines: Iterable[str]) -> Text:
+    return Text("\n".join(printable(line) for line in lines))
+
+
+def _as_manifest(jobs: list[dict[str, Any]]) -> Iterator[str]:
+    """YAML that the eye finds its way in: a line for each field, what is in it as JSON."""
+    yield "jobs:"
+    for job in jobs:
+        for number, (name, value) in enumerate(job.items()):
+            yield f"{'    ' if number else '  - '}{name}: {json.dumps(value, ensure_ascii=False)}"
 
 
 def _compare(planned: "Plan", settings: "Settings", *, as_json: bool) -> int:

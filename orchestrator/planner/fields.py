@@ -39,6 +39,8 @@ FRAMES: dict[str, Literal["first_frame", "mid_frame", "last_frame"]] = {
     "last_frame_image_url": "last_frame",
 }
 VIDEO_IMAGE_DATA = frozenset({*FRAMES, "reference_image_urls", "audio_input_urls"})
+MEDIA_FIELDS = frozenset({*SINGLE_IMAGES, *IMAGE_LISTS, "reference_image_urls", "video_image_data", "reference_assets"})
+"""Where the media of an item are."""
 ASSET_FIELDS = frozenset({"kind", "url", "base64_data"})
 ASSET_SLOTS: dict[str, Literal["reference", "audio"]] = {
     "style_reference": "reference",

@@ -14,6 +14,7 @@ from orchestrator.planner.fields import (
     ASSET_SLOTS,
     FRAMES,
     IMAGE_LISTS,
+    MEDIA_FIELDS,
     SINGLE_IMAGES,
     VIDEO_IMAGE_DATA,
     JobType,
@@ -21,7 +22,7 @@ from orchestrator.planner.fields import (
 from orchestrator.planner.media import MediaFault, MediaKind, MediaReader, Medium
 from orchestrator.planner.references import Reference, is_reference, read_reference
 
-_PICTURES = (*SINGLE_IMAGES, *IMAGE_LISTS, "reference_image_urls", "video_image_data")
+_PICTURES = VIDEO_IMAGE_DATA - {"audio_input_urls"}
 Slot = Literal["image", "first_frame", "mid_frame", "last_frame", "reference", "audio"]
 
 
@@ -70,9 +71,8 @@ def read_inputs(fields: dict[str, Entry], job_type: JobType | None, reader: Medi
 
 def pictures(fields: dict[str, Entry]) -> Iterator[str]:
     """The text of all pictures in a job's fields, for `MediaReader.read_ahead`."""
-    for name in _PICTURES:
-        if name in fields:
-            yield from _texts(fields[name].value)
+    for name in MEDIA_FIELDS & fields.keys():
+        yield from _texts(fields[name].value)
 
 
 def _texts(node: Node) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _texts(node: Node) -> Iterator[str]:
             yield from _texts(item)
     elif isinstance(node, Mapping):
         for name, entry in node.entries.items():
-            if name in VIDEO_IMAGE_DATA - {"audio_input_urls"}:
+            if name in _PICTURES:
                 yield from _texts(entry.value)
     elif isinstance(node.value, str):
         yield node.value

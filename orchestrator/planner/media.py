@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
@@ -143,7 +143,8 @@ class MediaReader:
             path = self.remote.file(uri)
         except manifest_files.RemoteFault as fault:
             raise MediaFault(Code.MEDIA_FILE_MISSING, f"{name} {fault.message}") from None
-        return _from_file(path, name, kind, turn=self.auto_rotate)
+        medium = _from_file(path, name, kind, turn=self.auto_rotate)
+        return replace(medium, blob=replace(medium.blob, uri=uri)) if medium.blob else medium
 
     def _file(self, text: str) -> Path | None:
         """The existing file that `text` is the path of."""

@@ -42,7 +42,7 @@ def plan(
     """
     findings = Findings(uri_of(path))
     manifest = load_manifest(path, PROVIDER_FIELDS, findings, remote)
-    reader = MediaReader(path.parent, remote=remote)
+    reader = MediaReader(path.parent, auto_rotate=manifest.auto_rotate, remote=remote)
     return plan_manifest(
         manifest, reader, catalog, findings, usd_per_credit=usd_per_credit, max_credits=max_credits, canary=canary
     )
@@ -69,7 +69,7 @@ def plan_manifest(
     reader.read_ahead(text for job in manifest.jobs for text in pictures(job.fields))
     checked = [check_job(job, manifest.defaults, catalog, reader, findings.file) for job in manifest.jobs]
     order = check_chains((link for job in checked if (link := job.link)), absent)
-    rejected = reject_rows(checked, 0, findings)
+    rejected = reject_rows(checked, manifest.skip_at_most, findings)
     jobs = with_fingerprints([job.planned for job in checked if job.planned], order)
     estimate = sum((job.estimate for job in jobs), ZERO)
 
@@ -98,6 +98,7 @@ def plan_manifest(
         media=reader.blobs(),
         rejected=rejected,
         notify=manifest.notify,
+        reuse=manifest.reuse,
         schedule=manifest.schedule,
     )
 

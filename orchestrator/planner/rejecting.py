@@ -1,6 +1,7 @@
 """`on_invalid`: jobs that are left out because of what their own rows say, as long as they are few."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Scalar
@@ -8,14 +9,17 @@ from orchestrator.planner.job import CheckedJob
 from orchestrator.planner.result import RejectedJob
 
 
-def reject_rows(checked: Sequence[CheckedJob], at_most: int, findings: Findings) -> tuple[RejectedJob, ...]:
+def reject_rows(
+    checked: Sequence[CheckedJob], at_most: Decimal | int | None, findings: Findings
+) -> tuple[RejectedJob, ...]:
     """Puts what was found of the jobs into `findings`; the jobs that are left out.
 
     These are the ones with no other errors than those of their own rows, and their errors become warnings. Where there
-    are more than `at_most` of them none is left out, and all errors stand.
+    are more than `at_most` of them, a number or a fraction of all jobs, none is left out, and all errors stand.
     """
+    limit = int(at_most * len(checked)) if isinstance(at_most, Decimal) else at_most or 0
     bad = [job for job in checked if (errors := job.errors) and all(job.job.blames_row(error) for error in errors)]
-    left_out = {job.job.ordinal: job for job in bad} if len(bad) <= at_most else {}
+    left_out = {job.job.ordinal: job for job in bad} if len(bad) <= limit else {}
     faults = {fault for job in left_out.values() for fault in job.job.faults}
     findings.warnings += [error for error in findings.errors if error in faults]
     findings.errors[:] = [error for error in findings.errors if error not in faults]

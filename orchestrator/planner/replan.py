@@ -110,6 +110,7 @@ def _manifest(saved: SavedPlan, *, without: set[str]) -> Manifest:
         careful_start=CarefulStart(saved.price_tolerance, saved.canary, saved.stop_when_failed_over),
         labels=saved.labels,
         notify=saved.notify,
+        reuse=saved.reuse,
         jobs=tuple(
             _manifest_job(number, job, saved.media)
             for number, job in enumerate(saved.jobs)
@@ -186,4 +187,4 @@ def _edits(saved: SavedPlan, file: str) -> list[Diagnostic]:
 
 def _blob(sha256: str, medium: SavedMedium) -> MediaBlob:
     data = None if medium.base64 is None else base64.b64decode(medium.base64)
-    return MediaBlob(sha256, medium.bytes, medium.path, data, medium.turned_from)
+    return MediaBlob(sha256, medium.bytes, medium.path, data, medium.turned_from, medium.uri)

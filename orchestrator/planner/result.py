@@ -57,7 +57,7 @@ class MediaBlob:
     """The bytes behind a `$media`: in a local file (`path`) or taken out of the manifest (`data`).
 
     `turned_from` is the hash of the file where it is a photo that is turned upright before it is sent: then `sha256`
-    and `size_bytes` are those of what `planner.media.read_blob` makes of it.
+    and `size_bytes` are those of what `planner.media.read_blob` makes of it. `uri` says where on S3 the file is from.
     """
 
     sha256: str
@@ -65,6 +65,7 @@ class MediaBlob:
     path: Path | None
     data: bytes | None
     turned_from: str | None = None
+    uri: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.catalog.models import Amount
+from orchestrator.manifest.collection_keys import Reuse
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Scalar
 from orchestrator.planner.result import MediaBlob, Plan, PlannedJob, RejectedJob
@@ -55,6 +56,7 @@ class SavedMedium(_Part):
     path: Path | None = None
     base64: str | None = None
     turned_from: str | None = None
+    uri: str | None = None
 
 
 class SavedManifest(_Part):
@@ -87,6 +89,7 @@ class SavedPlan(_Part):
     jobs: tuple[SavedJob, ...]
     rejected: tuple[RejectedJob, ...] = ()
     notify: tuple[dict[str, Any], ...] = ()
+    reuse: Reuse = "collection"
 
     @property
     def job_count(self) -> int:
@@ -191,12 +194,13 @@ def _saved(plan: Plan) -> SavedPlan:
         jobs=tuple(_job(job) for job in plan.jobs),
         rejected=plan.rejected,
         notify=plan.notify,
+        reuse=plan.reuse,
     )
 
 
 def _medium(blob: MediaBlob) -> SavedMedium:
     data = None if blob.data is None else base64.b64encode(blob.data).decode("ascii")
-    return SavedMedium(bytes=blob.size_bytes, path=blob.path, base64=data, turned_from=blob.turned_from)
+    return SavedMedium(bytes=blob.size_bytes, path=blob.path, base64=data, turned_from=blob.turned_from, uri=blob.uri)
 
 
 def _job(job: PlannedJob) -> SavedJob:

@@ -228,6 +228,25 @@ def test_a_turned_photo_is_turned_again(site: Site) -> None:
     assert [error.code for error in site.again().errors] == [Code.MEDIA_CHANGED]
 
 
+def test_rows_takes_and_rejected_jobs_are_kept(site: Site) -> None:
+    site.manifest.write_text(
+        "version: 1\nname: t\nreuse: none\non_invalid: {skip_at_most: 50%}\njobs:\n"
+        "  - {id: '{{ sku }}', for_each: [{sku: a, r: '1:1'}, {sku: b, r: '7:1'}], takes: 2, gate: manual,\n"
+        "     model: gpt-image-2, prompt: x, aspect_ratio: '{{ r }}'}\n"
+        "  - {id: 'on-{{ sku }}', for_each: [{sku: a}, {sku: b}], model: gpt-image-2, prompt: x, aspect_ratio: 1:1,\n"
+        "     image_url: {from: '{{ sku }}.2'}}\n"
+    )
+    seen = site.save()
+    again = site.again()
+    assert (again.valid, again.jobs, again.rejected) == (True, seen.jobs, seen.rejected)
+    assert (again.document(), again.reuse) == (seen.document(), "none")
+    assert [job.id for job in again.rejected] == ["b.1", "b.2"]
+    assert [(job.take, job.has_gate, job.row_place) for job in again.jobs][:2] == [
+        (1, True, "row 1"),
+        (2, True, "row 1"),
+    ]
+
+
 def test_a_file_of_an_earlier_release_still_runs(site: Site) -> None:
     """Its jobs had none of the keys that came with chains."""
     seen = site.save()
@@ -236,8 +255,9 @@ def test_a_file_of_an_earlier_release_still_runs(site: Site) -> None:
         for name in ("ordinal", "fingerprint", "take", "has_gate", "row", "row_place"):
             del job[name]
     for medium in document["media"].values():
-        del medium["turned_from"]
-    del document["rejected"], document["digest"]
+        del medium["turned_from"], medium["uri"]
+    for name in ("rejected", "notify", "reuse", "digest"):
+        del document[name]
     content = {name: value for name, value in document.items() if name != "saved_plan"}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     document["digest"] = hashlib.sha256(text.encode()).hexdigest()
