@@ -16,7 +16,7 @@ from orchestrator.operations.keeping import keep_media
 from orchestrator.planner.compare import Comparison, Standing, Verdict
 from orchestrator.planner.media import MediaFault, read_blob
 from orchestrator.planner.result import MediaBlob
-from orchestrator.store import accounts, batches, collections, creating, reads, settling
+from orchestrator.store import accounts, batches, collections, creating, reads, settling, superseding
 from orchestrator.store.collections import Shelf
 from orchestrator.store.database import Connection, Database, OutOfReach
 
@@ -77,6 +77,8 @@ def _create(connection: Connection, batch: creating.NewBatch, order: Order) -> s
     if not order.alongside:
         _require_alone(connection, batch, order)
     creating.create_batch(connection, batch)
+    if order.beside_held:
+        superseding.take_over(connection, batch.id)
     if not any(map(batch.is_sent, batch.jobs)):
         settling.settle_batch(connection, batch.id)
     return batch.id

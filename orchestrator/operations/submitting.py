@@ -40,7 +40,8 @@ class SubmitOptions:
     """How to submit; see interface "Commands".
 
     `again`: buy what the collection has already, all of it or only the jobs named in `again_jobs`.
-    `beside_held`: only a batch of the collection that still moves by itself is in the way, not one that is held.
+    `beside_held`: only a batch of the collection that still moves by itself is in the way; what one that is held has
+    not sent is left to this one.
     `usual_credits`: a batch of more than `UNUSUAL_TIMES` as much is stored, and held until it is approved.
     """
 

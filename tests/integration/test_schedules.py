@@ -22,7 +22,7 @@ from orchestrator.operations.scheduling import Times
 from orchestrator.operations.steering import pause as pause_batch
 from orchestrator.operations.ticking import Ticker
 from orchestrator.sandbox import Sandbox
-from orchestrator.store import accounts
+from orchestrator.store import accounts, reads
 from orchestrator.store.database import Database, OutOfReach
 from orchestrator.store.tables import batches, notifications, schedule_runs, schedules
 
@@ -272,6 +272,26 @@ def test_a_batch_that_still_moves_is_in_the_way_and_one_that_is_held_is_not(nigh
     pause_batch(first["batch_id"], nights.site.settings)
     nights.tick(datetime(2026, 11, 26, 1, 31, tzinfo=UTC))
     assert [run["state"] for run in nights.runs()] == ["submitted", "skipped", "submitted"]
+
+
+def test_what_a_held_batch_has_not_sent_is_left_to_the_next_night_and_bought_once(nights: Nights) -> None:
+    nights.add()
+    nights.write(3)
+    nights.tick(datetime(2026, 11, 24, 1, 31, tzinfo=UTC))
+    first = nights.runs()[-1]["batch_id"]
+    pause_batch(first, nights.site.settings)
+    jobs = [{"id": f"job-{n}", "model": "gen", "prompt": f"A thing {n}", "aspect_ratio": "1:1"} for n in (1, 2, 3)]
+    nights.write(jobs=jobs)  # the first one is gone, another is new
+    nights.tick(datetime(2026, 11, 25, 1, 31, tzinfo=UTC))
+    second = nights.runs()[-1]["batch_id"]
+    with nights.site.database.begin() as connection:
+        states = {one["id"]: one["state"] for one in reads.job_documents(connection, first)}
+        documents = [reads.batch_document(connection, batch_id) for batch_id in (first, second)]
+    assert states == {"job-0": "pending", "job-1": "skipped", "job-2": "skipped"}
+    assert [document["state"] for document in documents] == ["paused", "running"]
+    nights.work()
+    assert nights.site.asked("stats")["posts"] == 4
+    assert {nights.batch(batch_id).state for batch_id in (first, second)} == {"completed"}
 
 
 def test_the_manifest_is_read_afresh_and_a_broken_one_is_reported(nights: Nights) -> None:
