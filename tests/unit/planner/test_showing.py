@@ -47,14 +47,14 @@ def test_a_request_is_shown_as_it_is_sent(plan: Plan) -> None:
                     {"kind": "image", "url": "https://example.com/a.png"},
                 ],
                 "video_image_data": {
-                    "audio_input_urls": ["data:audio/wav;base64,… (64,044 bytes)"],
+                    "audio_input_urls": ["data:audio/wav;base64,… (4,044 bytes)"],
                     "reference_image_urls": [f"{ODD[:60]}… ({len(ODD):,} characters)"],
                 },
             }
         ]
     }
     image = request_of(plan, "mug")["requests"][0]["image_urls"]
-    assert image == [f"data:image/jpeg;base64,… (823 bytes of {MEDIA / 'green.jpg'})"]
+    assert image == [f"data:image/jpeg;base64,… (632 bytes of {MEDIA / 'green.jpg'})"]
 
 
 def test_what_cannot_be_shown_says_why(plan: Plan) -> None:
