@@ -10,7 +10,11 @@ from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence
 from orchestrator.manifest.syntax import MAX_DEPTH, SyntaxFault, report_duplicate
 
+_SPACES = frozenset(" \t\n\r")
 _SPACE = re.compile(r"[ \t\n\r]*")
+_SIMPLE_STRING = re.compile(r'"([^"\\\x00-\x1f]*)"')  # nothing in it to decode
+_SIMPLE_KEY = re.compile(_SIMPLE_STRING.pattern + r"[ \t\n\r]*:")
+_SEPARATOR = re.compile(r"[ \t\n\r]*([,\]}])")
 _NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 _WORD = re.compile(r"true|false|null")
@@ -58,19 +62,27 @@ class _Reader:
         if self._next_is("}"):
             return node
         while True:
-            self._skip_space()
-            if not self._text.startswith('"', self._at):
-                raise self._fault("expected a key in double quotes")
-            key = self._string()
-            self._expect(":")
+            key = self._key()
             entry = Entry(key, self._value(depth + 1))
             if str(key.value) in node.entries:
                 report_duplicate(self._findings, key, node.entries[str(key.value)])
             else:
                 node.entries[str(key.value)] = entry
-            if self._next_is("}"):
+            if self._ends("}"):
                 return node
-            self._expect(",")
+
+    def _key(self) -> Scalar:
+        self._skip_space()
+        if simple := _SIMPLE_KEY.match(self._text, self._at):
+            key = Scalar(simple[1], *self._place())
+            self._at = simple.end()
+            return key
+        if not self._text.startswith('"', self._at):
+            raise self._fault("expected a key in double quotes")
+        key = self._string()
+        if not self._next_is(":"):
+            raise self._fault("expected `:`")
+        return key
 
     def _array(self, depth: int) -> Sequence:
         node = Sequence([], *self._place())
@@ -79,12 +91,14 @@ class _Reader:
             return node
         while True:
             node.items.append(self._value(depth + 1))
-            if self._next_is("]"):
+            if self._ends("]"):
                 return node
-            self._expect(",")
 
     def _string(self) -> Scalar:
         place = self._place()
+        if simple := _SIMPLE_STRING.match(self._text, self._at):
+            self._at = simple.end()
+            return Scalar(simple[1], *place)
         try:
             value, self._at = _decode_string(self._text, self._at)
         except json.JSONDecodeError as error:
@@ -109,14 +123,20 @@ class _Reader:
         self._at += found
         return found
 
-    def _expect(self, character: str) -> None:
-        if not self._next_is(character):
-            raise self._fault(f"expected `{character}`")
+    def _ends(self, closing: str) -> bool:
+        """Whether the list or mapping is at its end; else there is a comma."""
+        found = _SEPARATOR.match(self._text, self._at)
+        if found is None or found[1] not in (closing, ","):
+            self._skip_space()
+            raise self._fault("expected `,`")
+        self._at = found.end()
+        return found[1] == closing
 
     def _skip_space(self) -> None:
-        space = _SPACE.match(self._text, self._at)
-        assert space is not None
-        self._at = space.end()
+        if self._text[self._at : self._at + 1] in _SPACES:
+            space = _SPACE.match(self._text, self._at)
+            assert space is not None
+            self._at = space.end()
 
     def _place(self) -> tuple[int, int]:
         line = bisect_right(self._line_starts, self._at)
