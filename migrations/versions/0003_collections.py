@@ -32,6 +32,7 @@ def upgrade() -> None:
 
 def _extend_batches_and_holds() -> None:
     op.add_column("batch", sa.Column("submit_key", _TEXT, nullable=True))
+    op.add_column("batch", sa.Column("partial", sa.Boolean(), server_default="false", nullable=False))
     op.add_column("batch", sa.Column("notify", _JSONB(), server_default=sa.text("'[]'"), nullable=False))
     op.create_unique_constraint("batch_account_pk_submit_key_key", "batch", ["account_pk", "submit_key"])
     op.drop_constraint("code_known", "hold")

@@ -21,14 +21,14 @@ class MediaStore:
 
     def put_file(self, sha256: str, path: Path) -> None:
         """Keep a file whose hash is known; keeping it again changes nothing. Raises DestinationFailed."""
-        self._destination.put(_key(sha256), path, sha256=sha256, content_type=_BINARY, metadata={})
+        self._destination.put(media_key(sha256), path, sha256=sha256, content_type=_BINARY, metadata={})
 
     def put_bytes(self, sha256: str, data: bytes) -> None:
         """Keep bytes whose hash is known. Raises DestinationFailed; ValueError when it is another hash."""
         if hashlib.sha256(data).hexdigest() != sha256:
             raise ValueError("the bytes do not have the hash they are kept under")
         if self._cache.get(sha256) is None:
-            self._destination.put_bytes(_key(sha256), data, _BINARY)
+            self._destination.put_bytes(media_key(sha256), data, _BINARY)
             self._cache.add(sha256, data)
 
     def read(self, sha256: str) -> bytes:
@@ -40,7 +40,7 @@ class MediaStore:
         return data
 
     def _read_checked(self, sha256: str) -> bytes:
-        data = self._destination.read(_key(sha256))
+        data = self._destination.read(media_key(sha256))
         if data is not None and hashlib.sha256(data).hexdigest() == sha256:
             return data
         what = "is not in" if data is None else "has changed in"
@@ -71,7 +71,8 @@ class StoredResults:
         return data
 
 
-def _key(sha256: str) -> str:
+def media_key(sha256: str) -> str:
+    """Where a media store has the bytes of a hash."""
     return f"{sha256[:2]}/{sha256}"
 
 

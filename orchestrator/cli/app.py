@@ -6,6 +6,7 @@ import typer
 
 from orchestrator.cli.adopting import adopt
 from orchestrator.cli.budget import budget
+from orchestrator.cli.exporting import export
 from orchestrator.cli.going_on import approve, retry
 from orchestrator.cli.ledger import ledger
 from orchestrator.cli.logs import set_up_logging
@@ -51,7 +52,7 @@ def _root(
 
 for _command in (
     plan, submit, resume, pause, cancel, retry, approve, reject, resolve, adopt,
-    status, jobs, watch, wait, models, balance, doctor, sandbox, worker,
+    export, status, jobs, watch, wait, models, balance, doctor, sandbox, worker,
 ):  # fmt: skip
     app.command()(_command)
 app.add_typer(budget, name="budget")

@@ -47,12 +47,23 @@ def read_reuse(entry: Entry | None, findings: Findings) -> Reuse:
 
 def read_auto_rotate(entry: Entry | None, findings: Findings) -> bool:
     """Whether photos that lie on their side are turned upright."""
-    value = entry.value.value if entry and isinstance(entry.value, Scalar) else None
-    if entry is None or isinstance(value, bool):
-        return value is not False
-    message = f"`auto_rotate` must be true or false, it is {values.describe(entry.value)}"
-    findings.error(Code.INVALID_VALUE, entry.value, message, "auto_rotate")
-    return True
+    return _switch(entry, "auto_rotate", findings, default=True)
+
+
+def read_partial(entry: Entry | None, findings: Findings) -> bool:
+    """Whether the jobs are a part of their collection only: what it has besides stays in it."""
+    return _switch(entry, "partial", findings, default=False)
+
+
+def _switch(entry: Entry | None, name: str, findings: Findings, *, default: bool) -> bool:
+    if entry is None:
+        return default
+    value = entry.value.value if isinstance(entry.value, Scalar) else None
+    if isinstance(value, bool):
+        return value
+    message = f"`{name}` must be true or false, it is {values.describe(entry.value)}"
+    findings.error(Code.INVALID_VALUE, entry.value, message, name)
+    return default
 
 
 def read_skip_at_most(entry: Entry | None, findings: Findings) -> Decimal | int | None:

@@ -16,18 +16,17 @@ from orchestrator.manifest.source import read_source
 
 def load_manifest(path: Path, fields: ProviderFields, findings: Findings, remote: Remote | None = None) -> Manifest:
     """The manifest at `path`; every fault goes to `findings`. `remote` reads s3://, which is refused without it."""
-    with _without_garbage_collection():
-        if is_bare(path.name):
-            return bare_manifest(uri_of(path), Setting(Sources("", remote), fields), findings)
-        root = read_source(path, findings, remote)
-        if root is None:
-            return Manifest()
-        return read_manifest(root, Setting(Sources(folder_of(path), remote), fields), findings)
+    if is_bare(path.name):
+        return bare_manifest(uri_of(path), Setting(Sources("", remote), fields), findings)
+    root = read_source(path, findings, remote)
+    if root is None:
+        return Manifest()
+    return read_manifest(root, Setting(Sources(folder_of(path), remote), fields), findings)
 
 
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """A tree of hundreds of thousands of live objects makes every collection slow, and none of them is garbage."""
+def without_garbage_collection() -> Iterator[None]:
+    """For work that makes very much: a tree of hundreds of thousands of live objects makes every collection slow, and none of them is garbage."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -13,6 +13,7 @@ from orchestrator.manifest.collection_keys import (
     Reuse,
     ScheduleTimes,
     read_auto_rotate,
+    read_partial,
     read_reuse,
     read_schedule,
     read_skip_at_most,
@@ -29,7 +30,7 @@ from orchestrator.manifest.suggest import did_you_mean
 
 VERSION = 1
 MAX_BUNDLE = 100
-_KEYS = (
+MANIFEST_KEYS = (
     "version",
     "name",
     "destination",
@@ -44,6 +45,7 @@ _KEYS = (
     "reuse",
     "on_invalid",
     "auto_rotate",
+    "partial",
     "schedule",
     "include",
     "vars",
@@ -51,7 +53,7 @@ _KEYS = (
     "defaults",
     "jobs",
 )
-_PAYMENTS = ("credits", "x402-base", "x402-solana", "wallet-base", "wallet-solana")
+PAYMENTS = ("credits", "x402-base", "x402-solana", "wallet-base", "wallet-solana")
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
 
 
@@ -84,6 +86,7 @@ class Manifest:
     reuse: Reuse = "collection"
     skip_at_most: Decimal | int | None = None
     auto_rotate: bool = True
+    partial: bool = False
     schedule: ScheduleTimes | None = None
 
 
@@ -121,6 +124,7 @@ def read_manifest(root: Node, setting: Setting, findings: Findings) -> Manifest:
         reuse=read_reuse(entries.get("reuse"), findings),
         skip_at_most=read_skip_at_most(entries.get("on_invalid"), findings),
         auto_rotate=read_auto_rotate(entries.get("auto_rotate"), findings),
+        partial=read_partial(entries.get("partial"), findings),
         schedule=read_schedule(entries.get("schedule"), findings),
     )
 
@@ -154,8 +158,8 @@ def _jobs(
 
 def _check_keys(root: Mapping, entries: dict[str, Entry], findings: Findings) -> None:
     for name, entry in entries.items():
-        if name not in _KEYS:
-            message = f"a manifest has no key `{values.shorten(name)}`{did_you_mean(name, _KEYS)}"
+        if name not in MANIFEST_KEYS:
+            message = f"a manifest has no key `{values.shorten(name)}`{did_you_mean(name, MANIFEST_KEYS)}"
             findings.error(Code.UNKNOWN_FIELD, entry.key, message, name)
     for name in ("version", "name", "jobs"):
         if name not in entries and not (name == "jobs" and "include" in entries):
@@ -185,11 +189,11 @@ def _check_payment(entry: Entry | None, findings: Findings) -> None:
     payment = values.text(entry.value, "payment", findings) if entry else None
     if entry is None or payment is None or payment == "credits":
         return
-    if payment in _PAYMENTS:
+    if payment in PAYMENTS:
         message = f"`payment: {payment}` is not available in this release; `credits` is"
         findings.error(Code.UNSUPPORTED_FIELD, entry.key, message, "payment")
     else:
-        message = f"`payment` must be one of {', '.join(_PAYMENTS)}{did_you_mean(payment, _PAYMENTS)}"
+        message = f"`payment` must be one of {', '.join(PAYMENTS)}{did_you_mean(payment, PAYMENTS)}"
         findings.error(Code.INVALID_VALUE, entry.value, message, "payment")
 
 

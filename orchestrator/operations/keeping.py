@@ -25,5 +25,7 @@ def _keep(store: MediaStore, blob: MediaBlob) -> None:
             store.put_file(blob.sha256, blob.path)
         else:
             store.put_bytes(blob.sha256, read_blob(blob))
+            if blob.turned_from is not None and blob.path is not None:
+                store.put_file(blob.turned_from, blob.path)  # as it was: what `export` names
     except MediaFault as fault:
         raise UsageError(fault.message, hint="submit again") from None

@@ -8,14 +8,12 @@ from typing import Any
 
 from orchestrator.assets.destination import Destination, open_destination
 from orchestrator.assets.media import MediaStore
-from orchestrator.base.errors import SpendRefused, UsageError
+from orchestrator.base.errors import SpendRefused
 from orchestrator.base.money import canonical
 from orchestrator.base.states import JobError
 from orchestrator.operations.database import patiently
 from orchestrator.operations.keeping import keep_media
 from orchestrator.planner.compare import Comparison, Standing, Verdict
-from orchestrator.planner.media import MediaFault, read_blob
-from orchestrator.planner.result import MediaBlob
 from orchestrator.store import accounts, batches, collections, creating, reads, settling, superseding
 from orchestrator.store.collections import Shelf
 from orchestrator.store.database import Connection, Database, OutOfReach
@@ -118,13 +116,6 @@ def _keep_media(order: Order) -> None:
     keep_media(MediaStore(open_destination(order.media)), blobs)
 
 
-def _turned(blob: MediaBlob) -> bytes:
-    try:
-        return read_blob(blob)
-    except MediaFault as fault:
-        raise UsageError(f"{fault.message}; nothing was stored or sent", hint="submit again") from None
-
-
 def _media_of(value: Any) -> Iterator[str]:
     """The hashes of all media in an item."""
     if isinstance(value, dict):
@@ -164,6 +155,7 @@ def _new_batch(order: Order) -> creating.NewBatch:
         moved=order.moved,
         rejected=planned.rejected,
         notify=planned.notify,
+        partial=planned.partial,
     )
 
 

@@ -184,8 +184,9 @@ def compare(
     them) are bought whatever there is.
     """
     verdicts = tuple(_verdict(job, history, missing, again is None or job.id in again) for job in plan.jobs)
-    names = {job.id for job in plan.jobs}
-    return Comparison(plan, verdicts, tuple(sorted(history.by_name.keys() - names)))
+    names = {job.id for job in (*plan.jobs, *plan.rejected)}
+    removed = () if plan.partial else tuple(sorted(history.by_name.keys() - names))
+    return Comparison(plan, verdicts, removed)
 
 
 def _verdict(job: PlannedJob, history: History, missing: Collection[int], again: bool) -> Verdict:

@@ -9,7 +9,7 @@ from orchestrator.base.money import ZERO, canonical
 from orchestrator.catalog.models import Catalog
 from orchestrator.manifest.files import uri_of
 from orchestrator.manifest.findings import Findings, in_order
-from orchestrator.manifest.load import load_manifest
+from orchestrator.manifest.load import load_manifest, without_garbage_collection
 from orchestrator.manifest.nodes import Scalar
 from orchestrator.manifest.schema import Budget, Manifest
 from orchestrator.planner.chains import check_chains
@@ -41,11 +41,12 @@ def plan(
     `canary` goes before the manifest's. `remote` reads s3://, which is refused without it.
     """
     findings = Findings(uri_of(path))
-    manifest = load_manifest(path, PROVIDER_FIELDS, findings, remote)
-    reader = MediaReader(path.parent, auto_rotate=manifest.auto_rotate, remote=remote)
-    return plan_manifest(
-        manifest, reader, catalog, findings, usd_per_credit=usd_per_credit, max_credits=max_credits, canary=canary
-    )
+    with without_garbage_collection():
+        manifest = load_manifest(path, PROVIDER_FIELDS, findings, remote)
+        reader = MediaReader(path.parent, auto_rotate=manifest.auto_rotate, remote=remote)
+        return plan_manifest(
+            manifest, reader, catalog, findings, usd_per_credit=usd_per_credit, max_credits=max_credits, canary=canary
+        )
 
 
 def plan_manifest(
@@ -99,6 +100,7 @@ def plan_manifest(
         rejected=rejected,
         notify=manifest.notify,
         reuse=manifest.reuse,
+        partial=manifest.partial,
         schedule=manifest.schedule,
     )
 

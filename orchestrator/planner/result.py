@@ -75,7 +75,8 @@ class Plan:
     `destination` is s3://, file:// or an absolute path. `budget` is the least of all caps, `budget_usd` what the
     manifest says where it says dollars. `price_tolerance` and `stop_when_failed_over` are fractions, 0.05 for 5 %.
     `canary` is the number of jobs of each model that run first. `reuse` is where results are looked for that need not
-    be bought: in the collection, in all of the account's, or nowhere.
+    be bought: in the collection, in all of the account's, or nowhere. A `partial` one leaves the rest of its collection
+    as it is.
     """
 
     file: str
@@ -100,6 +101,7 @@ class Plan:
     rejected: tuple[RejectedJob, ...] = ()
     notify: tuple[dict[str, Any], ...] = ()
     reuse: Literal["collection", "all", "none"] = "collection"
+    partial: bool = False
     schedule: ScheduleTimes | None = None
 
     @property

@@ -16,8 +16,10 @@ from sqlalchemy import (
     case,
     func,
     null,
+    or_,
     select,
     true,
+    tuple_,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 
@@ -28,7 +30,6 @@ from orchestrator.store.tables import assets, batches, jobs
 #: What says something about the same job tried once more; the others were never sent, or are under way.
 _TELLING = (JobState.COMPLETED, JobState.FAILED, JobState.REJECTED, JobState.IN_DOUBT)
 _MADE = jobs.alias("made")
-_BATCH = batches.alias("of_job")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +163,19 @@ def _past_job(row: Any) -> PastJob:
 
 
 def wanted_names(own: Shelf) -> Any:
-    """The names that a collection has now: those of its newest manifest, and of what was adopted into it."""
-    newest = (
-        select(_BATCH.c.id)
-        .where(own.holds(_BATCH), _BATCH.c.manifest != "")
-        .order_by(_BATCH.c.created_at.desc(), _BATCH.c.id.desc())
-        .limit(1)
-        .scalar_subquery()
+    """The names that a collection has now: those of its newest whole manifest, those of parts of it that came since,
+    and those of what was adopted into it.
+    """
+    newer = batches.alias("newer")
+    is_outdone = (
+        select(newer.c.id)
+        .where(own.holds(newer), newer.c.manifest != "", ~newer.c.partial)
+        .where(tuple_(newer.c.created_at, newer.c.id) > tuple_(batches.c.created_at, batches.c.id))
+        .correlate(batches)
+        .exists()
     )
     return (
         select(jobs.c.name)
         .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(own.holds(), (batches.c.id == newest) | (batches.c.manifest == ""))
+        .where(own.holds(), or_(batches.c.manifest == "", ~is_outdone))
     )

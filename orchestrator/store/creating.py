@@ -28,6 +28,7 @@ class NewBatch:
     `submit_key`: whoever submits with it again gets this batch. `unusual`: why it sends nothing until it is approved.
     By ordinal, `reused` are the earlier jobs (by row) whose results jobs have, and `left_out` the errors of those that
     are skipped from the start. `moved` are the new URIs of earlier assets (by row) in this batch's destination.
+    `partial`: the rest of the collection stays as it is.
     """
 
     id: str
@@ -54,6 +55,7 @@ class NewBatch:
     left_out: Mapping[int, dict[str, Any]] = field(default_factory=dict)
     moved: Mapping[int, str] = field(default_factory=dict)
     rejected: Sequence[RejectedJob] = ()
+    partial: bool = False
     notify: Sequence[dict[str, Any]] = ()
 
     def is_sent(self, job: PlannedJob) -> bool:
@@ -97,6 +99,7 @@ def create_batch(connection: Connection, batch: NewBatch) -> None:
             stop_when_failed_over=batch.stop_when_failed_over,
             submit_key=batch.submit_key,
             notify=list(batch.notify),
+            partial=batch.partial,
             index_due=False,
             created_at=NOW,
         )

@@ -20,13 +20,13 @@ def references(value: Any) -> Iterator[Reference]:
 
 
 def with_results(value: Any, results: Mapping[Reference, dict[str, Any]]) -> Any:
-    """An item with the results that it needs in their places."""
+    """An item with the results that it needs in their places, each with the job (`of`) and the file that it was."""
     if isinstance(value, list):
         return [with_results(entry, results) for entry in value]
     if not isinstance(value, dict):
         return value
     if "$from" in value:
-        return results[value["$from"], value["use"]]
+        return results[value["$from"], value["use"]] | {"of": value["$from"], "use": value["use"]}
     return {key: with_results(entry, results) for key, entry in value.items()}
 
 

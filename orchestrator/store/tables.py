@@ -151,7 +151,8 @@ class CatalogRow(SQLModel, table=True):
 class Batch(SQLModel, table=True):
     """One run of a manifest.
 
-    `submit_key` makes a repeated `submit --key` find it; `notify` are the manifest's own entries.
+    `submit_key` makes a repeated `submit --key` find it; `notify` are the manifest's own entries. A
+    `partial` one is about a part of its collection only.
     """
 
     __table_args__ = (
@@ -184,6 +185,7 @@ class Batch(SQLModel, table=True):
     forgiven_ended: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     cancelled_at: datetime | None = _instant()
     submit_key: str | None = None
+    partial: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     notify: list[dict[str, Any]] = Field(
         default_factory=list, sa_column=Column(JSONB(), nullable=False, server_default=text("'[]'"))
     )
