@@ -168,7 +168,7 @@ def _remote(text: str, scheme: str, kind: MediaKind) -> Medium:
         is_whole = bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_whole = False
-    if not is_whole or any(character.isspace() or not character.isprintable() for character in text):
+    if not is_whole or " " in text or not text.isprintable():
         raise MediaFault(Code.BAD_MEDIA_URL, f"`{shorten(text)}` is not a whole https URL")
     return Medium(text)
 

@@ -26,6 +26,7 @@ from orchestrator.planner.rules_fields import check_names, check_texts
 __all__ = ["MediaBlob", "Plan", "PlannedJob", "plan", "plan_manifest"]
 
 
+@without_garbage_collection()
 def plan(
     path: Path,
     catalog: Catalog,
@@ -41,12 +42,11 @@ def plan(
     `canary` goes before the manifest's. `remote` reads s3://, which is refused without it.
     """
     findings = Findings(uri_of(path))
-    with without_garbage_collection():
-        manifest = load_manifest(path, PROVIDER_FIELDS, findings, remote)
-        reader = MediaReader(path.parent, auto_rotate=manifest.auto_rotate, remote=remote)
-        return plan_manifest(
-            manifest, reader, catalog, findings, usd_per_credit=usd_per_credit, max_credits=max_credits, canary=canary
-        )
+    manifest = load_manifest(path, PROVIDER_FIELDS, findings, remote)
+    reader = MediaReader(path.parent, auto_rotate=manifest.auto_rotate, remote=remote)
+    return plan_manifest(
+        manifest, reader, catalog, findings, usd_per_credit=usd_per_credit, max_credits=max_credits, canary=canary
+    )
 
 
 def plan_manifest(

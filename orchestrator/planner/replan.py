@@ -15,6 +15,7 @@ from orchestrator.catalog.models import Catalog
 from orchestrator.manifest.careful_start import CarefulStart
 from orchestrator.manifest.findings import Findings, in_order
 from orchestrator.manifest.job_keys import ManifestJob, Row
+from orchestrator.manifest.load import without_garbage_collection
 from orchestrator.manifest.nodes import Entry, Mapping, Scalar, node_of
 from orchestrator.manifest.schema import Budget, Manifest
 from orchestrator.planner.fields import ALL_FIELDS
@@ -25,6 +26,7 @@ from orchestrator.planner.result import MediaBlob, Plan, PlannedJob, RejectedJob
 from orchestrator.planner.saved import START, SavedJob, SavedMedium, SavedPlan, manifest_sha256, read_saved_plan
 
 
+@without_garbage_collection()
 def replan(
     path: Path,
     catalog: Catalog,
