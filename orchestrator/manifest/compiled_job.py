@@ -23,10 +23,11 @@ _TEXTS = frozenset({"id", "labels"})
 
 @dataclass(frozen=True, slots=True)
 class MatrixValue:
-    """One value of the matrix: as a variable, and as a field where it is one (`entry`)."""
+    """One value of the matrix: a variable, and a field of the job where it `is_field`."""
 
     variable: Any
-    entry: Entry | None
+    entry: Entry
+    is_field: bool
     fill: Fill | None
 
 
@@ -112,9 +113,11 @@ def _matrix_values(
     name: str, found: list[Entry], entries: dict[str, Entry], setting: Setting, compiler: Compiler
 ) -> list[MatrixValue]:
     """A value that is a provider's field also sets it, unless the job does."""
-    if name not in setting.fields.names or name in entries:
-        return [MatrixValue(native(entry.value), None, None) for entry in found]
-    return [MatrixValue(native(entry.value), entry, compiler.compile(entry.value, name)) for entry in found]
+    is_field = name in setting.fields.names and name not in entries
+    return [
+        MatrixValue(native(entry.value), entry, is_field, compiler.compile(entry.value, f"matrix.{name}"))
+        for entry in found
+    ]
 
 
 def _check_id(entry: Entry | None, template: JobTemplate, findings: Findings) -> None:

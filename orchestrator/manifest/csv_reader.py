@@ -50,7 +50,7 @@ def read_csv(text: str) -> Table:
     csv.field_size_limit(MAX_ROWS_BYTES)
     skipped = 1 if text[:4].lower() == _SEPARATOR_LINE else 0
     rows = _rows(text, _separator(text), skipped)
-    header = next((row for row in rows if row.cells), None)
+    header = next((row for row in rows if row.cells or row.fault), None)
     if header is None or header.fault:
         raise CsvFault(header.fault if header and header.fault else "is empty: its first row must name the columns")
     names = [name.strip() for name in header.cells]

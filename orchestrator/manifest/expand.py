@@ -20,7 +20,7 @@ from orchestrator.manifest.job_keys import (
     written_id,
 )
 from orchestrator.manifest.job_template import JobTemplate
-from orchestrator.manifest.nodes import Entry, Mapping
+from orchestrator.manifest.nodes import Entry, Mapping, native
 from orchestrator.manifest.rows import SourceRow
 from orchestrator.manifest.setting import Setting
 from orchestrator.manifest.templates import Context, context_of
@@ -56,8 +56,10 @@ def _add(
 ) -> None:
     """Adds the job of one row and combination. One with a fault that is not its row's is left out: nothing will run."""
     own = Findings(findings.file, origin=_origin(row, findings))
-    context = context_of(_variables(compiled, row, combination))
-    entries, fills = _with_matrix(compiled, combination)
+    variables = _variables(compiled, row, combination)
+    entries = compiled.entries | _matrix_fields(combination, variables, own)
+    context = context_of(variables)
+    fills = dict(compiled.fills)
     entries = _with_id(entries, fills.pop("id", None), context, own)
     own.job = None if own.errors else read_id(entries["id"], compiled.node, own)
     if fault is not None:
@@ -65,7 +67,7 @@ def _add(
         return
     filled = fill_entries(entries, fills, context, own)
     defaults = fill_entries(compiled.defaults, compiled.default_fills, context, own)
-    parts = None if filled is None or defaults is None else _parts(compiled, filled, defaults, own)
+    parts = None if own.errors or filled is None or defaults is None else _parts(compiled, filled, defaults, own)
     findings.errors.extend(own.errors)
     job = _job(compiled, row, entries if filled is None else filled, parts, tuple(own.errors), own, jobs.next_ordinal)
     if all(job.blames_row(error) for error in own.errors):
@@ -137,16 +139,22 @@ def _variables(compiled: CompiledJob, row: SourceRow | None, combination: dict[s
     return {ROW: row.variables, **compiled.variables, **row.variables, **chosen}
 
 
-def _with_matrix(
-    compiled: CompiledJob, combination: dict[str, MatrixValue]
-) -> tuple[dict[str, Entry], dict[str, Fill]]:
-    entries, fills = dict(compiled.entries), dict(compiled.fills)
+def _matrix_fields(
+    combination: dict[str, MatrixValue], variables: dict[str, Any], findings: Findings
+) -> dict[str, Entry]:
+    """The fields that the matrix sets. Values of it that are templates are filled in, in `variables`, too."""
+    fields = {}
     for name, value in combination.items():
-        if value.entry is not None:
-            entries[name] = value.entry
+        entry = value.entry
         if value.fill is not None:
-            fills[name] = value.fill
-    return entries, fills
+            node = value.fill(context_of(variables), findings)
+            if node is None:
+                continue
+            entry = Entry(entry.key, node)
+            variables[name] = native(node)
+        if value.is_field:
+            fields[name] = entry
+    return fields
 
 
 def _with_id(entries: dict[str, Entry], fill: Fill | None, context: Context, own: Findings) -> dict[str, Entry]:

@@ -39,14 +39,17 @@ FILTERS = (
 _DEFAULTING = ("d", "default")
 _REFUSED = {
     nodes.Call: "calls",
+    nodes.And: "conditions",
+    nodes.Or: "conditions",
+    nodes.Not: "conditions",
     nodes.BinExpr: "arithmetic",
     nodes.UnaryExpr: "arithmetic",
     nodes.Concat: "arithmetic",
     nodes.Compare: "comparisons",
     nodes.Test: "tests",
     nodes.CondExpr: "conditions",
-    nodes.Slice: "slices",
-    nodes.Const: "constants",
+    nodes.Getitem: "computed entries",
+    nodes.Literal: "constants",
     nodes.For: "loops",
     nodes.If: "conditions",
 }

@@ -1,0 +1,128 @@
+"""Templates: names, attributes and filters, and nothing that could run, count or loop."""
+
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.manifest.templates import FILTERS, Template, TemplateFault, context_of, is_template
+
+ROW = {"name": "Mug", "n": 5, "price": Decimal("2.50"), "new": True, "nil": None, "tags": ["a", "b"], "a": {"items": 1}}
+
+
+def filled(text: str, **variables: Any) -> Any:
+    return Template(text).fill(context_of(variables or ROW))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a {{ name }}!\n", "a Mug!\n"),
+        ("{{ n }}", 5),
+        ("{{ price }}", Decimal("2.50")),
+        ("{{ new }}", True),
+        ("{{ tags }}", ["a", "b"]),
+        ("{{ nil }}", None),
+        (" {{ n }} {{ price }} {{ new }}{{ nil }}", " 5 2.50 true"),
+        ("{{ a.items }}", 1),
+        ("{{ a['items'] }}", 1),
+        ("{{ tags[1] }}", "b"),
+        ("{{ tags | join(', ') }}", "a, b"),
+        ("{{ name | upper | replace('U', 'O') }}", "MOG"),
+        ("{{ size | default('large') }}", "large"),
+        ("{{ a.size | d('large') }}", "large"),
+        ("{#fff} {{ name }}", "{#fff} Mug"),
+        ("{% raw %}{{ name }}{% endraw %}", "{{ name }}"),
+        ("100 %} }}", "100 %} }}"),
+    ],
+)
+def test_what_a_template_gives(text: str, value: object) -> None:
+    found = filled(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{{ 1 + 1 }}", "arithmetic"),
+        ("{{ -n }}", "arithmetic"),
+        ("{{ name ~ n }}", "arithmetic"),
+        ("{{ name() }}", "calls"),
+        ("{{ name.upper() }}", "calls"),
+        ("{{ n > 1 }}", "comparisons"),
+        ("{{ n is defined }}", "tests"),
+        ("{{ name if n else n }}", "conditions"),
+        ("{{ tags[0:1] }}", "computed entries"),
+        ("{{ 'text' }}", "constants"),
+        ("{% for t in tags %}{{ t }}{% endfor %}", "loops"),
+        ("{% if n %}{{ n }}{% endif %}", "conditions"),
+        ("{% set x = n %}", "statements"),
+        ("{{ tags[n] }}", "computed entries"),
+        ("{{ [name] }}", "constants"),
+        ("{{ name and n }}", "conditions"),
+        ("{{ name | format(1) }}", "no filter `format`"),
+        ("{{ name | default(n) }}", "constants only"),
+        ("{{ name | default(*tags) }}", "constants only"),
+        ("{{ self }}", "row['self']"),
+        ("{{ name", "expected `}}`"),
+        ("{{ }}", "cannot be read"),
+        ("{{ " + "(" * 5000 + "name" + ")" * 5000 + " }}", "too deeply"),
+    ],
+)
+def test_what_a_template_may_not_be(text: str, words: str) -> None:
+    with pytest.raises(TemplateFault) as caught:
+        Template(text)
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{{ name.__class__ }}", "no entry `__class__`"),
+        ("{{ name.upper }}", "no entry `upper`"),
+        ("{{ a.b }}", "no entry `b`"),
+        ("{{ a.b.c | default('x') }}", "no entry `b`"),
+        ("{{ tags[2] }}", "no entry `2`"),
+        ("x{{ tags }}", "`join`"),
+        ("x{{ a }}", "name one of its entries"),
+        ("{{ n | join }}", "cannot be filled in"),
+        ("{{ name | round }}", "cannot be filled in"),
+    ],
+)
+def test_what_cannot_be_filled_in(text: str, words: str) -> None:
+    with pytest.raises(TemplateFault) as caught:
+        filled(text)
+    assert words in caught.value.message
+
+
+def test_a_missing_name_is_known_before_it_is_needed() -> None:
+    template = Template("{{ b }} {{ c | default('') }} {{ a }}")
+    assert (template.names, template.required) == ({"a", "b", "c"}, {"a", "b"})
+    assert template.missing(context_of({"b": 1})) == "a"
+    assert template.missing(context_of({"a": 1, "b": 1})) is None
+
+
+PLAIN = st.text(st.characters(exclude_characters="{}%#\0\r", exclude_categories=("Cs",)))
+
+
+@given(PLAIN, st.text(), PLAIN)
+def test_values_are_never_interpreted(before: str, value: str, after: str) -> None:
+    assert filled(f"{before}{{{{ value }}}}{after}", value=value) == f"{before}{value}{after}"
+
+
+@given(st.text(alphabet="{}%#| .()[]'\"abn01+-*_\n\\", max_size=30))
+def test_any_text_is_a_template_or_a_fault(text: str) -> None:
+    with suppress(TemplateFault):
+        found = Template(text).fill(context_of(ROW | {"b": 1}))
+        assert not callable(found)
+        assert is_template(text) or found == text
+
+
+@given(st.sampled_from(FILTERS), st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.lists(st.text())))
+def test_a_filter_fits_or_is_a_fault(name: str, value: object) -> None:
+    with suppress(TemplateFault):
+        assert not callable(filled(f"{{{{ value | {name} }}}}", value=value))
