@@ -26,7 +26,9 @@ class Movement(Protocol):
 
 #: What is read of our rows, all in one statement: one instant.
 _ROWS = {
-    "jobs": "SELECT *, item->>'prompt' AS prompt, error->>'code' AS error_code FROM job ORDER BY pk",
+    "jobs": "SELECT *, item->>'prompt' AS prompt, error->>'code' AS error_code, "
+    "strpos(item::text, '\"$from\"') > 0 AS lacks_result FROM job ORDER BY pk",
+    "needs": "SELECT job_pk, needed_pk FROM job_need ORDER BY job_pk, needed_pk",
     "submissions": "SELECT * FROM submission",
     "ledger": "SELECT * FROM ledger ORDER BY pk",
     "batches": "SELECT * FROM batch",
@@ -47,6 +49,8 @@ class Facts:
     """All rows at one instant, and the provider's bookings. Rows are as JSON tells them: ids and instants are text."""
 
     jobs: Sequence[Any]
+    #: By job, the jobs whose results it needs.
+    needs: Mapping[int, Sequence[Any]]
     submissions: Mapping[str, Any]
     ledger: Sequence[Any]
     batches: Mapping[str, Any]
@@ -70,8 +74,13 @@ class Facts:
         assets: dict[int, list[Any]] = defaultdict(list)
         for asset in rows.assets:
             assets[asset.job_pk].append(asset)
+        by_pk = {job.pk: job for job in rows.jobs}
+        needs: dict[int, list[Any]] = defaultdict(list)
+        for need in rows.needs:
+            needs[need.job_pk].append(by_pk[need.needed_pk])
         return cls(
             jobs=rows.jobs,
+            needs=needs,
             submissions={row.id: row for row in rows.submissions},
             ledger=rows.ledger,
             batches={row.id: row for row in rows.batches},

@@ -23,6 +23,7 @@ ZERO = Decimal(0)
 _COMMITTED = ("reserved", "in_doubt", "spent", "lost")
 _ENDED = ("completed", "partial_failure", "failed", "cancelled")
 _OVER = ("completed", "failed", "rejected", "cancelled", "skipped")
+_GIVES_NOTHING = ("failed", "rejected", "cancelled", "skipped")
 _MAY_BE_CHARGED = ("submitting", "generating", "copying", "completed", "failed", "in_doubt")
 _AT_STAKE = ("submitting", "generating", "in_doubt")
 #: Which books each kind of movement may go between.
@@ -80,6 +81,7 @@ class Auditor:
             *self._caps(facts),
             *self._files(facts),
             *_evidence(facts),
+            *_chains(facts),
             *self._monotone(facts),
         ]
         self._seen_states = {job.pk: job.state for job in facts.jobs}
@@ -103,6 +105,8 @@ class Auditor:
         for job in facts.jobs:
             if job.state not in _OVER and facts.batches[job.batch_id].state in _ENDED:
                 wrong.append(f"I4 liveness: {job.name} is {job.state} in an ended batch")
+            if job.waits_for == "dependency" and all(need.state in _OVER for need in facts.needs[job.pk]):
+                wrong.append(f"I4 liveness: {job.name} waits for jobs that are over")
         return wrong + list(self._leaks(connection))
 
     def _once(self, facts: Facts) -> Iterator[str]:
@@ -269,3 +273,18 @@ def _evidence(facts: Facts) -> Iterator[str]:
     for batch in facts.batches.values():
         if batch.state == "held" and not facts.holds.get(batch.id):
             yield f"I5 truth: batch {batch.id} is held and nobody knows why"
+
+
+def _chains(facts: Facts) -> Iterator[str]:
+    """I5: a job is sent only with all results that it needs, past their gates, and skipped only for want of one."""
+    for job in facts.jobs:
+        needs = facts.needs.get(job.pk, ())
+        if job.state == "submitting":
+            if job.lacks_result:
+                yield f"I5 truth: {job.name} is sent without a result that it needs"
+            for need in needs:
+                if need.state != "completed" or need.gate in ("manual", "rejected"):
+                    yield f"I5 truth: {job.name} is sent, {need.name} is {need.state} and its gate {need.gate}"
+        may_come = all(need.state not in _GIVES_NOTHING and need.gate != "rejected" for need in needs)
+        if job.state == "skipped" and job.error_code == "dependency-failed" and may_come:
+            yield f"I5 truth: {job.name} is skipped, and all that it needs may still come"

@@ -19,6 +19,7 @@ from orchestrator.catalog.models import Catalog
 from orchestrator.receipts.book import Slip
 from orchestrator.receipts.receipt import Order, OrderedBatch, OrderedJob, Receipt
 from orchestrator.store import accounts, creating, ledger, resolving, sending
+from orchestrator.store.branches import revive_below
 from orchestrator.store.database import NOW
 from orchestrator.store.settling import note_doubt
 from orchestrator.store.tables import batches, catalogs, jobs, submissions
@@ -270,6 +271,7 @@ def _adopt_job(
     ).first()
     if found is not None and found.state in _FREE_JOBS:
         _take_job(connection, found.pk, JobState(found.state), wanted, submission_id, adopted.job_state)
+        revive_below(connection, adopted.batch_id, [found.pk])
         adopted.jobs.append(wanted.name)
         return
     name = wanted.name if found is None else _free_name(connection, adopted.batch_id, wanted.name)
@@ -290,6 +292,7 @@ def _take_job(
         "submission_id": submission_id,
         "position": wanted.position,
         "price": wanted.price,
+        "item": wanted.item,
         "attempts": jobs.c.attempts + 1,
         "error": null(),
     }

@@ -42,20 +42,59 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload([*PRELOADED, victim.__name__])
 _numbers = itertools.count()
 
+
+@dataclass(frozen=True)
+class Things:
+    """What a trial makes: the jobs, what becomes of them, and which other job one of them needs."""
+
+    jobs: tuple[dict[str, object], ...]
+    results: Mapping[str, str]
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+    def manifest(self) -> dict[str, object]:
+        return {
+            "version": 1,
+            "name": "things",
+            "budget": {"credits": 40},
+            "defaults": {"aspect_ratio": "1:1"},
+            "jobs": self.jobs,
+        }
+
+
 #: An image made from a local file, a video, and a job that the provider charges, fails and refunds.
-_MANIFEST = {
-    "version": 1,
-    "name": "things",
-    "budget": {"credits": 40},
-    "defaults": {"aspect_ratio": "1:1"},
-    "jobs": [
+THINGS = Things(
+    (
         {"id": "still", "model": "gpt-image-2", "prompt": "A thing", "image_urls": ["input.png"]},
         {"id": "film", "model": "ltx-2-3", "prompt": "A thing that turns", "duration_seconds": 5},
         {"id": "failure", "model": "gen", "prompt": "No thing [sandbox:fail]", "output_format": "png"},
-    ],
-}
-#: What becomes of them.
-RESULTS = {"still": "completed", "film": "completed", "failure": "failed"}
+    ),
+    {"still": "completed", "film": "completed", "failure": "failed"},
+)
+#: An image, a video that begins with it, and one that needs what fails.
+CHAIN = Things(
+    (
+        {"id": "still", "model": "gen", "prompt": "A thing", "output_format": "png"},
+        {
+            "id": "film",
+            "model": "ltx-2-3",
+            "prompt": "A thing that turns",
+            "duration_seconds": 5,
+            "video_image_data": {"first_frame_image_url": {"from": "still"}},
+        },
+        {"id": "failure", "model": "gen", "prompt": "No thing [sandbox:fail]", "output_format": "png"},
+        {
+            "id": "nothing",
+            "model": "gen",
+            "prompt": "A thing of no thing",
+            "output_format": "png",
+            "image_urls": [{"from": "failure"}],
+        },
+    ),
+    {"still": "completed", "film": "completed", "failure": "failed", "nothing": "skipped"},
+    needs={"film": "still", "nothing": "failure"},
+)
+#: What becomes of the usual jobs.
+RESULTS = THINGS.results
 _INPUT = Path(__file__).parents[1] / "golden" / "media" / "red.png"
 
 
@@ -107,8 +146,11 @@ class Running:
 class Trial:
     """One installation, in which processes die."""
 
-    def __init__(self, folder: Path, sandbox: Sandbox, database_url: str, settings: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, sandbox: Sandbox, database_url: str, settings: dict[str, str], things: Things
+    ) -> None:
         self._folder = folder
+        self._things = things
         self._sandbox = sandbox
         self.database = Database(database_url, actor="tests")
         self._audit = CrashAudit(self.database)
@@ -166,8 +208,10 @@ class Trial:
         """All that was found wrong, after the last audit. `expected`: the states that the jobs should be in.
 
         A job is in doubt instead if and only if its answer was lost (since the trial was prepared).
+        What needs it waits then.
         """
-        wanted = dict(expected or RESULTS) | dict.fromkeys(self._unanswered - self._prepared, "in_doubt")
+        wanted = dict(expected or self._things.results) | dict.fromkeys(self._unanswered - self._prepared, "in_doubt")
+        wanted |= {name: "waiting" for name, need in self._things.needs.items() if wanted[need] == "in_doubt"}
         return [*self.wrong, *self._audit.at_rest(self._sandbox.ledger(), wanted)]
 
     def is_prepared(self) -> None:
@@ -223,17 +267,17 @@ class Trial:
 
 
 @contextmanager
-def new_trial(server_url: str, **settings: str) -> Iterator[Trial]:
+def new_trial(server_url: str, things: Things = THINGS, **settings: str) -> Iterator[Trial]:
     """A trial with a database of its own on a Postgres server, and a provider that is done in no time."""
     folder = Path(tempfile.mkdtemp(prefix="ko-crash-"))
     shutil.copy(_INPUT, folder / "input.png")
-    (folder / "things.json").write_text(json.dumps(_MANIFEST))
+    (folder / "things.json").write_text(json.dumps(things.manifest()))
     # One authority is read sooner than all of them are, and nothing here speaks TLS.
     first, end, _ = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----\n")
     (folder / "authority.pem").write_text(first + end)
     try:
         with Sandbox(folder / "sandbox", time_scale=0.002) as sandbox, _new_database(server_url) as url:
-            trial = Trial(folder, sandbox, url, settings)
+            trial = Trial(folder, sandbox, url, settings, things)
             try:
                 yield trial
             finally:

@@ -22,7 +22,7 @@ from orchestrator.assets import s3
 from orchestrator.store.embedded import EmbeddedPostgres
 
 from ..integration.redis_server import RedisServer, require_redis
-from .arena import SUBMIT, End, Trial, new_trial
+from .arena import CHAIN, SUBMIT, End, Trial, new_trial
 from .conftest import TOLD
 from .victim import Boundary
 from .visiting import ALL, Tour, all_boundaries, boundaries_at, surely
@@ -48,8 +48,9 @@ POINTS = [
     "receipt.write",
     "receipt.written",
 ]
-#: Of all boundaries under Celery, `make test` visits so many.
+#: Of all boundaries under Celery, and of those of a chain, `make test` visits so many.
 SAMPLE, SAMPLED = "sample", 5
+SAMPLED_OF_CHAIN = 12
 UPLOAD_POINTS = ["upload.request", "upload.answered"]
 AWS = {
     "AWS_ACCESS_KEY_ID": "AKIATESTONLY",
@@ -143,6 +144,31 @@ def test_the_local_driver_dies_once(
     tour.check()
     tour.check_all_reached()
     assert tour.reached
+
+
+@pytest.fixture(scope="session")
+def chain_visits(postgres: EmbeddedPostgres) -> dict[str, int]:
+    """How often the local driver visits each boundary when it works a chain."""
+    runs = []
+    for _ in range(2):
+        with new_trial(postgres.url, CHAIN) as trial:
+            runs.append(counted(trial, trial.run(SUBMIT)))
+    return surely(*runs)
+
+
+@pytest.mark.parametrize("point", POINTS if ALL else [SAMPLE])
+def test_a_chain_breaks_nowhere(
+    postgres: EmbeddedPostgres, chain_visits: dict[str, int], point: str, record_property: Tell
+) -> None:
+    tour = Tour(partial(new_trial, postgres.url, CHAIN), live_locally)
+    everything = all_boundaries(chain_visits) if point == SAMPLE else boundaries_at(point, chain_visits)
+    chosen = random.Random(SEED).sample(everything, SAMPLED_OF_CHAIN) if point == SAMPLE else everything
+    tour.visit(chosen)
+    which = "" if ALL else f" of {len(everything)}: {', '.join(map(str, chosen))} (CRASH_SEED={SEED})"
+    record_property(TOLD, f"chain   {point}: {tour.summary()}{which}")
+    tour.check()
+    if point != SAMPLE:
+        tour.check_all_reached()
 
 
 @pytest.mark.redis

@@ -12,7 +12,7 @@ from orchestrator.engine.local import Tempo
 from orchestrator.sandbox.faults import FaultRule
 
 from .network import Fate
-from .scenario import HOUR, IMAGES, BatchDraft, Incident, Scenario
+from .scenario import HOUR, IMAGES, VIDEO, BatchDraft, Incident, Scenario
 
 Ingredient = Callable[[Scenario, random.Random], None]
 
@@ -226,6 +226,18 @@ def restored_database(scenario: Scenario, dice: random.Random) -> None:
     scenario.incidents.append(Incident(backed_up + dice.choice((1.0, 10.0, HOUR)), "put-back"))
 
 
+def chains(scenario: Scenario, dice: random.Random) -> None:
+    """Films that go on from an earlier job's result, which someone may want to look at first."""
+    if endless_work.__name__ in scenario.ingredients:
+        return  # one job after the other takes longer than anyone waits
+    model, price, seconds = VIDEO
+    for batch in scenario.batches:
+        for number, job in enumerate(batch.jobs):
+            if number and dice.random() < 0.5:
+                job = replace(job, model=model, credits=Decimal(price), seconds=seconds, need=dice.randrange(number))
+            batch.jobs[number] = replace(job, has_gate=dice.random() < 0.2)
+
+
 def _rule(dice: random.Random, at: str, kind: str, **values: object) -> FaultRule:
     times = dice.choice((1, 1, 2, 5))
     probability = dice.choice((1.0, 0.5, 0.2))
@@ -269,4 +281,5 @@ INGREDIENTS: tuple[tuple[float, Ingredient], ...] = (
     (0.15, steering_hand),
     (0.2, retries),
     (0.06, restored_database),
+    (0.3, chains),
 )

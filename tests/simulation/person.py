@@ -22,6 +22,10 @@ _IN_DOUBT = (
     "SELECT job.name, submission.body_sha256 FROM job JOIN submission ON submission.id = job.submission_id "
     "WHERE job.batch_id = :batch AND job.state = 'in_doubt' ORDER BY job.pk"
 )
+_GATES = (
+    "SELECT name FROM job WHERE batch_id = :batch AND gate = 'manual' AND state = 'completed' AND EXISTS "
+    "(SELECT FROM job_need WHERE needed_pk = job.pk) ORDER BY pk"
+)
 _KNOWN = "SELECT request_id FROM submission WHERE request_id IS NOT NULL"
 _FAILED = (
     "SELECT batch_id, name, item->>'prompt' AS prompt, error->>'code' AS code FROM job "
@@ -50,7 +54,10 @@ class Person:
                 self._resolve_all(batch.id)
             if "budget-reached" in holds and self._dice.random() < 0.5:
                 self._raise_caps(batch.id)
-            if {"canary", "price-changed", "stop-when"} & {*holds}:
+            if "gate" in holds and self._dice.random() < 0.3:
+                gate = self._ask(_GATES, batch=batch.id)[0].name
+                self._do("reject", steering.reject, batch.id, self._settings, job=gate)
+            if {"canary", "price-changed", "stop-when", "gate"} & {*holds}:
                 self._do("approve", approving.approve, batch.id, self._settings, confirm=_yes)
             self._do("resume", resuming.resume, batch.id, self._settings, confirm=_yes)
 

@@ -16,12 +16,17 @@ VIDEO = ("ltx-2-3", "20", 5)
 
 @dataclass(frozen=True, slots=True)
 class JobDraft:
-    """One job: its model decides what it costs; a marker in the prompt decides how it ends at the provider."""
+    """One job: its model decides what it costs; a marker in the prompt decides how it ends at the provider.
+
+    A film may go on from the result of the job with the ordinal `need`.
+    """
 
     model: str
     credits: Decimal
     prompt: str
     seconds: int | None = None
+    need: int | None = None
+    has_gate: bool = False
 
 
 @dataclass(slots=True)

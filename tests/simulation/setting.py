@@ -54,17 +54,32 @@ def _new_batch(batch_id: str, name: str, account_pk: int, draft: BatchDraft, dis
         price_tolerance=draft.price_tolerance,
         canary=draft.canary,
         stop_when_failed_over=draft.stop_when_failed_over,
-        jobs=[_planned(n, job) for n, job in enumerate(draft.jobs)],
+        jobs=[_planned(n, job, draft) for n, job in enumerate(draft.jobs)],
     )
 
 
-def _planned(ordinal: int, job: JobDraft) -> PlannedJob:
+def _planned(ordinal: int, job: JobDraft, draft: BatchDraft) -> PlannedJob:
     item: dict[str, Any] = {"model": job.model, "prompt": job.prompt, "aspect_ratio": "1:1"}
+    needs: tuple[str, ...] = ()
     if job.seconds is None:
         item |= {"type": "image", "output_format": "png"}
     else:
         item |= {"type": "video", "duration_seconds": job.seconds}
-    return PlannedJob(ordinal, f"job-{ordinal}", item["type"], job.model, item, {}, job.credits)
+    if job.need is not None:
+        needs = (f"job-{job.need}",)
+        use = "original" if draft.jobs[job.need].seconds is None else "final_frame"
+        item["video_image_data"] = {"first_frame_image_url": {"$from": needs[0], "use": use}}
+    return PlannedJob(
+        ordinal=ordinal,
+        id=f"job-{ordinal}",
+        type=item["type"],
+        model=job.model,
+        item=item,
+        labels={},
+        estimate=job.credits,
+        needs=needs,
+        has_gate=job.has_gate,
+    )
 
 
 def price_list(scenario: Scenario) -> Catalog:
