@@ -17,7 +17,7 @@ from orchestrator.cli.params import AsJson, Yes
 from orchestrator.cli.planning import tell_plan
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.running import conclude
-from orchestrator.cli.words import credits_text
+from orchestrator.cli.words import ago, credits_text
 
 if TYPE_CHECKING:
     from orchestrator.planner.compare import Comparison
@@ -145,6 +145,7 @@ def _show_all(documents: Sequence[dict[str, Any]], document: Any, *, as_json: bo
         print_json(document)
     else:
         show(*_table(documents))
+        tell(*(_overdue(document) for document in documents if document["overdue_seconds"] is not None))
 
 
 def _table(documents: Sequence[dict[str, Any]]) -> list[RenderableType]:
@@ -161,6 +162,13 @@ def _table(documents: Sequence[dict[str, Any]]) -> list[RenderableType]:
             _last_run(last) if last else Text(""),
         )
     return [table]
+
+
+def _overdue(document: dict[str, Any]) -> Text:
+    since = ago(document["next_slot"])
+    return safe(
+        f"the slot of {document['name']} has come {since}, and no worker runs it: orchestrator worker", "yellow"
+    )
 
 
 def _slot(at: str) -> Text:

@@ -1,7 +1,7 @@
 """Schedules: which manifest is submitted at which slots. Who runs a slot is decided in `slots`."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
@@ -14,6 +14,9 @@ from orchestrator.base.errors import UsageError
 from orchestrator.base.money import optional_canonical
 from orchestrator.store.database import NOW
 from orchestrator.store.tables import batches, schedule_runs, schedules
+
+#: A slot that is run later than this is late.
+PUNCTUAL = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,10 @@ def schedule_of(row: Row[Any]) -> Schedule:
 
 
 def documents(connection: Connection, account_pk: int) -> list[dict[str, Any]]:
-    """The account's schedules for people and scripts, by name, each with its newest run."""
+    """The account's schedules for people and scripts, by name, each with its newest run.
+
+    `overdue_seconds` is how long its next slot has been there with nobody to run it; None where it is not overdue.
+    """
     last = (
         select(schedule_runs, batches.c.state.label("batch_state"))
         .join(batches, batches.c.id == schedule_runs.c.batch_id, isouter=True)
@@ -109,10 +115,12 @@ def documents(connection: Connection, account_pk: int) -> list[dict[str, Any]]:
     )
     runs = {row.schedule_pk: row for row in connection.execute(last)}
     ours = select(schedules).where(schedules.c.account_pk == account_pk).order_by(schedules.c.name)
-    return [_document(row, runs.get(row.pk)) for row in connection.execute(ours)]
+    now = connection.execute(select(NOW)).scalar_one()
+    return [_document(row, runs.get(row.pk), now) for row in connection.execute(ours)]
 
 
-def _document(row: Row[Any], last: Row[Any] | None) -> dict[str, Any]:
+def _document(row: Row[Any], last: Row[Any] | None, now: datetime) -> dict[str, Any]:
+    overdue = now - row.next_at
     return {
         "name": row.name,
         "manifest": row.manifest,
@@ -120,6 +128,7 @@ def _document(row: Row[Any], last: Row[Any] | None) -> dict[str, Any]:
         "tz": row.tz,
         "state": "paused" if row.paused else "active",
         "next_slot": None if row.paused else rfc3339(row.next_at),
+        "overdue_seconds": None if row.paused or overdue < PUNCTUAL else int(overdue.total_seconds()),
         "last": None if last is None else _run_document(last),
         "created_at": rfc3339(row.created_at),
     }

@@ -18,15 +18,13 @@ from orchestrator.base.cron import slots_after
 from orchestrator.store import outbox
 from orchestrator.store.batches import batch_of_key
 from orchestrator.store.database import NOW, Database, outages_told
-from orchestrator.store.schedules import Schedule, schedule_of
+from orchestrator.store.schedules import PUNCTUAL, Schedule, schedule_of
 from orchestrator.store.tables import schedule_runs, schedules, submissions
 
 #: First key of the advisory locks of those who run a schedule; the second is the schedule's row.
 _LOCK_SPACE = 7_215_003
 #: What is usual follows from the last runs that bought something, and from no fewer than some.
 USUAL_OF, USUAL_FROM = 7, 3
-#: A run that begins later than this after its slot says so.
-_PUNCTUAL = timedelta(minutes=2)
 
 _TAKEN = (
     text(
@@ -154,7 +152,7 @@ def begin(connection: Connection, schedule: Schedule, slot: datetime, remark: st
 
 
 def _remark(late: timedelta, earlier: int) -> str | None:
-    parts = [f"begun {_duration(late)} late"] if late > _PUNCTUAL else []
+    parts = [f"begun {_duration(late)} late"] if late > PUNCTUAL else []
     if earlier:
         parts.append(f"{earlier} slot{'s' if earlier > 1 else ''} before it passed unrun")
     return ", ".join(parts) or None

@@ -153,10 +153,14 @@ def test_a_night_on_which_the_clocks_change_has_one_run(nights: Nights, evening:
 
 def test_of_missed_nights_the_last_one_is_run_and_says_so(nights: Nights) -> None:
     nights.add()
+    assert nights.listed()["overdue_seconds"] is None
+    nights.at(datetime(2026, 11, 24, 2, 30, tzinfo=UTC))
+    assert 3600 <= nights.listed()["overdue_seconds"] < 3700
     nights.tick(datetime(2026, 11, 27, 9, 0, tzinfo=UTC))
     nights.tick()
     [run] = nights.runs()
     assert nights.slots() == ["11-27 01:30"]
+    assert nights.listed()["overdue_seconds"] is None
     assert run["message"] == "begun 7 h 30 min late, 3 slots before it passed unrun"
     assert nights.batches() == 1
 
