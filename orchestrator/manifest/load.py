@@ -26,7 +26,7 @@ def load_manifest(path: Path, fields: ProviderFields, findings: Findings, remote
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """While hundreds of thousands of objects are made that stay: they make each collection slow, and none is garbage."""
+    """While hundreds of thousands of objects are made to stay: they make each collection slow, and none is garbage."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
