@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.adopting import adopt
+from orchestrator.cli.authoring import init, schema
 from orchestrator.cli.budget import budget
 from orchestrator.cli.exporting import export
 from orchestrator.cli.going_on import approve, retry
@@ -18,7 +19,7 @@ from orchestrator.cli.running import resume, submit
 from orchestrator.cli.schedules import schedule
 from orchestrator.cli.serving import sandbox, worker
 from orchestrator.cli.steering import cancel, pause, reject
-from orchestrator.cli.upkeep import balance, db, doctor
+from orchestrator.cli.upkeep import balance, db, doctor, prune
 
 app = typer.Typer(
     help="Durable batch jobs for imgnAI's Katana API: a manifest of image and video jobs becomes stored files.",
@@ -52,7 +53,8 @@ def _root(
 
 for _command in (
     plan, submit, resume, pause, cancel, retry, approve, reject, resolve, adopt,
-    export, status, jobs, watch, wait, models, balance, doctor, sandbox, worker,
+    export, status, jobs, watch, wait, models, balance, doctor, prune, sandbox, worker,
+    init, schema,
 ):  # fmt: skip
     app.command()(_command)
 app.add_typer(budget, name="budget")
