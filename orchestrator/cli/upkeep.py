@@ -1,13 +1,13 @@
 """`balance`, `doctor` and `db`: accounts, set-up and housekeeping."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from orchestrator.base.money import canonical
 from orchestrator.cli.console import print_json, printable, safe, show
-from orchestrator.cli.params import AsJson
+from orchestrator.cli.params import AsJson, duration_seconds
 from orchestrator.cli.words import counted, credits_text
 
 if TYPE_CHECKING:
@@ -32,6 +32,24 @@ def balance(as_json: AsJson = False) -> None:
         print_json(document)
     else:
         show(Text(credits_text(document["credits"], document["usd"])))
+
+
+def prune(
+    older_than: Annotated[
+        float,
+        typer.Option("--older-than", parser=duration_seconds, metavar="D", help="What ended longer ago: 90d, 720h ..."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Forget old events, notifications and sandboxes. Fingerprints, the ledger and files always stay."""
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import pruning
+
+    counts = pruning.prune(load_settings(), older_than)
+    if as_json:
+        print_json(counts)
+    else:
+        show(Text("forgotten: " + ", ".join(f"{number} {what}" for what, number in counts.items())))
 
 
 def doctor(as_json: AsJson = False) -> int:

@@ -113,6 +113,7 @@ def _manifest(saved: SavedPlan, *, without: set[str]) -> Manifest:
         labels=saved.labels,
         notify=saved.notify,
         reuse=saved.reuse,
+        partial=saved.partial,
         jobs=tuple(
             _manifest_job(number, job, saved.media)
             for number, job in enumerate(saved.jobs)

@@ -90,6 +90,7 @@ class SavedPlan(_Part):
     rejected: tuple[RejectedJob, ...] = ()
     notify: tuple[dict[str, Any], ...] = ()
     reuse: Reuse = "collection"
+    partial: bool = False
 
     @property
     def job_count(self) -> int:
@@ -195,6 +196,7 @@ def _saved(plan: Plan) -> SavedPlan:
         rejected=plan.rejected,
         notify=plan.notify,
         reuse=plan.reuse,
+        partial=plan.partial,
     )
 
 

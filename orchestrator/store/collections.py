@@ -1,7 +1,9 @@
 """What a collection has: the results, refusals and names of its earlier batches, for a new one to build on."""
 
+import json
 from collections.abc import Collection as Names
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    text,
     true,
     tuple_,
 )
@@ -25,6 +28,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 
 from orchestrator.base.states import JobState
 from orchestrator.planner.compare import History, PastJob
+from orchestrator.planner.fingerprint import fingerprint
+from orchestrator.store.spoilt import is_spoilt
 from orchestrator.store.tables import assets, batches, jobs
 
 #: What says something about the same job tried once more; the others were never sent, or are under way.
@@ -57,13 +62,46 @@ def stamp(connection: Connection, shelf: Shelf) -> frozenset[tuple[str, str]]:
 
 
 def history(connection: Connection, shelf: Shelf, fingerprints: Names[str], destination: str) -> History:
-    """What the shelf knows of these fingerprints, and the last job of each name that the collection has now."""
+    """What the shelf knows of these fingerprints, and the last job of each name that the collection has now.
+
+    Jobs of earlier releases, and those that only their receipts know, get their fingerprints here.
+    """
+    _fill_in_fingerprints(connection, shelf, fingerprints)
     wanted = _one_of(fingerprints)
     return History(
         by_fingerprint=_by_fingerprint(connection, shelf, wanted),
         by_name={past.name: past for past in _newest_of_each_name(connection, shelf, wanted)},
         destination=destination,
     )
+
+
+_FILL_IN = text(
+    "UPDATE job SET fingerprint = told.fingerprint "
+    "FROM jsonb_each_text(CAST(:found AS jsonb)) AS told (pk, fingerprint) WHERE job.pk = CAST(told.pk AS bigint)"
+)
+
+
+def _fill_in_fingerprints(connection: Connection, shelf: Shelf, wanted: Names[str]) -> None:
+    """What is wanted has to be known by its fingerprint, or it would be bought again."""
+    rows = connection.execute(
+        select(jobs.c.pk, jobs.c.name, jobs.c.type, jobs.c.model, jobs.c.item)
+        .join(batches, batches.c.id == jobs.c.batch_id)
+        .where(shelf.holds(), jobs.c.fingerprint.is_(None), jobs.c.state.in_(_TELLING), ~is_spoilt())
+    )
+    found = {row.pk: known for row in rows if (known := _known_fingerprint(row, wanted)) is not None}
+    if found:
+        connection.execute(_FILL_IN, {"found": json.dumps(found)})
+
+
+def _known_fingerprint(row: Any, wanted: Names[str]) -> str | None:
+    """The one of a job's possible fingerprints that is wanted: whether it was a take is not known."""
+    number = row.name.rpartition(".")[2]
+    for take in (None, int(number) if number.isdecimal() else None):
+        with suppress(KeyError, TypeError, ValueError, AttributeError):  # not an item that this release would make
+            known = fingerprint(type=row.type, model=row.model, item=row.item, take=take, needed={})
+            if known in wanted:
+                return known
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +155,17 @@ def _past(*more: Any) -> Any:
 
 
 def _by_fingerprint(connection: Connection, shelf: Shelf, wanted: ColumnElement[Any]) -> dict[str, tuple[PastJob, ...]]:
-    """Of the copies of one result, only the newest in each destination: every night may have reused it."""
+    """Of the copies of one result, only the newest in each destination: every night may have reused it. One whose
+    files are forgotten (`prune`) does not count.
+    """
+    has_files = select(assets.c.pk).where(assets.c.job_pk == jobs.c.pk, assets.c.stored_at.is_not(None)).exists()
+    tells = or_(jobs.c.reused_from_pk.is_(None), has_files)
     one_result = (jobs.c.fingerprint, func.coalesce(jobs.c.reused_from_pk, jobs.c.pk), batches.c.destination)
     mine = [] if shelf.account_pk is None else [jobs.c.account_pk == shelf.account_pk]  # the index is by account
     query = (
         _past(null().label("item"))
         .ext(distinct_on(*one_result))
-        .where(shelf.holds(), *mine, jobs.c.fingerprint == wanted, jobs.c.state.in_(_TELLING))
+        .where(shelf.holds(), *mine, jobs.c.fingerprint == wanted, jobs.c.state.in_(_TELLING), tells)
         .order_by(*one_result, jobs.c.pk.desc())
     )
     found: dict[str, list[PastJob]] = {}
@@ -140,7 +182,7 @@ def _newest_of_each_name(connection: Connection, shelf: Shelf, wanted: ColumnEle
     query = (
         _past(item)
         .ext(distinct_on(jobs.c.name))
-        .where(own.holds(), jobs.c.name.in_(wanted_names(own)))
+        .where(own.holds(), _is_current(own))
         .order_by(jobs.c.name, jobs.c.pk.desc())
     )
     return [_past_job(row) for row in connection.execute(query)]
@@ -163,8 +205,13 @@ def _past_job(row: Any) -> PastJob:
 
 
 def wanted_names(own: Shelf) -> Any:
-    """The names that a collection has now: those of its newest whole manifest, those of parts of it that came since,
-    and those of what was adopted into it.
+    """The names that a collection has now."""
+    return select(jobs.c.name).join(batches, batches.c.id == jobs.c.batch_id).where(own.holds(), _is_current(own))
+
+
+def _is_current(own: Shelf) -> ColumnElement[bool]:
+    """Whether a batch says what its collection has now: it is of the newest whole manifest, or of a part that came
+    since, or was adopted.
     """
     newer = batches.alias("newer")
     is_outdone = (
@@ -174,8 +221,4 @@ def wanted_names(own: Shelf) -> Any:
         .correlate(batches)
         .exists()
     )
-    return (
-        select(jobs.c.name)
-        .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(own.holds(), or_(batches.c.manifest == "", ~is_outdone))
-    )
+    return or_(batches.c.manifest == "", ~is_outdone)
