@@ -22,11 +22,12 @@ from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.include import MERGED_KEYS, Included, merged, read_includes
 from orchestrator.manifest.job_keys import JobDefaults, JobList, ManifestJob, read_defaults
 from orchestrator.manifest.jobs import read_bare_jobs, read_jobs
-from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence, fault_of, native, scalars
+from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence
 from orchestrator.manifest.notify import read_notify
 from orchestrator.manifest.object_key import DEFAULT_KEY, label_names, read_key
 from orchestrator.manifest.setting import Setting
 from orchestrator.manifest.suggest import did_you_mean
+from orchestrator.manifest.variables import batch_labels, read_variables
 
 VERSION = 1
 MAX_BUNDLE = 100
@@ -104,7 +105,7 @@ def read_manifest(root: Node, setting: Setting, findings: Findings) -> Manifest:
     _check_payment(entries.get("payment"), findings)
     files = read_includes(entries.get("include"), setting, findings)
     given = {name: merged(name, entries.get(name), files, findings) for name in MERGED_KEYS}
-    setting = replace(setting, variables=_variables(given["vars"], findings))
+    setting = replace(setting, variables=read_variables(given["vars"], findings))
     labels = values.labels(given["labels"], findings)
     defaults = read_defaults(given["defaults"], labels, given["labels"], findings)
     jobs = _jobs(entries, files, defaults, setting, findings)
@@ -117,7 +118,7 @@ def read_manifest(root: Node, setting: Setting, findings: Findings) -> Manifest:
         budget=_budget(entries.get("budget"), findings),
         bundle=_bundle(entries.get("bundle"), findings),
         careful_start=read_careful_start(entries, findings),
-        labels=labels,
+        labels=batch_labels(labels, setting.variables, jobs),
         defaults=defaults.fields,
         jobs=jobs,
         notify=read_notify(entries.get("notify"), findings),
@@ -164,16 +165,6 @@ def _check_keys(root: Mapping, entries: dict[str, Entry], findings: Findings) ->
     for name in ("version", "name", "jobs"):
         if name not in entries and not (name == "jobs" and "include" in entries):
             findings.error(Code.MISSING_FIELD, root, f"a manifest needs `{name}`", name)
-
-
-def _variables(entry: Entry | None, findings: Findings) -> dict[str, Any] | None:
-    node = values.mapping(entry.value, "vars", findings) if entry else None
-    if node is None:
-        return None
-    for scalar, path in scalars(node, "vars"):
-        if fault := fault_of(scalar.value):
-            findings.error(Code.INVALID_VALUE, scalar, f"`{path}` {fault}", path)
-    return {name: native(each.value) for name, each in node.entries.items()}
 
 
 def _check_version(entry: Entry | None, findings: Findings) -> None:

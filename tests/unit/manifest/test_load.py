@@ -65,6 +65,17 @@ jobs:
     assert (last.row.columns, last.row.place) == ({"sku": "b", "name": "cup", "colour": "blue"}, "row 2")
 
 
+@pytest.mark.parametrize(("head", "season"), [("vars: {season: spring}\n", "spring"), ("", None)])
+def test_the_labels_of_the_batch_are_those_that_all_jobs_share(load: Load, head: str, season: str | None) -> None:
+    labels = "labels: {sku: '{{ sku }}', season: '{{ season }}', team: x}\n"
+    text = HEAD + head + labels + "jobs: [{id: '{{ sku }}', for_each: [{sku: a, season: autumn}]}]"
+    manifest, findings = load(text)
+    assert findings.errors == []
+    assert manifest.labels.get("season") == season
+    assert manifest.labels.keys() - {"season"} == {"team"}
+    assert manifest.jobs[0].labels == {"sku": "a", "season": "autumn", "team": "x"}
+
+
 def test_a_job_sets_its_field_before_the_matrix_does(load: Load) -> None:
     manifest, _ = load(HEAD + "jobs: [{id: '{{ model }}', model: z, matrix: {model: [x, y]}}]")
     assert fields_of(manifest) == {"x": {"model": "z"}, "y": {"model": "z"}}
