@@ -1,5 +1,6 @@
 """Schedules under both drivers: real workers, of which one is killed while it submits."""
 
+import json
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from sqlalchemy import select, text, update
 from orchestrator.assets import s3
 from orchestrator.operations import scheduling
 from orchestrator.operations.scheduling import Times
+from orchestrator.operations.submitting import SubmitOptions, submit
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
 from orchestrator.store.database import Database
 from orchestrator.store.tables import batches, schedule_runs, schedules
@@ -95,9 +97,10 @@ def wait_for(site: Site, what: Any, seconds: float = 60) -> None:
 
 def assert_one_batch_is_worked(site: Site) -> None:
     wait_for(site, lambda: [run.state for run in rows(site, schedule_runs)] == ["submitted"])
-    [batch] = rows(site, batches)
+    [batch] = [batch for batch in rows(site, batches) if batch.name == "things"]
     assert site.wait_ended(batch.id)["state"] == "completed", site.logs()
-    assert site.charged() == JOBS * PRICE == Decimal(site.document(batch.id)["credits"]["spent"])
+    assert site.document(batch.id)["credits"]["spent"] == str(JOBS * PRICE)
+    assert site.charged() == sum(Decimal(site.document(one.id)["credits"]["spent"]) for one in rows(site, batches))
 
 
 @contextmanager
@@ -114,7 +117,7 @@ def local_worker(site: Site, name: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def test_a_worker_without_a_broker_is_killed_while_it_submits_and_the_next_one_goes_on(
+def test_a_worker_is_killed_while_it_submits_beside_its_other_work_and_the_next_one_goes_on(
     tmp_path: Path, database: Database, database_url: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = make_site(tmp_path, database, database_url, "redis://127.0.0.1:1/0", sandbox, monkeypatch)
@@ -123,13 +126,18 @@ def test_a_worker_without_a_broker_is_killed_while_it_submits_and_the_next_one_g
     (tmp_path / "things.yaml").write_text(manifest_text())
     scheduling.add_schedule(tmp_path / "things.yaml", local, Times())
     have_slot_come(site)
-    sandbox.play(Faults.of(FaultRule(at="balance", kind="slow", times=None, seconds=5)))
+    other = tmp_path / "others.json"
+    job = {"id": "other", "model": "gen", "prompt": "Another thing", "aspect_ratio": "1:1"}
+    other.write_text(json.dumps({"version": 1, "name": "others", "jobs": [job]}))
+    others = submit(other, local, SubmitOptions(detach=True), confirm=lambda _: True)["batch"]
+    sandbox.play(Faults.of(FaultRule(at="balance", kind="slow", times=None, seconds=15)))
     with local_worker(site, "first") as first:
         wait_for(site, lambda: [run.state for run in rows(site, schedule_runs)] == ["started"])
-        time.sleep(1)
+        assert site.wait_ended(others)["state"] == "completed", "a submission that takes its time holds up nothing"
+        assert [run.state for run in rows(site, schedule_runs)] == ["started"]
         first.kill()
         first.wait()
-    assert rows(site, batches) == []
+    assert [batch.id for batch in rows(site, batches)] == [others]
     sandbox.play(Faults())
     with local_worker(site, "second") as second:
         assert_one_batch_is_worked(site)
