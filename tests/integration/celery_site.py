@@ -36,10 +36,12 @@ class Site:
     database: Database
     settings: Settings
 
-    def submit(self, jobs: int, **keys: Any) -> str:
-        """Submit a batch of images, its manifest with these `keys`, and return its id; with a broker that is all."""
+    def submit(self, jobs: int | list[dict[str, Any]], **keys: Any) -> str:
+        """Submit a batch of so many images, or of these jobs, its manifest with these `keys`, and return its id."""
         manifest = self.folder / "batch.yaml"
-        items = [{"id": f"job-{number}", "prompt": f"Thing number {number}"} for number in range(jobs)]
+        items = jobs
+        if isinstance(jobs, int):
+            items = [{"id": f"job-{number}", "prompt": f"Thing number {number}"} for number in range(jobs)]
         defaults = {"type": "image", "model": "gen", "aspect_ratio": "1:1", "output_format": "png"}
         head = {"version": 1, "name": "things", "defaults": defaults}
         manifest.write_text(yaml.safe_dump(head | keys | {"jobs": items}))

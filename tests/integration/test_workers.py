@@ -109,6 +109,23 @@ def test_two_workers_and_doubled_hints_pay_once(site: Site) -> None:
         assert_all_stored_and_paid_once(site, batch_id)
 
 
+def test_a_chain_is_released_and_sent_by_workers(site: Site) -> None:
+    film = {"type": "video", "model": "ltx-2-3", "prompt": "A turn", "duration_seconds": 5}
+    batch_id = site.submit(
+        [
+            {"id": "hero", "prompt": "A thing"},
+            film | {"id": "turn", "video_image_data": {"first_frame_image_url": {"from": "hero"}}},
+            {"id": "failure", "prompt": "No thing [sandbox:fail]"},
+            {"id": "nothing", "prompt": "A thing of no thing", "image_urls": [{"from": "failure"}]},
+        ]
+    )
+    with site.worker(*ALONE):
+        document = site.wait_ended(batch_id)
+    counts = document["jobs"]
+    assert (document["state"], counts["completed"], counts["failed"], counts["skipped"]) == ("partial_failure", 2, 1, 1)
+    assert document["credits"]["spent"] == "23"
+
+
 def test_workers_tell_of_what_happens_and_log_no_url(site: Site) -> None:
     with listening() as sink:
         batch_id = site.submit(2, notify=[{"webhook": sink.url}])
