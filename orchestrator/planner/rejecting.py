@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Scalar
+from orchestrator.planner.gathering import gather
 from orchestrator.planner.job import CheckedJob
 from orchestrator.planner.result import RejectedJob
 
@@ -12,7 +13,7 @@ from orchestrator.planner.result import RejectedJob
 def reject_rows(
     checked: Sequence[CheckedJob], at_most: Decimal | int | None, findings: Findings
 ) -> tuple[RejectedJob, ...]:
-    """Puts what was found of the jobs into `findings`; the jobs that are left out.
+    """The jobs that are left out; what was found of all of them goes into `findings`.
 
     These are the ones with no other errors than those of their own rows, and their errors become warnings. Where there
     are more than `at_most` of them, a number or a fraction of all jobs, none is left out, and all errors stand.
@@ -23,9 +24,7 @@ def reject_rows(
     faults = {fault for job in left_out.values() for fault in job.job.faults}
     findings.warnings += [error for error in findings.errors if error in faults]
     findings.errors[:] = [error for error in findings.errors if error not in faults]
-    for job in checked:
-        (findings.warnings if job.job.ordinal in left_out else findings.errors).extend(job.findings.errors)
-        findings.warnings.extend(job.findings.warnings)
+    gather(checked, left_out, findings)
     names = {job.job.id for job in checked if job.job.ordinal not in left_out}
     return tuple(_rejected(job, names) for job in left_out.values())
 
