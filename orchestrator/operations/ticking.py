@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orchestrator.base.diagnostics import Diagnostic
+from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.base.errors import ManifestError, OrchestratorError, SpendRefused, Unusable
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import HoldCode
@@ -136,6 +136,9 @@ def _may_pass(database: Database, run: Run, error: OrchestratorError) -> bool:
         schedule = run.schedule
         with database.begin() as connection:
             return settling.moving_batch_of(connection, schedule.spec.name, schedule.account_pk) is None
+    if isinstance(error, ManifestError):  # what is far away may be there again
+        found: Any = error.document["errors"]
+        return "://" in run.schedule.spec.manifest and {one["code"] for one in found} == {Code.MANIFEST_UNREADABLE}
     return error.exit_code == Unusable.exit_code
 
 

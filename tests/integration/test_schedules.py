@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text, update
 
+from orchestrator.assets import s3
 from orchestrator.base import faults
 from orchestrator.base.errors import ManifestError, SpendRefused, UsageError
 from orchestrator.operations import scheduling, ticking
@@ -379,6 +380,27 @@ def test_an_outage_is_waited_out_and_then_given_up(nights: Nights, monkeypatch: 
     nights.tick(datetime(2026, 11, 25, 1, 31, tzinfo=UTC))
     nights.tick(datetime(2026, 11, 25, 2, 32, tzinfo=UTC))
     assert [run["state"] for run in nights.runs()] == ["submitted", "failed"]
+
+
+def test_a_store_that_is_away_is_waited_for(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ticking, "_RETRY_SECONDS", 0.0)
+    for name, value in (
+        ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9"),
+        ("AWS_MAX_ATTEMPTS", "1"),
+        ("AWS_ACCESS_KEY_ID", "AKIATESTONLY"),
+        ("AWS_SECRET_ACCESS_KEY", "not-a-secret"),
+    ):
+        monkeypatch.setenv(name, value)
+    s3.s3_client.cache_clear()
+    nights.add()
+    with nights.site.database.begin() as connection:
+        connection.execute(update(schedules).values(manifest="s3://away/things.json"))
+    nights.tick(datetime(2026, 11, 24, 1, 31, tzinfo=UTC))
+    assert [run["state"] for run in nights.runs()] == ["started"]
+    nights.tick(datetime(2026, 11, 24, 2, 32, tzinfo=UTC))
+    [run] = nights.runs()
+    assert (run["state"], "error[manifest-unreadable]" in run["message"]) == ("failed", True)
+    s3.s3_client.cache_clear()
 
 
 @pytest.mark.parametrize("trouble", [RuntimeError("nobody foresaw it"), OutOfReach("gone"), OSError(24, "no files")])
