@@ -17,7 +17,7 @@ from orchestrator.manifest.row import Row
 from orchestrator.manifest.rows import CSV_SUFFIXES, JSONL_SUFFIXES
 from orchestrator.manifest.table_text import decode_table
 
-BARE_SUFFIXES = CSV_SUFFIXES | JSONL_SUFFIXES
+BARE_SUFFIXES = (CSV_SUFFIXES | JSONL_SUFFIXES) - {".txt"}  # a manifest of that name is YAML
 _START = Scalar(None, 1, 1)
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 _MAX_NAME = 64

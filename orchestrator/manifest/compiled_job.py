@@ -17,7 +17,7 @@ from orchestrator.manifest.templates import Template, TemplateFault, is_template
 
 ROW = "row"
 """The variable that holds all columns, for those whose names are no words: `row['Product name']`."""
-_TEXTS = frozenset({"id", "labels"})
+_TEXTS = frozenset({"id", "labels", "prompt"})
 """Keys whose values are text, whatever a variable is."""
 
 

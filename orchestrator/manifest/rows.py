@@ -15,7 +15,7 @@ from orchestrator.manifest.csv_reader import CsvFault, read_csv
 from orchestrator.manifest.files import MAX_ROWS_BYTES, SourceFault, Sources
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.json_lines import read_json_lines
-from orchestrator.manifest.nodes import Mapping, Node, Sequence, fault_of, native, plain, scalars
+from orchestrator.manifest.nodes import Mapping, Node, Scalar, Sequence, fault_of, native, plain, scalars
 from orchestrator.manifest.row import Row
 from orchestrator.manifest.table_text import ESCAPED, decode_table
 
@@ -47,8 +47,10 @@ def read_rows(node: Node, sources: Sources, known: dict[str, Rows], findings: Fi
     """The rows that `for_each` names; None after reporting why there are none. `known` keeps what was read already."""
     if isinstance(node, Sequence):
         return _inline(node, findings)
-    name = values.text(node, "for_each", findings)
-    if name is None:
+    name = node.value if isinstance(node, Scalar) else None
+    if not isinstance(name, str) or not name.strip():
+        message = f"`for_each` must be a list of rows or the name of a file, it is {values.describe(node)}"
+        findings.error(Code.INVALID_VALUE, node, message, "for_each")
         return None
     if name in known:
         return known[name]

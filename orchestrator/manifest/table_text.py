@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from orchestrator.manifest.files import SourceFault
 
 _WIDE = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 _SAMPLE_BYTES = 1000
 _NOT_ASCII = re.compile(rb"[\x80-\xff]+")
 ESCAPED = re.compile("[\udc80-\udcff]")
@@ -26,6 +27,8 @@ def decode_table(data: bytes) -> TableText:
     A file with any UTF-8 in it is UTF-8: bytes that are not are kept as `ESCAPED` characters, a fault of their row.
     Otherwise it is Windows-1252, which Excel writes as "CSV".
     """
+    if data.startswith(_WORKBOOKS):
+        raise SourceFault("is an Excel workbook, whatever its name; save it as CSV (UTF-8)")
     if wide := _wide_encoding(data):
         return TableText(_decode_wide(data, wide).removeprefix("\ufeff"))
     data = data.removeprefix(b"\xef\xbb\xbf")

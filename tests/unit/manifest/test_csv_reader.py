@@ -117,7 +117,11 @@ def test_a_bad_byte_among_utf_8_is_a_fault_of_its_row_alone() -> None:
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(b"a\n\x81\n", "neither UTF-8 nor Windows-1252 (byte 0x81 in line 2)"), (b"\xff\xfea", "not whole UTF-16")],
+    [
+        (b"PK\x03\x04\x14\x00", "Excel workbook"),
+        (b"a\n\x81\n", "neither UTF-8 nor Windows-1252 (byte 0x81 in line 2)"),
+        (b"\xff\xfea", "not whole UTF-16"),
+    ],
 )
 def test_encodings_that_cannot_be_told(data: bytes, words: str) -> None:
     with pytest.raises(SourceFault) as caught:

@@ -82,11 +82,11 @@ def test_a_job_sets_its_field_before_the_matrix_does(load: Load) -> None:
 
 
 def test_whole_values_keep_their_type_and_place(load: Load) -> None:
-    text = HEAD + "jobs:\n  - id: '{{ a }}'\n    for_each: [{a: 1, b: [x, {y: 2.50}]}]\n    prompt: '{{ b }}'\n"
+    text = HEAD + "jobs:\n  - id: '{{ a }}'\n    for_each: [{a: 1, b: [x, {y: 2.50}]}]\n    image_urls: '{{ b }}'\n"
     manifest, _ = load(text)
-    node = manifest.jobs[0].fields["prompt"].value
+    node = manifest.jobs[0].fields["image_urls"].value
     assert plain(node, {}) == ["x", {"y": 2.5}]
-    assert (node.line, node.column) == (6, 13)
+    assert (node.line, node.column) == (6, 17)
     assert manifest.jobs[0].id == "1"
 
 
@@ -126,7 +126,7 @@ def test_text_stays_text_where_nothing_is_expanded(load: Load) -> None:
     manifest, _ = load(
         HEAD + "jobs: [{id: a, prompt: '{{ x }}'}, {id: '{{ x }}', prompt: '{{ x }}', matrix: {x: [1]}}]"
     )
-    assert fields_of(manifest) == {"a": {"prompt": "{{ x }}"}, "1": {"prompt": 1}}
+    assert fields_of(manifest) == {"a": {"prompt": "{{ x }}"}, "1": {"prompt": "1"}}
     assert [job.is_template for job in manifest.jobs] == [False, True]
 
 
@@ -232,7 +232,7 @@ def test_included_files_come_before_the_manifest(load: Load) -> None:
         (Code.MISSING_FIELD, 3, "a job needs an `id` (r.csv, row 3)")
     ]
     assert fields_of(manifest) == {
-        "shared": {"prompt": 3},
+        "shared": {"prompt": "3"},
         "row": {"prompt": "p"},
         None: {"prompt": "q"},
         "own": {"prompt": "32"},
