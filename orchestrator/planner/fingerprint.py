@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.base.money import ZERO
 from orchestrator.planner.fields import (
     ALL_FIELDS,
     ASSET_SLOTS,
@@ -49,7 +50,7 @@ def fingerprint(
 def with_fingerprints(jobs: Sequence[PlannedJob], order: Sequence[str]) -> tuple[PlannedJob, ...]:
     """The jobs of `order`, in which each comes after those it needs, in their old order and with fingerprints.
 
-    A job that needs one that is not among them has none.
+    A job that needs one that is not among them has none, and costs nothing: it will never be sent.
     """
     planned = {job.id: job for job in jobs}
     known: dict[str, str] = {}
@@ -57,7 +58,11 @@ def with_fingerprints(jobs: Sequence[PlannedJob], order: Sequence[str]) -> tuple
         if all(need in known for need in job.needs):
             known[job.id] = fingerprint(type=job.type, model=job.model, item=job.item, take=job.take, needed=known)
     sound = frozenset(order)
-    return tuple(replace(job, fingerprint=known.get(job.id)) for job in jobs if job.id in sound)
+    return tuple(
+        replace(job, fingerprint=known[job.id]) if job.id in known else replace(job, estimate=ZERO)
+        for job in jobs
+        if job.id in sound
+    )
 
 
 def canonical_item(

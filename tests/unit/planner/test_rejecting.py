@@ -72,6 +72,7 @@ def test_a_job_that_needs_a_rejected_one_is_planned(plan_text: PlanText) -> None
     fingerprints = {job.id: job.fingerprint for job in plan.jobs}
     assert [job for job, fingerprint in fingerprints.items() if fingerprint is None] == ["on-b"]
     assert len(fingerprints) == 7
+    assert plan.estimate == Decimal(6 * 200)  # what can never be sent costs nothing
 
 
 def test_a_rows_own_name_of_a_job_that_is_not_there(plan_text: PlanText) -> None:
