@@ -184,7 +184,7 @@ def compare(
     them) are bought whatever there is.
     """
     verdicts = tuple(_verdict(job, history, missing, again is None or job.id in again) for job in plan.jobs)
-    names = {job.id for job in (*plan.jobs, *plan.rejected)}
+    names = {job.id for job in plan.jobs} | {job.id for job in plan.rejected}
     removed = () if plan.partial else tuple(sorted(history.by_name.keys() - names))
     return Comparison(plan, verdicts, removed)
 
