@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, case, exists, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select, text
 
 from orchestrator.base.clock import rfc3339
 from orchestrator.base.money import ZERO, canonical, optional_canonical
@@ -12,6 +12,7 @@ from orchestrator.base.states import ENDED_BATCHES, BatchState, Book, HoldCode, 
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.batches import RESUMABLE_HOLDS
 from orchestrator.store.budgets import account_caps
+from orchestrator.store.chains import unsent_credits
 from orchestrator.store.database import NOW
 from orchestrator.store.deliveries import troubled_notices
 from orchestrator.store.history import job_histories
@@ -46,7 +47,7 @@ class BatchHeader:
 def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
     """The header of an existing batch; `unsent_credits` is the price of what `resume` may send."""
     row = connection.execute(
-        select(batches, accounts.c.origin, accounts.c.account, _resumable_credits().label("unsent"))
+        select(batches, accounts.c.origin, accounts.c.account, _is_kept_back().label("is_kept_back"))
         .join(accounts, accounts.c.pk == batches.c.account_pk)
         .where(batches.c.id == batch_id)
     ).one()
@@ -59,21 +60,15 @@ def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
         account_pk=row.account_pk,
         origin=row.origin,
         account=row.account,
-        unsent_credits=Decimal(row.unsent),
+        unsent_credits=ZERO if row.is_kept_back else unsent_credits(connection, batch_id),
         usd_per_credit=row.usd_per_credit,
     )
 
 
-def _resumable_credits() -> ScalarSelect[Any]:
-    """The price of a batch's pending jobs; nothing where a hold that `resume` does not lift keeps them back."""
+def _is_kept_back() -> ColumnElement[bool]:
+    """Whether a hold that `resume` does not lift keeps a batch from sending anything."""
     lifted = (*RESUMABLE_HOLDS, HoldCode.STOP_WHEN)
-    kept_back = exists().where(holds.c.batch_id == batches.c.id, holds.c.blocking, holds.c.code.not_in(lifted))
-    return (
-        select(func.coalesce(func.sum(func.coalesce(jobs.c.price, jobs.c.estimate)), 0))
-        .where(jobs.c.batch_id == batches.c.id, jobs.c.state == JobState.PENDING, ~kept_back)
-        .correlate(batches)
-        .scalar_subquery()
-    )
+    return exists().where(holds.c.batch_id == batches.c.id, holds.c.blocking, holds.c.code.not_in(lifted))
 
 
 def is_batch(connection: Connection, batch_id: str) -> bool:

@@ -269,6 +269,22 @@ def test_what_needs_a_job_in_doubt_waits_for_its_end(site: Site) -> None:
     assert states(site) == {"hero": "pending", "turn": "waiting"}
 
 
+def test_resume_tells_the_price_of_the_whole_chain(site: Site) -> None:
+    site.store(
+        planned(
+            picture("hero"),
+            clip("turn", "hero"),
+            picture("shown", has_gate=True),
+            clip("spin", "shown"),
+            clip("on", "spin", "final_frame"),
+        )
+    )
+    asked: list[Decimal] = []
+    with pytest.raises(SpendRefused, match="not confirmed"):
+        resume(BATCH, site.settings, confirm=lambda _, unsent: bool(asked.append(unsent)))
+    assert asked == [14 + 20 + 14], "what is behind the gate goes only when someone says so"
+
+
 def test_a_chain_keeps_to_the_budget(site: Site) -> None:
     document = run(site, picture("hero"), clip("turn", "hero"), budget=20)
     assert (document["state"], codes(document)) == ("held", ["budget-reached"])
