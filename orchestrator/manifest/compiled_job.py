@@ -13,7 +13,7 @@ from orchestrator.manifest.job_keys import EXPANDING_KEYS, JobDefaults, entries_
 from orchestrator.manifest.job_template import JobTemplate
 from orchestrator.manifest.nodes import Entry, Mapping, Place, Scalar, native
 from orchestrator.manifest.setting import Setting
-from orchestrator.manifest.templates import Template, TemplateFault, is_template
+from orchestrator.manifest.templates import TemplateFault, is_template, template_of
 
 ROW = "row"
 """The variable that holds all columns, for those whose names are no words: `row['Product name']`."""
@@ -54,10 +54,10 @@ class CompiledJob:
 
 
 def compile_job(
-    template: JobTemplate, setting: Setting, defaults: JobDefaults, findings: Findings
+    template: JobTemplate, setting: Setting, defaults: JobDefaults, origin: str | None, findings: Findings
 ) -> CompiledJob | None:
-    """None after reporting what is wrong with the job whatever its rows say."""
-    compiler = _compiler(template, setting, findings)
+    """None after reporting what is wrong with the job whatever its rows say. `origin` is the first of them."""
+    compiler = _compiler(template, setting, findings.for_job(findings.job, origin))
     entries = {name: entry for name, entry in template.node.entries.items() if name not in EXPANDING_KEYS}
     errors_before = len(findings.errors)
     _inherit(entries, "labels", defaults.label_entries, findings)
@@ -127,7 +127,7 @@ def _check_id(entry: Entry | None, template: JobTemplate, findings: Findings) ->
         read_id(entry, template.node, findings)
         return
     try:
-        names = Template(text).names if is_template(text) else frozenset()
+        names = template_of(text).names if is_template(text) else frozenset()
     except TemplateFault:
         return  # reported where it was compiled
     changing = [name for name, found in template.matrix.items() if len(found) > 1]

@@ -29,9 +29,8 @@ from orchestrator.manifest.templates import Context, context_of
 def expand(template: JobTemplate, setting: Setting, defaults: JobDefaults, jobs: JobList, findings: Findings) -> None:
     """Adds the concrete jobs. A fault of a template is reported once, a fault of filling it in for every row."""
     rows: list[SourceRow | None] = [None] if template.rows is None else [*template.rows]
-    origin = _origin(rows[0] if rows else None, findings)
-    own = findings.for_job(written_id(template.node.entries.get("id")), origin)
-    compiled = compile_job(template, setting, defaults, own)
+    own = findings.for_job(written_id(template.node.entries.get("id")), findings.origin)
+    compiled = compile_job(template, setting, defaults, _origin(rows[0] if rows else None, findings), own)
     if compiled is None:
         return
     for row in rows:

@@ -9,7 +9,7 @@ from orchestrator.base.diagnostics import Code
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Place, Scalar, Sequence, scalars
 from orchestrator.manifest.suggest import did_you_mean
-from orchestrator.manifest.templates import Context, Template, TemplateFault, is_template, text_of
+from orchestrator.manifest.templates import Context, TemplateFault, is_template, template_of, text_of
 
 Fill = Callable[[Context, Findings], Node | None]
 """Gives the node for one row, or None after reporting why it cannot be filled in."""
@@ -40,7 +40,7 @@ class Compiler:
 
     def _scalar(self, node: Scalar, path: str, as_text: bool) -> Fill | None:
         try:
-            template = Template(str(node.value))
+            template = template_of(str(node.value))
         except TemplateFault as fault:
             self.findings.error(Code.TEMPLATE_ERROR, node, fault.message, path)
             return None

@@ -5,6 +5,7 @@ Jinja's sandbox, with the language in it reduced while compiling: what is left c
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes
@@ -126,6 +127,12 @@ class Template:
         except Exception as error:  # noqa: BLE001 - a filter may raise anything for a value that it is not made for
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise TemplateFault(f"the template cannot be filled in: {reason}") from None
+
+
+@lru_cache(maxsize=10_000)  # a default's template is that of every job
+def template_of(text: str) -> Template:
+    """The compiled template; raises TemplateFault for anything but names, attributes and filters."""
+    return Template(text)
 
 
 def is_template(text: object) -> bool:

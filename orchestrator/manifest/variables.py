@@ -9,7 +9,7 @@ from orchestrator.manifest import values
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.job_keys import ManifestJob
 from orchestrator.manifest.nodes import Entry, fault_of, native, scalars
-from orchestrator.manifest.templates import Template, TemplateFault, context_of, is_template, text_of
+from orchestrator.manifest.templates import TemplateFault, context_of, is_template, template_of, text_of
 
 
 def read_variables(entry: Entry | None, findings: Findings) -> dict[str, Any] | None:
@@ -36,5 +36,5 @@ def batch_labels(
             filled[name] = text
             continue
         with suppress(TemplateFault):
-            filled[name] = text_of(Template(text).fill(context))
+            filled[name] = text_of(template_of(text).fill(context))
     return filled
