@@ -10,11 +10,11 @@ import pytest
 from tests.acceptance.conftest import CREDENTIALS, MUG, Cli
 
 COMMANDS = (
-    "plan", "submit", "status", "jobs", "watch", "wait", "resume", "pause", "cancel", "retry", "approve", "resolve",
-    "adopt", "budget", "budget set", "budget show", "ledger", "ledger statement", "models", "balance", "sandbox",
+    "plan", "submit", "status", "jobs", "watch", "wait", "resume", "pause", "cancel", "retry", "approve", "reject",
+    "resolve", "adopt", "budget", "budget set", "budget show", "ledger", "ledger statement", "models", "balance", "sandbox",
     "worker", "doctor", "db", "db upgrade",
 )  # fmt: skip
-LATER = ("report", "schedule", "prune", "db copy")
+LATER = ("report", "schedule", "db copy")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -145,3 +145,34 @@ def test_a_sandbox_batch_is_approved_without_a_yes(cli: Cli) -> None:
     assert cli("submit", cli.manifest("trial", [MUG, *rest]), "--canary", "1", "--sandbox").code == 3
     approved = cli("approve", "trial", "--json")
     assert (approved.code, approved.json["state"]) == (0, "completed")
+
+
+def test_a_picture_is_looked_at_before_its_film_is_bought(cli: Cli) -> None:
+    film = {
+        "type": "video",
+        "model": "ltx-2-3",
+        "prompt": "A slow turn",
+        "duration_seconds": 5,
+        "aspect_ratio": "1:1",
+    }
+    jobs = [
+        MUG | {"gate": "manual"},
+        MUG | {"id": "jug", "gate": "manual"},
+        film | {"id": "mug-film", "video_image_data": {"first_frame_image_url": {"from": "mug"}}},
+        film | {"id": "jug-film", "video_image_data": {"first_frame_image_url": {"from": "jug"}}},
+    ]
+    held = cli("submit", cli.manifest("films", jobs), "--sandbox")
+    assert held.code == 3
+    assert "held [gate]: look at the results of mug, jug: 2 jobs wait, 40 credits" in " ".join(held.stdout.split())
+    assert "waits until someone has looked at what it needs" in cli("jobs", "films").stdout
+    rejected = cli("reject", "films", "--job", "jug", "--json")
+    assert (rejected.code, rejected.json["state"]) == (0, "held")
+    approved = cli("approve", "films", "--job", "mug", "--json")
+    assert (approved.code, approved.json["state"]) == (0, "completed")
+    assert state(cli, "films") == {
+        "mug": "completed", "jug": "completed", "mug-film": "completed", "jug-film": "skipped",
+    }  # fmt: skip
+    assert "dependency-failed: it needs jug, whose result was rejected" in " ".join(cli("jobs", "films").stdout.split())
+    again = cli("reject", "films", "--job", "jug")
+    assert again.code == 2
+    assert "its result was rejected" in again.stderr
