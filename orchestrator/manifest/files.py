@@ -1,5 +1,6 @@
 """Reads the files of a manifest: itself, its rows and what it includes, in a folder or on S3."""
 
+import posixpath
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,7 +44,7 @@ class Sources:
 
     def read(self, name: str, max_bytes: int) -> bytes:
         """The bytes of a path or URI; raises SourceFault."""
-        whole = name if "://" in name or not self.folder.startswith("s3://") else f"{self.folder}/{name}"
+        whole = name if "://" in name or not self.folder.startswith("s3://") else uri_beside(self.folder, name)
         scheme, separator, _ = whole.partition("://")
         if not separator:
             return _read_file(Path(self.folder) / name, max_bytes)
@@ -62,6 +63,11 @@ def uri_of(path: Path) -> str:
     """The path as text; an s3:// URI is whole again (a Path makes one slash of two)."""
     text = str(path)
     return f"s3://{text[4:]}" if text.startswith("s3:/") and not text.startswith("s3://") else text
+
+
+def uri_beside(folder: str, name: str) -> str:
+    """The URI of what a relative name (`./photos/a.png`) means in a folder on S3."""
+    return f"s3:/{posixpath.normpath(f'{folder[4:]}/{name}')}"
 
 
 def folder_of(path: Path) -> str:

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import hashlib
-import posixpath
 import re
 import warnings
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest import files as manifest_files
-from orchestrator.manifest.files import uri_of
+from orchestrator.manifest.files import uri_beside, uri_of
 from orchestrator.manifest.values import shorten
 from orchestrator.planner.decode import Picture, UnreadableMediaError, read_picture, read_sound
 from orchestrator.planner.result import MediaBlob
@@ -128,7 +127,7 @@ class MediaReader:
         if text[:5].lower() == "data:":
             return _from_data_url(text, kind)
         if (base := uri_of(self.folder)).startswith("s3://") and not _looks_like_base64(text):
-            return self._from_s3(f"s3:/{posixpath.normpath(f'{base[4:]}/{text}')}", text, kind)
+            return self._from_s3(uri_beside(base, text), text, kind)
         if path := self._file(text):
             return _from_file(path, f"`{shorten(text)}`", kind, turn=self.auto_rotate)
         if _looks_like_base64(text):

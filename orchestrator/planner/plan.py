@@ -1,13 +1,12 @@
 """The whole flow of planning: read → check each job → price → compare with the budget."""
 
-import posixpath
 from decimal import Decimal
 from pathlib import Path
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.base.money import ZERO, canonical
 from orchestrator.catalog.models import Catalog
-from orchestrator.manifest.files import uri_of
+from orchestrator.manifest.files import uri_beside, uri_of
 from orchestrator.manifest.findings import Findings, in_order
 from orchestrator.manifest.load import load_manifest, without_garbage_collection
 from orchestrator.manifest.nodes import Scalar
@@ -111,7 +110,7 @@ def _destination(written: str | None, folder: Path) -> str | None:
         return written
     path = _without_tilde(Path(written))
     if (prefix := uri_of(folder)).startswith("s3://") and not path.is_absolute():
-        return f"s3:/{posixpath.normpath(f'{prefix[4:]}/{written}')}"
+        return uri_beside(prefix, written)
     return str(folder.absolute() / path)
 
 

@@ -142,7 +142,7 @@ def test_a_manifest_with_all_its_files_on_s3(bucket: str, tmp_path: Path, monkey
         put(bucket, f"spring/photos/{sku}.png", red)
     put(bucket, "spring/products.csv", b"sku\nmug\ncup\n")
     text = (
-        "version: 1\nname: t\ndestination: out\njobs:\n  - {id: '{{ sku }}', for_each: products.csv,\n"
+        "version: 1\nname: t\ndestination: out\njobs:\n  - {id: '{{ sku }}', for_each: ./products.csv,\n"
         "     model: gpt-image-2, prompt: x, aspect_ratio: 1:1,\n     image_urls: ['./photos/{{ sku }}.png', 's3://BUCKET/spring/photos/mug.png']}\n"
     )
     uri = put(bucket, "spring/batch.yaml", text.replace("BUCKET", bucket).encode())
@@ -154,7 +154,7 @@ def test_a_manifest_with_all_its_files_on_s3(bucket: str, tmp_path: Path, monkey
     assert read_blob(blob) == red
     local = tmp_path / "batch.yaml"
     local.write_text(text.replace("BUCKET", bucket).replace("./photos", f"s3://{bucket}/spring/photos").replace(
-        "products.csv", f"s3://{bucket}/spring/products.csv"
+        "./products.csv", f"s3://{bucket}/spring/products.csv"
     ))  # fmt: skip
     fetched = fetches(monkeypatch)
     assert [job.fingerprint for job in plan(local, load_settings()).jobs] == [job.fingerprint for job in planned.jobs]
