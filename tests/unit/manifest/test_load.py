@@ -242,7 +242,7 @@ def test_included_files_come_before_the_manifest(load: Load) -> None:
     assert plain(manifest.defaults["model"].value, {}) == "m"
 
 
-ROWS = "jobs: [{id: '{{ a }}', for_each: rows/r.csv}, {id: x, for_each: s3://none/r.csv}]"
+ROWS = "jobs: [{id: '{{ a }}', for_each: ./rows/../rows/r.csv}, {id: x, for_each: s3://none/r.csv}]"
 OBJECTS = {"s3://shop/night/m.yaml": HEAD + ROWS, "s3://shop/night/rows/r.csv": "a\n1\n2\n"}
 
 
