@@ -11,8 +11,8 @@ from tests.acceptance.conftest import CREDENTIALS, MUG, Cli
 
 COMMANDS = (
     "plan", "submit", "status", "jobs", "watch", "wait", "resume", "pause", "cancel", "retry", "approve", "reject",
-    "resolve", "adopt", "budget", "budget set", "budget show", "ledger", "ledger statement", "models", "balance", "sandbox",
-    "worker", "doctor", "db", "db upgrade",
+    "resolve", "adopt", "budget", "budget set", "budget show", "ledger", "ledger statement", "models", "balance",
+    "sandbox", "worker", "doctor", "db", "db upgrade",
 )  # fmt: skip
 LATER = ("report", "schedule", "db copy")
 
