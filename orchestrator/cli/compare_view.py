@@ -20,6 +20,7 @@ _WORDS = {
     "retried": "tried again",
     "failed-before": "skipped: failed before, unchanged",
     "in-doubt": "skipped: in doubt",
+    "under-way": "skipped: paid for, not stored yet",
     "again": "bought again as you said",
     "removed": "removed",
 }

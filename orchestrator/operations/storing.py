@@ -161,6 +161,8 @@ def _new_batch(order: Order) -> creating.NewBatch:
 
 def _error(verdict: Verdict) -> dict[str, Any]:
     """Why a job is skipped from the start: the error it had before, where it had one."""
+    if verdict.standing is Standing.UNDER_WAY:
+        return {"code": JobError.UNKNOWN, "message": verdict.reason(), "charged": False, "provider": None}
     before = verdict.source.error if verdict.source and verdict.standing is Standing.FAILED_BEFORE else None
     before = before or {"code": JobError.UNKNOWN, "message": "whether it was charged is not known"}
     message = f"{verdict.reason()}: {before['message']}"

@@ -31,11 +31,15 @@ class Standing(StrEnum):
     FAILED_BEFORE = "failed-before"
     #: The same job may have been paid for already: it is not sent again until that is settled.
     IN_DOUBT = "in-doubt"
+    #: The same job is paid for, in a batch that has not stored its result yet: it is not sent again.
+    UNDER_WAY = "under-way"
     #: It is there, and is bought again because someone said so.
     AGAIN = "again"
 
 
-_LEFT_OUT = (Standing.FAILED_BEFORE, Standing.IN_DOUBT)
+_LEFT_OUT = (Standing.FAILED_BEFORE, Standing.IN_DOUBT, Standing.UNDER_WAY)
+#: What is paid for and has no result yet.
+_PAID_JOBS = (JobState.SUBMITTING, JobState.GENERATING, JobState.COPYING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,8 @@ class Verdict:
                 return f"failed in {before.batch_id} ({code}) and has not changed"
             case Standing.IN_DOUBT:
                 return f"in doubt in {before.batch_id}: it may have been paid for"
+            case Standing.UNDER_WAY:
+                return f"paid for in {before.batch_id}, which has not stored it yet"
             case _:
                 return f"bought again, although {before.batch_id} has it"
 
@@ -200,6 +206,9 @@ def _verdict(job: PlannedJob, history: History, missing: Collection[int], again:
     if there:
         best = max(there, key=lambda one: (one.destination == history.destination, one.name == job.id, one.pk))
         return Verdict(job, Standing.REUSED, best)
+    under_way = [one for one in past if one.state in _PAID_JOBS]
+    if under_way:
+        return Verdict(job, Standing.UNDER_WAY, under_way[0])
     if past[0].state is JobState.IN_DOUBT:
         return Verdict(job, Standing.IN_DOUBT, past[0])
     if past[0].failed_for_good:

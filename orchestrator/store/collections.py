@@ -32,8 +32,16 @@ from orchestrator.planner.fingerprint import fingerprint
 from orchestrator.store.spoilt import is_spoilt
 from orchestrator.store.tables import assets, batches, jobs
 
-#: What says something about the same job tried once more; the others were never sent, or are under way.
-_TELLING = (JobState.COMPLETED, JobState.FAILED, JobState.REJECTED, JobState.IN_DOUBT)
+#: What says something about the same job tried once more; the others were not sent.
+_TELLING = (
+    JobState.COMPLETED,
+    JobState.FAILED,
+    JobState.REJECTED,
+    JobState.IN_DOUBT,
+    JobState.SUBMITTING,
+    JobState.GENERATING,
+    JobState.COPYING,
+)
 _MADE = jobs.alias("made")
 
 

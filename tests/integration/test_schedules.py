@@ -299,6 +299,29 @@ def test_what_a_held_batch_has_not_sent_is_left_to_the_next_night_and_bought_onc
     assert {nights.batch(batch_id).state for batch_id in (first, second)} == {"completed"}
 
 
+def test_what_a_held_batch_has_paid_for_and_not_stored_is_not_bought_by_the_next_night(nights: Nights) -> None:
+    nights.site.settings = nights.site.settings.model_copy(update={"stall_after": 0.2})
+    nights.add()
+    nights.tick(datetime(2026, 11, 24, 1, 31, tzinfo=UTC))
+    out, away = nights.site.out, nights.site.folder / "away"
+    out.rename(away)
+    out.write_text("not a folder")
+    nights.work()
+    first = nights.runs()[-1]["batch_id"]
+    assert (nights.batch(first).state, nights.site.asked("stats")["posts"]) == ("held", 1)
+    out.unlink()
+    away.rename(out)
+    second = nights.night(25)["batch_id"]
+    assert nights.batch(second).state == "completed"
+    nights.work()
+    assert nights.batch(first).state == "completed"
+    assert nights.site.asked("stats")["posts"] == 1
+    third = nights.night(26)["batch_id"]
+    with nights.site.database.begin() as connection:
+        [job] = reads.job_documents(connection, third)
+    assert (job["state"], job["reused_from"]) == ("completed", first)
+
+
 def test_the_manifest_is_read_afresh_and_a_broken_one_is_reported(nights: Nights) -> None:
     nights.add()
     assert nights.night(24)["state"] == "submitted"
