@@ -14,7 +14,6 @@ from PIL.JpegImagePlugin import get_sampling
 MAX_PIXELS = 100_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # none of these starts another program
 _JPEGS = ("JPEG", "MPO")  # the latter is a phone's JPEG with a second picture behind it
-_UPRIGHT = 1
 _TURNED = range(2, 9)
 _QUALITY = 95
 _MIME_OF_SOUND = {
@@ -48,8 +47,10 @@ def read_picture(file: BinaryIO, *, turn: bool) -> Picture:
         with warnings.catch_warnings(action="ignore"), Image.open(file, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableMediaError(f"has more than {MAX_PIXELS:,} pixels")
+            if image.format in _JPEGS and not (turn and _lies_on_its_side(image)):
+                image.draft("RGB", (1, 1))  # all of it is read, into a picture of an eighth of its size
             image.load()
-            if turn and _orientation(image) != _UPRIGHT:
+            if turn and _lies_on_its_side(image):
                 return _turned(image)
             return Picture("image/jpeg" if image.format in _JPEGS else image.get_format_mimetype() or "image/png")
     except UnreadableMediaError:
@@ -72,12 +73,11 @@ def read_sound(file: BinaryIO) -> tuple[str, float]:
     return _MIME_OF_SOUND.get(mime, mime), float(sound.info.length)
 
 
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; upright where the photo's EXIF says nothing that can be read."""
+def _lies_on_its_side(image: Image.Image) -> bool:
+    """Whether its EXIF orientation says so; EXIF that cannot be read says nothing."""
     with suppress(Exception):
-        found = image.getexif().get(Base.Orientation)
-        return found if isinstance(found, int) and found in _TURNED else _UPRIGHT
-    return _UPRIGHT
+        return image.getexif().get(Base.Orientation) in _TURNED
+    return False
 
 
 def _turned(image: Image.Image) -> Picture:
