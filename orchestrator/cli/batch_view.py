@@ -92,7 +92,8 @@ def _headline(document: dict[str, Any]) -> Text:
 
 
 def _jobs(document: dict[str, Any]) -> Text:
-    return Text(f"jobs: {state_counts(document)}, of {document['jobs']['total']}")
+    reused = f" ({document['reused']} reused)" if document.get("reused") else ""
+    return Text(f"jobs: {state_counts(document)}, of {document['jobs']['total']}{reused}")
 
 
 def _files(document: dict[str, Any]) -> list[Text]:

@@ -261,7 +261,39 @@ def test_sandboxes_share_what_they_made(site: Site) -> None:
     assert run(site, mug="A mug")["credits"]["spent"] == PRICE  # a stand-in is no result
 
 
-def test_the_index_has_the_columns_of_rows(site: Site) -> None:
-    run(site, mug="A mug")
-    with (site.out / "things" / "index.csv").open(newline="") as file:
-        assert [row["job"] for row in csv.DictReader(file)] == ["mug"]
+def write_rows(site: Site, rows: str, **more: Any) -> Path:
+    (site.folder / "products.csv").write_text(rows)
+    job = {"id": "{{ sku }}", "for_each": "products.csv", "prompt": "A {{ name }}", "model": "gen"}
+    file = site.folder / "rows.json"
+    jobs = [job | {"aspect_ratio": "{{ shape }}"}]
+    file.write_text(json.dumps({"version": 1, "name": "things", "jobs": jobs} | more))
+    return file
+
+
+def test_the_index_has_the_columns_of_rows_as_they_are_now(site: Site) -> None:
+    submit_file(site, write_rows(site, "sku,name,shape,shelf\nmug,mug,1:1,7\n"))
+    file = write_rows(site, "sku,name,shape,shelf\nmug,mug,1:1,9\n")
+    assert submit(file, site.settings, REAL, confirm=never)["reused"] == 1
+    with (site.out / "things" / "index.csv").open(newline="") as index:
+        (row,) = csv.DictReader(index)
+    assert (row["job"], row["sku"], row["shelf"], row["credits"]) == ("mug", "mug", "9", PRICE)
+
+
+def test_rows_that_are_bad_are_rejected_jobs_and_the_others_run(site: Site) -> None:
+    rows = "sku,name,shape\nmug,mug,1:1\ncup,cup,5:5\njug,jug,1:1\n"
+    document = submit_file(site, write_rows(site, rows, on_invalid={"skip_at_most": "40%"}))
+    assert states(site, document) == {"mug": "completed", "cup": "rejected", "jug": "completed"}
+    assert (document["state"], running.exit_code(document)) == ("partial_failure", 1)
+    error = jobs(site, document)["cup"]["error"]
+    assert error["message"].startswith("unsupported-aspect-ratio: ")
+    assert error["message"].endswith("(products.csv, row 3)")
+
+
+def test_what_a_held_batch_did_not_send_is_bought_once(site: Site) -> None:
+    first = run(site, SubmitOptions(canary=1), mug="A mug", cup="A cup", pot="A pot")
+    assert first["state"] == "held"
+    second = run(site, SubmitOptions(beside_held=True), mug="A mug", cup="A cup")
+    assert (second["state"], second["credits"]["spent"]) == ("completed", PRICE)
+    assert states(site, first) == {"mug": "completed", "cup": "skipped", "pot": "waiting"}
+    assert jobs(site, first)["cup"]["error"]["message"] == f"left to {second['batch']}, which has the same job"
+    assert looking.status(first["batch"], site.settings)["state"] == "held"

@@ -1,0 +1,111 @@
+"""How each job of a plan stands to what its collection has."""
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.base.diagnostics import Code, Diagnostic
+from orchestrator.base.states import JobState
+from orchestrator.catalog.bundled import bundled_catalog
+from orchestrator.planner.compare import History, PastJob, Standing, compare
+from orchestrator.planner.plan import plan
+from orchestrator.planner.result import Plan
+
+HERE, ELSEWHERE = "s3://shop/spring", "s3://shop/old"
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Plan:
+    file = tmp_path / "things.yaml"
+    file.write_text(
+        "version: 1\nname: things\nbudget: {credits: 5}\n"
+        'defaults: {model: gen, aspect_ratio: "1:1"}\n'
+        "jobs:\n  - {id: mug, prompt: A mug}\n  - {id: cup, prompt: A cup}\n"
+    )
+    return plan(file, bundled_catalog(), usd_per_credit=Decimal("0.0052"))
+
+
+def past(planned: Plan, pk: int = 1, state: JobState = JobState.COMPLETED, **more: Any) -> PastJob:
+    """The plan's first job as it was in an earlier batch."""
+    job = planned.jobs[0]
+    facts = {
+        "pk": pk, "batch_id": f"things-{pk}", "name": job.id, "type": job.type, "model": job.model, "state": state,
+        "fingerprint": job.fingerprint, "destination": HERE, "made_in": f"things-{pk}",
+    }  # fmt: skip
+    return PastJob(**(facts | more))
+
+
+def history(*found: PastJob) -> History:
+    newest_first = tuple(sorted(found, key=lambda one: one.pk, reverse=True))
+    return History({str(found[0].fingerprint): newest_first}, {found[0].name: newest_first[0]}, HERE)
+
+
+def standing(planned: Plan, *found: PastJob, **more: Any) -> str:
+    return compare(planned, history(*found), **more).verdicts[0].standing
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "expected"),
+    [
+        (JobState.COMPLETED, None, Standing.REUSED),
+        (JobState.REJECTED, "rejected-input", Standing.FAILED_BEFORE),
+        (JobState.REJECTED, "moderation", Standing.FAILED_BEFORE),
+        (JobState.FAILED, "moderation", Standing.FAILED_BEFORE),
+        (JobState.REJECTED, "insufficient-credits", Standing.RETRIED),
+        (JobState.FAILED, "provider-failed", Standing.RETRIED),
+        (JobState.FAILED, "asset-expired", Standing.RETRIED),
+        (JobState.FAILED, "payment-lost", Standing.RETRIED),
+        (JobState.IN_DOUBT, None, Standing.IN_DOUBT),
+    ],
+)
+def test_what_became_of_it_decides(planned: Plan, state: JobState, code: str | None, expected: Standing) -> None:
+    error = {"code": code, "message": "why"} if code else None
+    assert standing(planned, past(planned, state=state, error=error)) == expected
+
+
+def test_a_result_counts_whatever_came_after_it(planned: Plan) -> None:
+    refused = past(planned, 2, JobState.REJECTED, error={"code": "moderation", "message": "no"})
+    assert standing(planned, past(planned), refused) == Standing.REUSED
+    assert standing(planned, past(planned), refused, missing={1}) == Standing.FAILED_BEFORE
+    assert standing(planned, past(planned, 3), refused, missing={3}) == Standing.ASSET_MISSING
+
+
+def test_of_several_results_the_nearest_is_taken(planned: Plan) -> None:
+    far = past(planned, 9, destination=ELSEWHERE)
+    renamed = past(planned, 8, name="beaker")
+    for found, pk in (((far, past(planned, 1)), 1), ((renamed, past(planned, 1)), 1), ((far,), 9)):
+        verdict = compare(planned, history(*found)).verdicts[0]
+        assert verdict.source is not None
+        assert verdict.source.pk == pk
+
+
+def test_again_buys_whatever_there_is(planned: Plan) -> None:
+    assert standing(planned, past(planned), again=None) == Standing.AGAIN
+    assert standing(planned, past(planned), again={"mug"}) == Standing.AGAIN
+    assert standing(planned, past(planned), again={"cup"}) == Standing.REUSED
+    assert standing(planned, past(planned, fingerprint="fp1:x"), again=None) == Standing.CHANGED
+
+
+def test_the_fields_that_changed_are_named(planned: Plan) -> None:
+    item = planned.jobs[0].item | {"prompt": "An old mug", "output_format": "jpg"}
+    verdict = compare(planned, history(past(planned, fingerprint="fp1:x", item=item))).verdicts[0]
+    assert (verdict.standing, verdict.fields) == (Standing.CHANGED, ("prompt", "output_format"))
+    assert verdict.reason() == "changed since things-1: prompt, output_format"
+
+
+def test_what_is_bought_is_priced_and_held_against_the_budget(planned: Plan) -> None:
+    assert planned.only_over_budget  # both cost 6
+    assert compare(planned, history(past(planned))).bought().errors == ()
+    (error,) = compare(planned, History()).bought().errors
+    assert (error.code, error.line, error.message[:34]) == (Code.OVER_BUDGET, 3, "what is to be bought costs 6 credi")
+    other = replace(planned, errors=(*planned.errors, Diagnostic(Code.MEDIA_CHANGED, "x", "things.yaml")))
+    assert [left.code for left in compare(other, history(past(planned))).bought().errors] == [Code.MEDIA_CHANGED]
+
+
+def test_what_the_manifest_does_not_name_is_removed_unless_it_is_a_part(planned: Plan) -> None:
+    known = history(past(planned, name="jug"))
+    assert compare(planned, known).removed == ("jug",)
+    assert compare(replace(planned, partial=True), known).removed == ()
