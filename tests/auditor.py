@@ -148,9 +148,11 @@ class Auditor:
             theirs = sum(facts.charges.get(job.prompt, ()), ZERO)
             committed = sum((books[job.pk][book] for book in _COMMITTED), ZERO)
             is_open = job.state in _AT_STAKE
-            if theirs > committed and (self.prices_hold or not is_open):
-                yield f"I6 ledger: {theirs} credits were charged for {job.name}, {committed} are committed"
             submission = facts.submissions.get(job.submission_id)
+            # Nobody has heard a new price that an answer named which was lost, and who settled it did not see it.
+            is_unheard = is_open or (submission is not None and submission.settled_by == "person")
+            if theirs > committed and (self.prices_hold or not is_unheard):
+                yield f"I6 ledger: {theirs} credits were charged for {job.name}, {committed} are committed"
             told = submission is not None and submission.settled_by == "provider"
             if told and not is_open and committed != theirs and not self.bought_again[job.prompt]:
                 yield f"I6 ledger: {job.name} cost {theirs}, the ledger says {committed}"
