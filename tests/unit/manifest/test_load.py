@@ -266,3 +266,14 @@ def test_s3_is_refused_where_nothing_reads_it() -> None:
     findings = Findings("m")
     load_manifest(Path("s3://shop/night/m.yaml"), FIELDS, findings)
     assert [error.code for error in findings.errors] == [Code.MANIFEST_UNREADABLE]
+
+
+def test_a_json_manifest_has_the_same_keys(load: Load) -> None:
+    text = (
+        '{"version": 1, "name": "t", "vars": {"a": 1}, "reuse": "none", "on_invalid": {"skip_at_most": 3},\n'
+        ' "jobs": [{"id": "{{ k }}-{{ a }}", "for_each": "r.tsv", "where": {"k": ["x", "y"]}, "gate": "manual"}]}'
+    )
+    manifest, findings = load(text, "m.json", r_tsv="k\tl\nx\t1\ny\t2\nz\t3\n")
+    assert findings.errors == []
+    assert [(job.id, job.has_gate) for job in manifest.jobs] == [("x-1", True), ("y-1", True)]
+    assert (manifest.reuse, manifest.skip_at_most) == ("none", 3)
