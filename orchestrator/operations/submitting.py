@@ -88,9 +88,9 @@ def submit(
         database = stack.enter_context(open_database(settings))
         if provider is not None:
             require_known_receipts(settings, database, provider)
-            first_id = _submitted_before(database, provider, options.key)
-            if first_id is not None:
-                return patiently(database, partial(reads.batch_document, batch_id=first_id))
+        first_id = _submitted_before(database, provider, options.key)
+        if first_id is not None:
+            return patiently(database, partial(reads.batch_document, batch_id=first_id))
         shelf, seen = find_shelf(database, planned, provider)
         comparison = compare_plan(database, planned, shelf, destination.describe(), again=again)
         bought = comparison.bought()
@@ -146,12 +146,12 @@ def _bought_again(planned: Plan, options: SubmitOptions) -> tuple[str, ...] | No
     return None if options.again and not options.again_jobs else options.again_jobs
 
 
-def _submitted_before(database: Database, provider: Provider, key: str | None) -> str | None:
-    """The batch that the account has submitted under this key already."""
+def _submitted_before(database: Database, provider: Provider | None, key: str | None) -> str | None:
+    """The batch that the account (None: a sandbox) has submitted under this key already."""
     if key is None:
         return None
     with database.begin() as connection:
-        account_pk = accounts.account_pk(connection, provider.origin, provider.account)
+        account_pk = None if provider is None else accounts.account_pk(connection, provider.origin, provider.account)
         return batches.batch_of_key(connection, account_pk, key)
 
 

@@ -63,9 +63,10 @@ def open_batch_of(connection: Connection, name: str, account_pk: int) -> str | N
     return None if found is None else str(found)
 
 
-def batch_of_key(connection: Connection, account_pk: int, submit_key: str) -> str | None:
-    """The batch that an account has submitted under a key of its own, or None."""
-    found = select(batches.c.id).where(batches.c.account_pk == account_pk, batches.c.submit_key == submit_key)
+def batch_of_key(connection: Connection, account_pk: int | None, submit_key: str) -> str | None:
+    """The batch that an account, or somebody with a sandbox of its own (None), has submitted under a key, or None."""
+    mine = batches.c.sandbox if account_pk is None else batches.c.account_pk == account_pk
+    found = select(batches.c.id).where(mine, batches.c.submit_key == submit_key).limit(1)
     return connection.execute(found).scalar_one_or_none()
 
 

@@ -261,6 +261,50 @@ def test_sandboxes_share_what_they_made(site: Site) -> None:
     assert run(site, mug="A mug")["credits"]["spent"] == PRICE  # a stand-in is no result
 
 
+@pytest.mark.parametrize("sandbox", [False, True])
+def test_a_call_that_is_repeated_under_its_key_gives_the_batch_that_it_gave(site: Site, sandbox: bool) -> None:
+    options = SubmitOptions(key="night-22", sandbox=sandbox)
+    first = run(site, options, mug="A mug")
+    assert submit(write(site, {"cup": "A cup"}), site.settings, options, confirm=never)["batch"] == first["batch"]
+    assert run(site, replace(options, key="night-23"), cup="A cup")["credits"]["spent"] == PRICE
+
+
+def test_results_are_looked_for_where_the_manifest_says(site: Site) -> None:
+    run(site, mug="A mug")
+    nowhere = write(site, {"mug": "A mug"}, reuse="none")
+    assert submit_file(site, nowhere)["credits"]["spent"] == PRICE
+    everywhere = write(site, {"mug": "A mug"}, "others", reuse="all")
+    other = submit(everywhere, site.settings, REAL, confirm=never)
+    assert other["reused"] == 1
+    assert Path(jobs(site, other)["mug"]["assets"][0]["uri"]).parts[-3:-1] == ("things", "mug")
+
+
+def test_a_detached_batch_with_nothing_to_send_is_completed_at_once(site: Site) -> None:
+    run(site, mug="A mug", cup="A cup")
+    file = write(site, {"mug": "A mug"})
+    document = submit(file, site.settings, SubmitOptions(detach=True), confirm=never)
+    assert document["state"] == "completed"
+    index = json.loads((site.out / "things" / "index.json").read_text())
+    assert [asset["job"] for asset in index["assets"]] == ["mug"]
+
+
+def test_a_chain_is_reused_link_by_link(site: Site) -> None:
+    frame = {"first_frame_image_url": {"from": "mug"}}
+    clip = {"id": "spin", "model": "seedance-2-0", "duration_seconds": 5, "aspect_ratio": "16:9"}
+    mug = {"id": "mug", "model": "gpt-image-2", "prompt": "A mug", "aspect_ratio": "1:1"}
+
+    def manifest(turn: str) -> Path:
+        file = site.folder / "chain.json"
+        links = [mug, clip | {"prompt": turn, "video_image_data": frame}]
+        file.write_text(json.dumps({"version": 1, "name": "things", "jobs": links}))
+        return file
+
+    submit_file(site, manifest("A slow turn"))
+    assert submit(manifest("A slow turn"), site.settings, REAL, confirm=never)["reused"] == 2
+    document = submit_file(site, manifest("A quick turn"))
+    assert (document["state"], document["reused"], document["credits"]["spent"]) == ("completed", 1, "200")
+
+
 def write_rows(site: Site, rows: str, **more: Any) -> Path:
     (site.folder / "products.csv").write_text(rows)
     job = {"id": "{{ sku }}", "for_each": "products.csv", "prompt": "A {{ name }}", "model": "gen"}
