@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.adopting import adopt
-from orchestrator.cli.authoring import init, schema
+from orchestrator.cli.authoring import convert, init, schema
 from orchestrator.cli.budget import budget
 from orchestrator.cli.exporting import export
 from orchestrator.cli.going_on import approve, retry
@@ -61,3 +61,4 @@ app.add_typer(budget, name="budget")
 app.add_typer(ledger, name="ledger")
 app.add_typer(schedule, name="schedule")
 app.add_typer(db, name="db")
+app.add_typer(convert, name="convert")

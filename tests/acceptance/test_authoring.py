@@ -27,3 +27,28 @@ def test_the_schema_is_one_document(fresh_cli: Cli) -> None:
     assert (printed.code, printed.stderr) == (0, "")
     Draft202012Validator.check_schema(json.loads(printed.stdout))
     assert fresh_cli("schema", "--json").json == printed.json
+
+
+def test_venice_bodies_become_a_manifest(fresh_cli: Cli) -> None:
+    bodies = [
+        {"model": "qwen-image", "prompt": "A gondola", "width": 1024, "height": 1024, "seed": 7},
+        {"model": "seedance-2-0", "prompt": "It leaves", "duration": "5s", "aspect_ratio": "16:9"},
+        {"model": "a-chat-model", "messages": []},
+    ]
+    (fresh_cli.folder / "Old shots.jsonl").write_text("".join(f"{json.dumps(body)}\n" for body in bodies))
+    converted = fresh_cli("convert", "venice", "Old shots.jsonl")
+    assert converted.code == 0
+    assert "Old shots.jsonl:1: seed: has no counterpart" in converted.stderr
+    assert "Old shots.jsonl:3: messages: this is a chat completion" in converted.stderr
+    (fresh_cli.folder / "shots.yaml").write_text(converted.stdout)
+    planned = fresh_cli("plan", "shots.yaml", "--json")
+    assert (planned.code, planned.json["name"], planned.json["jobs"]) == (0, "old-shots", 2), planned.stderr
+
+    document = fresh_cli("convert", "venice", "Old shots.jsonl", "--json").json
+    assert document["manifest"] == converted.stdout
+    assert {note["line"] for note in document["notes"]} == {1, 3}
+    (fresh_cli.folder / "none.jsonl").write_text('{"messages": []}\n')
+    assert fresh_cli("convert", "venice", "none.jsonl").code == 2
+    (fresh_cli.folder / "bad.jsonl").write_text("{\n")
+    assert "bad.jsonl:1:" in fresh_cli("convert", "venice", "bad.jsonl").stderr
+    assert fresh_cli("convert", "venice", "not-there.jsonl").code == 2
