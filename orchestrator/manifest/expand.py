@@ -53,7 +53,7 @@ def _add(
     jobs: JobList,
     findings: Findings,
 ) -> None:
-    """Adds the job of one row and combination. One with a fault that is not its row's is left out: nothing will run."""
+    """Adds the job of one row and combination, with those of its faults that are its row's."""
     own = Findings(findings.file, origin=_origin(row, findings))
     variables = _variables(compiled, row, combination)
     entries = compiled.entries | _matrix_fields(combination, variables, own)
@@ -68,10 +68,10 @@ def _add(
     defaults = fill_entries(compiled.defaults, compiled.default_fills, context, own)
     parts = None if own.errors or filled is None or defaults is None else _parts(compiled, filled, defaults, own)
     findings.errors.extend(own.errors)
-    job = _job(compiled, row, entries if filled is None else filled, parts, tuple(own.errors), own, jobs.next_ordinal)
-    if all(job.blames_row(error) for error in own.errors):
-        own.errors = findings.errors
-        jobs.add(job, parts.takes if parts else None, own)
+    faults = tuple(error for error in own.errors if row and (error.line, error.column) in compiled.of_row)
+    job = _job(compiled, row, entries if filled is None else filled, parts, faults, own, jobs.next_ordinal)
+    own.errors = findings.errors
+    jobs.add(job, parts.takes if parts else None, own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,17 @@ jobs:
     assert (prompt.line, prompt.column) in template.of_row & template.filled
 
 
+def test_a_fault_of_the_manifest_is_not_put_down_to_rows(load: Load) -> None:
+    jobs = "jobs: [{id: '{{ k }}', for_each: [{k: a}], gate: never}, {id: b, gate: never, prompt: '{{ v }}'}]"
+    manifest, findings = load(HEAD + "vars: {v: 1}\n" + jobs)
+    assert [(error.code, error.job) for error in findings.errors] == [
+        (Code.INVALID_VALUE, "a"),
+        (Code.INVALID_VALUE, "b"),
+    ]
+    assert [(job.id, job.faults, job.is_broken) for job in manifest.jobs] == [("a", (), False), ("b", (), False)]
+    assert not any(job.blames_row(error) for job in manifest.jobs for error in findings.errors)
+
+
 def test_a_name_that_no_row_has_is_said_once_with_a_row(load: Load) -> None:
     text = HEAD + "jobs: [{id: '{{ sku }}', for_each: r.csv, prompt: '{{ color }}'}]"
     manifest, findings = load(text, r_csv="sku,colour\n" + "".join(f"{n},red\n" for n in range(100)))
