@@ -3,6 +3,7 @@
 from sqlalchemy import Connection, select, text
 
 from orchestrator.base.states import ENDED_BATCHES
+from orchestrator.store.chains import pass_on_all_ends
 from orchestrator.store.settling import settle_batch
 from orchestrator.store.tables import batches
 
@@ -29,6 +30,11 @@ def take_over(connection: Connection, batch_id: str) -> None:
         batches.c.id != newer.id,
         batches.c.state.not_in(ENDED_BATCHES),
     )
-    for older in connection.execute(others.order_by(batches.c.id).with_for_update(key_share=True)).scalars().all():
+    found = connection.execute(others.order_by(batches.c.id).with_for_update(key_share=True)).scalars().all()
+    if found:
+        pass_on_all_ends(
+            connection, batch_id
+        )  # what it skips itself, as it lacks what that needs, it takes from nobody
+    for older in found:
         if connection.execute(_TAKE_OVER, {"newer": newer.id, "older": older}).rowcount:
             settle_batch(connection, older)

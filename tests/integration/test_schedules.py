@@ -301,6 +301,9 @@ def test_what_a_held_batch_has_not_sent_is_left_to_the_next_night_and_bought_onc
 
 def test_what_a_held_batch_has_paid_for_and_not_stored_is_not_bought_by_the_next_night(nights: Nights) -> None:
     nights.site.settings = nights.site.settings.model_copy(update={"stall_after": 0.2})
+    hero = {"id": "hero", "model": "gen", "prompt": "A hero shot", "aspect_ratio": "1:1"}
+    wide = {"id": "wide", "model": "nano-banana-2", "prompt": "Wider", "aspect_ratio": "16:9"}
+    nights.write(jobs=[hero, wide | {"image_urls": [{"from": "hero"}]}])
     nights.add()
     nights.tick(datetime(2026, 11, 24, 1, 31, tzinfo=UTC))
     out, away = nights.site.out, nights.site.folder / "away"
@@ -315,11 +318,12 @@ def test_what_a_held_batch_has_paid_for_and_not_stored_is_not_bought_by_the_next
     assert nights.batch(second).state == "completed"
     nights.work()
     assert nights.batch(first).state == "completed"
-    assert nights.site.asked("stats")["posts"] == 1
     third = nights.night(26)["batch_id"]
     with nights.site.database.begin() as connection:
-        [job] = reads.job_documents(connection, third)
-    assert (job["state"], job["reused_from"]) == ("completed", first)
+        second_jobs, third_jobs = (list(reads.job_documents(connection, batch_id)) for batch_id in (second, third))
+    assert [job["state"] for job in second_jobs] == ["skipped", "skipped"]
+    assert [(job["state"], job["reused_from"]) for job in third_jobs] == [("completed", first)] * 2
+    assert nights.site.asked("stats")["posts"] == 2
 
 
 def test_the_manifest_is_read_afresh_and_a_broken_one_is_reported(nights: Nights) -> None:
