@@ -1,14 +1,14 @@
 """The commands that steer a batch die at each of their boundaries; given again, they do what they do undisturbed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
 
 from orchestrator.store.embedded import EmbeddedPostgres
 
-from .arena import RESUME, SUBMIT, Arguments, End, Trial, new_trial
+from .arena import CHAIN, RESUME, SUBMIT, THINGS, Arguments, End, Things, Trial, new_trial
 from .conftest import TOLD
 from .victim import Boundary
 from .visiting import ALL, Tour, all_boundaries
@@ -26,6 +26,7 @@ class Scenario:
 
     name: str
     prepare: Callable[[Trial], Arguments]
+    things: Things = THINGS
 
     def live(self, trial: Trial, boundary: Boundary | None) -> End:
         """The command is given, again if it dies, and the batch goes on to its end."""
@@ -74,6 +75,21 @@ def retry(trial: Trial) -> Arguments:
     return ("orchestrator", "retry", "latest", "--yes")
 
 
+def approve(trial: Trial) -> Arguments:
+    """An image is looked at, and its film is bought."""
+    trial.run(SUBMIT)
+    assert trial.states()["film"] == "waiting"
+    return ("orchestrator", "approve", "latest", "--job", "still", "--yes")
+
+
+def reject(trial: Trial) -> Arguments:
+    trial.run(SUBMIT)
+    assert trial.states()["film"] == "waiting"
+    return ("orchestrator", "reject", "latest", "--job", "still")
+
+
+#: The image of a chain is to be looked at before its film is bought.
+GATED = replace(CHAIN, jobs=(CHAIN.jobs[0] | {"gate": "manual"}, *CHAIN.jobs[1:]))
 SCENARIOS = [
     Scenario("cancel", cancel),
     Scenario("pause", pause),
@@ -81,6 +97,9 @@ SCENARIOS = [
     Scenario("resolve --as not-charged", resolve_as_not_charged),
     Scenario("resolve --request-id", resolve_by_request),
     Scenario("retry", retry),
+    Scenario("retry of a branch", retry, CHAIN),
+    Scenario("approve", approve, GATED),
+    Scenario("reject", reject, GATED),
 ]
 
 
@@ -88,12 +107,12 @@ SCENARIOS = [
 def test_a_command_dies(
     postgres: EmbeddedPostgres, scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
-    with new_trial(postgres.url) as trial:
+    with new_trial(postgres.url, scenario.things) as trial:
         undisturbed = scenario.live(trial, None)
         expected = trial.states()
         assert undisturbed.code in (0, FAILED_IN_PART), trial.log()
         assert trial.finish(expected) == [], trial.log()
-    tour = Tour(partial(new_trial, postgres.url), scenario.live, expected)
+    tour = Tour(partial(new_trial, postgres.url, scenario.things), scenario.live, expected)
     boundaries = all_boundaries(undisturbed.visits)
     tour.visit(boundaries if ALL else boundaries[:FIRST])  # retry goes on like any other run
     record_property(TOLD, f"command {scenario.name}: {tour.summary()}; the jobs end as {expected}")
