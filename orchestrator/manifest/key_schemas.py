@@ -199,12 +199,17 @@ _JOB: dict[str, JsonSchema] = {
     },
     "takes": {
         "description": "How many results of the same job: mug.1, mug.2 and so on.",
-        **or_template({"type": "integer", "minimum": 1, "maximum": MAX_JOBS}),
+        **or_template(
+            {"type": "integer", "minimum": 1, "maximum": MAX_JOBS}, {"type": "string", "pattern": "^[0-9]+$"}
+        ),
     },
     "labels": _LABELS,
     "gate": {
         "description": "manual: what is made from this waits until someone has looked at it (`approve`).",
         **or_template({"enum": [*GATES, "", None]}),
     },
-    "extra": {"type": "object", "description": "Fields that go to the provider unchecked, such as {seed: 42}."},
+    "extra": {
+        "description": "Fields that go to the provider unchecked, such as {seed: 42}.",
+        **or_template({"type": "object"}),
+    },
 }

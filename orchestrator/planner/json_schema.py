@@ -119,7 +119,7 @@ def _medium() -> JsonSchema:
 
 def _reference_asset() -> JsonSchema:
     kind = or_template({"enum": list(ASSET_SLOTS)})
-    return mapping_of({"kind": kind, "url": _MEDIUM, "base64_data": _MEDIUM}, required=["kind"])
+    return or_template(mapping_of({"kind": kind, "url": _MEDIUM, "base64_data": _MEDIUM}, required=["kind"]))
 
 
 _VIDEO_IMAGE_DATA: dict[str, JsonSchema] = {
@@ -143,7 +143,7 @@ _FIELDS: dict[str, JsonSchema] = {
         "description": "The length of a video, one that the model offers.",
         **or_template({"type": "integer", "minimum": 1}),
     },
-    "video_image_data": {"description": "The media of a video job.", **mapping_of(_VIDEO_IMAGE_DATA)},
+    "video_image_data": {"description": "The media of a video job.", **or_template(mapping_of(_VIDEO_IMAGE_DATA))},
     "reference_image_urls": {"description": "The same as video_image_data.reference_image_urls.", **_MEDIA},
     "reference_assets": {
         "description": "Reference pictures and audio of a video job, each with its kind.",

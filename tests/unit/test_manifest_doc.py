@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from orchestrator.catalog.bundled import bundled_catalog
 from orchestrator.manifest.findings import Findings
@@ -13,6 +14,7 @@ from orchestrator.manifest.job_keys import JOB_KEYS
 from orchestrator.manifest.nodes import native
 from orchestrator.manifest.schema import MANIFEST_KEYS
 from orchestrator.manifest.source import read_source
+from orchestrator.planner.json_schema import manifest_schema
 from orchestrator.planner.plan import Plan, plan
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +50,9 @@ def test_an_example_plans(example: str, folder: Path) -> None:
     result = planned(folder / "example.yaml")
     assert [error.render("error") for error in result.errors] == []
     assert len(result.jobs) + len(result.rejected) == result.job_count > 0
+    root = read_source(folder / "example.yaml", Findings(""))
+    assert root is not None
+    Draft202012Validator(manifest_schema(bundled_catalog())).validate(native(root))
 
 
 @pytest.mark.parametrize("name", BARE)

@@ -52,11 +52,17 @@ def test_it_shows_common_mistakes(name: str) -> None:
     assert not VALIDATOR.is_valid(content(ROOT / "tests" / "golden" / "err" / f"{name}.yaml"))
 
 
+def test_it_takes_templates_wherever_they_may_stand() -> None:
+    filled = ("takes", "extra", "gate", "video_image_data", "reference_assets", "image_urls", "duration_seconds")
+    job = {"id": "{{ a }}", "for_each": [{"a": 1}], "model": "seedance-2-0"} | dict.fromkeys(filled, "{{ a }}")
+    assert VALIDATOR.is_valid({"version": 1, "name": "t", "jobs": [job]})
+
+
 def test_it_knows_every_key_and_describes_it() -> None:
     job = SCHEMA["$defs"]["job"]["properties"]
     assert set(SCHEMA["properties"]) == set(MANIFEST_KEYS)
     assert set(job) == ALL_FIELDS | set(JOB_KEYS)
-    assert set(job["video_image_data"]["properties"]) == VIDEO_IMAGE_DATA
+    assert set(job["video_image_data"]["anyOf"][0]["properties"]) == VIDEO_IMAGE_DATA
     for name, schema in {**SCHEMA["properties"], **job}.items():
         assert schema["description"], name
 
