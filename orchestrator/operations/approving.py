@@ -1,4 +1,4 @@
-"""`approve`: let a batch go on that waits for a person: after its canaries, a changed price, or too many failures."""
+"""`approve`: let a batch go on that waits for a person: canaries, gates, a changed price, or too many failures."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def approve(
     confirm: ConfirmQuote,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Answer what a batch waits for with yes, or let only one waiting job go; returns the batch's document.
+    """Answer what a batch waits for with yes, or only one job's canary or gate; returns the batch's document.
 
     What may be spent then is checked against the batch's budget and the account's caps before `confirm` is asked (not
     for a sandbox batch). Then the batch goes on as by `resume`. Raises UsageError where there is nothing to approve,

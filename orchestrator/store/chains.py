@@ -8,17 +8,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    and_,
-    bindparam,
-    null,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, null, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from orchestrator.base.states import ENDED_BATCHES, ENDED_JOBS, Gate, JobError, JobState, WaitsFor
@@ -39,7 +29,7 @@ def has_ends_to_pass_on() -> ColumnElement[bool]:
 
 
 def _is_to_pass_on() -> ColumnElement[bool]:
-    # spelled as the partial index has it
+    """The condition of the index of such jobs."""
     return and_(jobs.c.dependents_due, jobs.c.state.in_(ENDED_JOBS))
 
 
