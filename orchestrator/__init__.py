@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.operations.account import balance
     from orchestrator.operations.adopting import adopt
     from orchestrator.operations.approving import approve
+    from orchestrator.operations.authoring import convert_venice, init, schema
     from orchestrator.operations.bookkeeping import (
         Wanted,
         ledger_check,
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
         ledger_sums,
     )
     from orchestrator.operations.budgeting import Limit, budget, set_batch_budget, set_budget
+    from orchestrator.operations.comparing import compare_with_collection
     from orchestrator.operations.looking import jobs, recent, status, wait
     from orchestrator.operations.planning import plan
+    from orchestrator.operations.pruning import prune
     from orchestrator.operations.resolving import resolve
     from orchestrator.operations.resuming import resume
     from orchestrator.operations.retrying import retry
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
         resume_schedule,
         run_schedule_now,
     )
-    from orchestrator.operations.steering import cancel, pause
+    from orchestrator.operations.steering import cancel, pause, reject
     from orchestrator.operations.submitting import SubmitOptions, submit
 
     __version__: str
@@ -55,7 +58,10 @@ __all__ = [
     "balance",
     "budget",
     "cancel",
+    "compare_with_collection",
+    "convert_venice",
     "errors",
+    "init",
     "jobs",
     "ledger_check",
     "ledger_entries",
@@ -66,13 +72,16 @@ __all__ = [
     "pause",
     "pause_schedule",
     "plan",
+    "prune",
     "recent",
+    "reject",
     "remove_schedule",
     "resolve",
     "resume",
     "resume_schedule",
     "retry",
     "run_schedule_now",
+    "schema",
     "set_batch_budget",
     "set_budget",
     "status",
@@ -93,6 +102,9 @@ _HOMES = {
     "balance": "orchestrator.operations.account",
     "budget": "orchestrator.operations.budgeting",
     "cancel": "orchestrator.operations.steering",
+    "compare_with_collection": "orchestrator.operations.comparing",
+    "convert_venice": "orchestrator.operations.authoring",
+    "init": "orchestrator.operations.authoring",
     "jobs": "orchestrator.operations.looking",
     "ledger_check": "orchestrator.operations.bookkeeping",
     "ledger_entries": "orchestrator.operations.bookkeeping",
@@ -103,13 +115,16 @@ _HOMES = {
     "pause": "orchestrator.operations.steering",
     "pause_schedule": "orchestrator.operations.scheduling",
     "plan": "orchestrator.operations.planning",
+    "prune": "orchestrator.operations.pruning",
     "recent": "orchestrator.operations.looking",
+    "reject": "orchestrator.operations.steering",
     "remove_schedule": "orchestrator.operations.scheduling",
     "resolve": "orchestrator.operations.resolving",
     "resume": "orchestrator.operations.resuming",
     "resume_schedule": "orchestrator.operations.scheduling",
     "retry": "orchestrator.operations.retrying",
     "run_schedule_now": "orchestrator.operations.scheduling",
+    "schema": "orchestrator.operations.authoring",
     "set_batch_budget": "orchestrator.operations.budgeting",
     "set_budget": "orchestrator.operations.budgeting",
     "status": "orchestrator.operations.looking",
