@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,15 @@ class S3Inputs:
         else:
             _fetch(path, {**address, "IfMatch": head["ETag"]})
         return path
+
+
+def forget_unused(cache: Path, age_seconds: float) -> int:
+    """Deletes the files of `cache` that nobody has asked for in so long; returns how many these were."""
+    before = time.time() - age_seconds
+    unused = [path for path in cache.glob("*/*") if path.is_file() and path.stat().st_mtime < before]
+    for path in unused:
+        path.unlink(missing_ok=True)
+    return len(unused)
 
 
 def _fetch(path: Path, address: dict[str, Any]) -> None:

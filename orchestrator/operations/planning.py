@@ -52,9 +52,14 @@ def plan(file: Path, settings: Settings, *, max_credits: Decimal | None = None, 
 
     `max_credits` and `canary` are what the command line says about them.
     """
-    make = replan if is_saved_plan(file) else partial(planner.plan, remote=_Inputs(settings.home / "inputs"))
+    make = replan if is_saved_plan(file) else partial(planner.plan, remote=_Inputs(inputs_folder(settings.home)))
     catalog = load_catalog(settings.home)
     return make(file, catalog, usd_per_credit=settings.usd_per_credit, max_credits=max_credits, canary=canary)
+
+
+def inputs_folder(home: Path) -> Path:
+    """Where the inputs on S3 are kept as long as they are in use."""
+    return home / "inputs"
 
 
 def require_valid(planned: Plan, consequence: str = "") -> None:

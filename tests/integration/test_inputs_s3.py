@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from orchestrator.assets import s3
-from orchestrator.assets.remote import S3Inputs
+from orchestrator.assets.remote import S3Inputs, forget_unused
 from orchestrator.base.settings import load_settings
 from orchestrator.manifest.files import RemoteFault
 from orchestrator.operations.planning import plan
@@ -80,6 +81,16 @@ def test_a_cut_file_is_fetched_again(bucket: str, tmp_path: Path) -> None:
     uri = put(bucket, "a.csv", b"id,prompt\n")
     S3Inputs(tmp_path).file(uri).write_bytes(b"id")
     assert S3Inputs(tmp_path).read(uri) == b"id,prompt\n"
+
+
+def test_what_nobody_asks_for_is_forgotten(bucket: str, tmp_path: Path) -> None:
+    old, used = S3Inputs(tmp_path).file(put(bucket, "old", b"x")), S3Inputs(tmp_path).file(put(bucket, "used", b"x"))
+    for path in (old, used):
+        os.utime(path, (0, 0))
+    assert S3Inputs(tmp_path).file(f"s3://{bucket}/used") == used
+    assert forget_unused(tmp_path, 3600) == 1
+    assert (old.exists(), used.exists()) == (False, True)
+    assert forget_unused(tmp_path / "nowhere", 0) == 0
 
 
 def test_many_at_once(bucket: str, tmp_path: Path) -> None:
