@@ -57,7 +57,7 @@ def plan(
     if sum((compare, expand, job is not None)) > 1:
         raise typer.BadParameter("--compare, --expand and --job go one at a time")
     if compare:
-        return _compare(planned, settings, as_json=as_json)
+        return _compare(planned, settings, output, as_json=as_json)
     planning.require_valid(planned)
     if output is not None:
         planning.save_plan(planned, output)
@@ -74,9 +74,13 @@ def plan(
     if jobs is not None:
         show(_lines(_as_manifest(jobs)))
     (tell if expand else show)(cost_table(planned), *cost_notes(planned))
+    _tell_saved(output)
+    return 0
+
+
+def _tell_saved(output: Path | None) -> None:
     if output is not None:
         tell(safe(f"saved; to run exactly this: orchestrator submit {shlex.quote(str(output))}"))
-    return 0
 
 
 def _lines(lines: Iterable[str]) -> Text:
@@ -91,16 +95,19 @@ def _as_manifest(jobs: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{'    ' if number else '  - '}{name}: {json.dumps(value, ensure_ascii=False)}"
 
 
-def _compare(planned: "Plan", settings: "Settings", *, as_json: bool) -> int:
-    from orchestrator.operations import comparing
+def _compare(planned: "Plan", settings: "Settings", output: Path | None, *, as_json: bool) -> int:
+    from orchestrator.operations import comparing, planning
 
     comparison = comparing.compare_with_collection(planned, settings)
+    if output is not None:
+        planning.save_plan(planned, output)
     if as_json:
         print_json(comparison.document())
         return 0
     bought = comparison.bought()
     tell_diagnostics(bought.document())
     show(*comparison_table(comparison), cost_table(bought), *cost_notes(bought), *comparison_line(comparison))
+    _tell_saved(output)
     return 0
 
 

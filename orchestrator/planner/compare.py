@@ -169,6 +169,8 @@ class Comparison:
         """The `plan --compare` document: all jobs are counted, and only what is bought is priced."""
         return self.bought().document() | {
             "jobs": self.plan.job_count,
+            "reused": len(self.reused),
+            "skipped": len(self.left_out),
             "compare": {
                 "counts": self.counts(),
                 "jobs": [verdict.document() for verdict in self.verdicts],

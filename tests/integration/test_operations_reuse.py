@@ -225,7 +225,8 @@ def test_another_destination_gets_the_files_that_are_there(site: Site, tmp_path:
 def test_a_comparison_says_what_changed_and_what_is_gone(site: Site) -> None:
     run(site, mug="A mug", cup="A cup", jug="A jug")
     document = compared(site, {"mug": "A mug", "cup": "A better cup", "pot": "A pot"}).document()
-    assert (document["jobs"], document["estimate"]["credits"]) == (3, "6")
+    assert (document["jobs"], document["reused"], document["skipped"]) == (3, 1, 0)
+    assert document["estimate"]["credits"] == "6"
     told = {entry["job"]: (entry["is"], entry["fields"]) for entry in document["compare"]["jobs"]}
     assert told == {"mug": ("reused", []), "cup": ("changed", ["prompt"]), "pot": ("new", [])}
     assert document["compare"]["removed"] == ["jug"]
