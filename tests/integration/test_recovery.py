@@ -31,7 +31,7 @@ from orchestrator.store.accounts import Scope
 from orchestrator.store.audit import audit
 from orchestrator.store.claims import claim_submissions
 from orchestrator.store.database import Database
-from orchestrator.store.leases import WorkerSession
+from orchestrator.store.leases import Lease, WorkerSession
 from orchestrator.store.orders import order_of
 from orchestrator.store.tables import batches, jobs, submissions, usages
 
@@ -415,7 +415,7 @@ def test_what_was_about_to_be_sent_when_the_backup_was_made(site: Site, looks_al
     session = WorkerSession(site.database)
     owner = session.ensure()
     with site.database.begin() as connection:
-        (work,) = claim_submissions(connection, scope, owner=owner, lease_seconds=60, limit=1, max_in_flight=1)
+        (work,) = claim_submissions(connection, scope, lease=Lease.new(owner, 60), limit=1, max_in_flight=1)
     with site.database.engine.connect() as connection:  # rolled back: what the backup has not
         sending.mark_sent(connection, work.id, work.token, "00", lease_seconds=60)
         order = order_of(connection, work.id)
@@ -443,7 +443,7 @@ def test_a_refusal_whose_receipt_alone_is_left_is_no_doubt(site: Site, is_recove
     session = WorkerSession(site.database)
     owner = session.ensure()
     with site.database.begin() as connection:
-        (work,) = claim_submissions(connection, scope, owner=owner, lease_seconds=60, limit=1, max_in_flight=1)
+        (work,) = claim_submissions(connection, scope, lease=Lease.new(owner, 60), limit=1, max_in_flight=1)
         sending.mark_sent(connection, work.id, work.token, "00", lease_seconds=60)
         order = order_of(connection, work.id)
     session.close()
