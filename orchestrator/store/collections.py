@@ -43,6 +43,7 @@ _TELLING = (
     JobState.COPYING,
 )
 _MADE = jobs.alias("made")
+_MADE_IN = batches.alias("made_in_batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +160,18 @@ def _past(*more: Any) -> Any:
         )
         .join(batches, batches.c.id == jobs.c.batch_id)
         .outerjoin(_MADE, _MADE.c.pk == jobs.c.reused_from_pk)
+        .outerjoin(_MADE_IN, _MADE_IN.c.id == _MADE.c.batch_id)
     )
 
 
 def _by_fingerprint(connection: Connection, shelf: Shelf, wanted: ColumnElement[Any]) -> dict[str, tuple[PastJob, ...]]:
-    """Of the copies of one result, only the newest in each destination: every night may have reused it. One whose
-    files are forgotten (`prune`) does not count.
+    """Of a result and its copies the one that was bought, and those that are elsewhere: every night may have reused it.
+
+    A copy whose files are forgotten (`prune`) does not count.
     """
     has_files = select(assets.c.pk).where(assets.c.job_pk == jobs.c.pk, assets.c.stored_at.is_not(None)).exists()
-    tells = or_(jobs.c.reused_from_pk.is_(None), has_files)
+    is_elsewhere = or_(_MADE_IN.c.name != batches.c.name, _MADE_IN.c.destination != batches.c.destination)
+    tells = or_(jobs.c.reused_from_pk.is_(None), and_(is_elsewhere, has_files))
     one_result = (jobs.c.fingerprint, func.coalesce(jobs.c.reused_from_pk, jobs.c.pk), batches.c.destination)
     mine = [] if shelf.account_pk is None else [jobs.c.account_pk == shelf.account_pk]  # the index is by account
     query = (
