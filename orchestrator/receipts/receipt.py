@@ -41,7 +41,10 @@ class OrderedBatch(_Part):
 
 
 class OrderedJob(_Part):
-    """A job at its place in the request. `price` is what was reserved for it, `item` as the store has it."""
+    """A job at its place in the request. `price` is what was reserved for it, `item` as the store has it.
+
+    By its `fingerprint` a later batch knows that it is bought: a medium in the item no longer tells which job made it.
+    """
 
     position: int
     ordinal: int
@@ -52,6 +55,9 @@ class OrderedJob(_Part):
     estimate: Amount
     price: Amount
     item: dict[str, Any]
+    fingerprint: str | None = None
+    row: dict[str, Any] | None = None
+    gate: str | None = None
 
 
 class Order(_Part):

@@ -47,6 +47,9 @@ def order_of(connection: Connection, submission_id: UUID) -> Order:
                 estimate=job.estimate,
                 price=job.reserved_price,
                 item=job.item,
+                fingerprint=job.fingerprint,
+                row=job.row,
+                gate=job.gate,
             )
             for job in ordered
         ),

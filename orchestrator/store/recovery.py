@@ -211,6 +211,7 @@ def _make_batch(connection: Connection, wanted: OrderedBatch, batch_id: str, acc
                 "account_pk": account_pk,
                 "catalog_digest": connection.execute(priced_by).scalar_one_or_none() or catalog.digest,
                 "index_due": False,
+                "partial": True,  # it does not know what else was in the collection
             }
         )
     )

@@ -1,6 +1,7 @@
 """A database that is put back to an earlier state refuses to buy, takes over what its receipts prove, and goes on."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from sqlalchemy import event, select, text, update
 from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
 from orchestrator.engine.local import LocalDriver
+from orchestrator.operations.comparing import compare_with_collection
 from orchestrator.operations.opening import open_engine
+from orchestrator.operations.planning import plan
 from orchestrator.operations.recovering import recover
 from orchestrator.operations.resolving import resolve
 from orchestrator.operations.resuming import resume, work
@@ -536,6 +539,48 @@ def test_receipts_that_come_back_one_by_one_find_a_batch_each_time(site: Site, b
         assert {document["state"] for document in resumed(site)} == {"completed"}
     assert [batch["batch"] for batch in found] == [f"{BATCH}-recovered", f"{BATCH}-recovered-2"]
     assert_balanced(site)
+
+
+def night(site: Site, **prompts: str) -> dict[str, Any]:
+    """Submit a collection of pictures of these names, and a video from each of them."""
+    jobs: list[dict[str, Any]] = []
+    for name, prompt in prompts.items():
+        shape = {"prompt": prompt, "aspect_ratio": "1:1"}
+        jobs.append({"id": name, "type": "image", "model": "gen"} | shape)
+        first_frame = {"first_frame_image_url": {"from": name}}
+        video = {"id": f"{name}-turn", "type": "video", "model": "ltx-2-3", "duration_seconds": 5}
+        jobs.append(video | shape | {"aspect_ratio": "16:9", "video_image_data": first_frame})
+    (site.folder / "night.json").write_text(
+        json.dumps({"version": 1, "name": "night", "destination": str(site.out), "jobs": jobs})
+    )
+    return submit(site.folder / "night.json", site.settings, confirm=lambda _: True)
+
+
+def test_what_was_taken_over_is_not_bought_again_by_the_next_night(site: Site, backup: Backup) -> None:
+    """Its receipt knows a chained job by its fingerprint: the item that was sent does not say what it was made from."""
+    put_back = backup()
+    assert night(site, mug="A mug")["state"] == "completed"
+    paid = charges(site)
+    put_back()
+    recover(site.settings)
+    assert [document["state"] for document in resumed(site)] == ["completed"]
+    comparison = compare_with_collection(plan(site.folder / "night.json", site.settings), site.settings)
+    assert {verdict.job.id: str(verdict.standing) for verdict in comparison.verdicts} == {
+        "mug": "reused", "mug-turn": "reused",
+    }  # fmt: skip
+    assert night(site, mug="A mug")["reused"] == 2
+    assert charges(site) == paid
+
+
+def test_what_was_taken_over_leaves_the_rest_of_its_collection_in_the_index(site: Site, backup: Backup) -> None:
+    night(site, mug="A mug")
+    put_back = backup()
+    night(site, mug="A mug", cup="A cup")
+    put_back()
+    recover(site.settings)
+    resumed(site)
+    index = json.loads((site.out / "night" / "index.json").read_text())
+    assert {asset["job"] for asset in index["assets"]} == {"mug", "mug-turn", "cup", "cup-turn"}
 
 
 def test_without_room_for_receipts_nothing_more_is_bought(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
