@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from orchestrator.manifest.filling import Compiler, Fill, has_template
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.job_keys import EXPANDING_KEYS, JobDefaults, entries_of, read_extra, read_id
 from orchestrator.manifest.job_template import JobTemplate
-from orchestrator.manifest.nodes import Entry, Mapping, Place, Scalar, native
+from orchestrator.manifest.nodes import Entry, Mapping, Place, Scalar, native, scalars
 from orchestrator.manifest.setting import Setting
 from orchestrator.manifest.templates import TemplateFault, is_template, template_of
 
@@ -92,7 +93,17 @@ def compile_job(
 def _compiler(template: JobTemplate, setting: Setting, findings: Findings) -> Compiler:
     columns = frozenset() if template.rows is None else template.columns | {ROW}
     known = columns | template.matrix.keys() | (setting.variables or {}).keys()
-    return Compiler(known, columns - template.matrix.keys(), findings)
+    made_of_rows = frozenset(name for name, found in template.matrix.items() if _uses(columns, found))
+    return Compiler(known, columns - template.matrix.keys() | made_of_rows, findings)
+
+
+def _uses(columns: frozenset[str], found: list[Entry]) -> bool:
+    """Whether a template in these values takes something of a row. One that cannot be read is reported elsewhere."""
+    for text in (scalar.value for entry in found for scalar, _ in scalars(entry.value, "")):
+        with suppress(TemplateFault):
+            if is_template(text) and not columns.isdisjoint(template_of(str(text)).names):
+                return True
+    return False
 
 
 def _fills(compiler: Compiler, entries: dict[str, Entry]) -> dict[str, Fill]:

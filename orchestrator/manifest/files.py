@@ -70,6 +70,14 @@ def uri_beside(folder: str, name: str) -> str:
     return f"s3:/{posixpath.normpath(f'{folder[4:]}/{name}')}"
 
 
+def is_within(uri: str, folder: str, other: str) -> bool:
+    """Whether an s3:// URI is in a manifest's folder, or in another one as it would be written in the manifest."""
+    roots = [folder, uri_beside(folder, other)] if folder.startswith("s3://") else []
+    if other.startswith("s3://"):
+        roots.append(other)
+    return ".." not in uri.split("/") and any(uri.startswith(f"{root}/") for root in roots)
+
+
 def folder_of(path: Path) -> str:
     """The folder, or the prefix on S3, that a manifest's relative names belong to."""
     return uri_of(path.parent)

@@ -1,5 +1,6 @@
 """Nodes with templates in them: compiled once, then filled in for every row. What is filled in keeps the place."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -9,11 +10,12 @@ from orchestrator.base.diagnostics import Code
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Place, Scalar, Sequence, scalars
 from orchestrator.manifest.suggest import did_you_mean
-from orchestrator.manifest.templates import Context, TemplateFault, is_template, template_of, text_of
+from orchestrator.manifest.templates import Context, Template, TemplateFault, is_template, template_of, text_of
 
 Fill = Callable[[Context, Findings], Node | None]
 """Gives the node for one row, or None after reporting why it cannot be filled in."""
 
+_ELSEWHERE = re.compile(r"[/~]|s3://", re.IGNORECASE)
 _NAMED = 12  # as many as a message can list
 
 
@@ -48,7 +50,8 @@ class Compiler:
             self.findings.error(Code.TEMPLATE_ERROR, node, _unknown(unknown[0], self.known), path)
             return None
         self.filled.add((node.line, node.column))
-        if not self.columns.isdisjoint(template.names):
+        is_of_row = not self.columns.isdisjoint(template.names)
+        if is_of_row:
             self.of_row.add((node.line, node.column))
 
         def fill(context: Context, findings: Findings) -> Node | None:
@@ -57,6 +60,8 @@ class Compiler:
                 return None
             try:
                 value = template.fill(context)
+                if is_of_row and not as_text:
+                    return _confined(_node_at(value, node), template, self.columns, context)
                 return _node_at(text_of(value) if as_text else value, node)
             except TemplateFault as fault:
                 findings.error(Code.TEMPLATE_ERROR, node, fault.message, path)
@@ -124,6 +129,25 @@ def _node_at(value: Any, place: Node) -> Node:
     if isinstance(value, float):
         value = Decimal(repr(value))
     return Scalar(value, place.line, place.column)
+
+
+def _confined(node: Node, template: Template, columns: frozenset[str], context: Context) -> Node:
+    """The node, with its paths kept to the folder that the manifest's author wrote before the row's first column.
+
+    Only a whole value of a row may be an absolute path or a URI: that is what its author meant to say.
+    """
+    if isinstance(node, Mapping):
+        entries = {
+            name: Entry(entry.key, _confined(entry.value, template, columns, context))
+            for name, entry in node.entries.items()
+        }
+        return Mapping(entries, node.line, node.column)
+    if isinstance(node, Sequence):
+        items = [_confined(item, template, columns, context) for item in node.items]
+        return Sequence(items, node.line, node.column)
+    if template.is_whole:
+        return node if _ELSEWHERE.match(str(node.value)) else node._replace(within="")
+    return node._replace(within=template.head(context, columns).rpartition("/")[0])
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:

@@ -11,11 +11,16 @@ from typing import Any, NamedTuple
 
 
 class Scalar(NamedTuple):
-    """Text, a number (a fraction is an exact Decimal), a boolean or null."""
+    """Text, a number (a fraction is an exact Decimal), a boolean or null.
+
+    `within` is the folder besides the manifest's that a path in it may lead to, where a row's column is a part of it
+    ("" where that is only the manifest's). None where it may lead anywhere.
+    """
 
     value: str | int | Decimal | bool | None
     line: int
     column: int
+    within: str | None = None
 
 
 class Sequence(NamedTuple):

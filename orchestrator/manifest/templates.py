@@ -3,9 +3,10 @@
 Jinja's sandbox, with the language in it reduced while compiling: what is left cannot call, count or loop.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from decimal import Decimal
 from functools import lru_cache
+from itertools import groupby, islice
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes
@@ -93,9 +94,12 @@ _environment = _Environment(
 
 
 class Template:
-    """A compiled template. `names` are all that it uses, `required` those of them that must be known."""
+    """A compiled template. `names` are all that it uses, `required` those of them that must be known.
 
-    __slots__ = ("_is_whole", "_parts", "names", "required")
+    One that `is_whole` is one `{{ }}` and nothing else.
+    """
+
+    __slots__ = ("_names", "_parts", "is_whole", "names", "required")
 
     def __init__(self, text: str) -> None:
         """Raises TemplateFault for anything but names, attributes and filters."""
@@ -109,8 +113,9 @@ class Template:
         except RecursionError:
             raise TemplateFault("the template is nested too deeply") from None
         self._parts: Callable[[Context], Iterator[Any]] = compiled.root_render_func
-        self._is_whole = _is_whole(tree)
-        self.names = frozenset(name.name for name in tree.find_all(nodes.Name))
+        self._names = _names(tree)
+        self.is_whole = len(self._names) == 1 and bool(self._names[0])
+        self.names = frozenset[str]().union(*self._names)
         self.required = frozenset(_required(tree))
 
     def missing(self, context: Context) -> str | None:
@@ -121,12 +126,17 @@ class Template:
         """The text; a template that is one `{{ }}` gives the value itself. Raises TemplateFault."""
         try:
             parts = list(self._parts(context))
-            return _value(parts[0]) if self._is_whole else "".join(map(text_of, parts))
+            return _value(parts[0]) if self.is_whole else "".join(map(text_of, parts))
         except TemplateFault:
             raise
         except Exception as error:  # noqa: BLE001 - a filter may raise anything for a value that it is not made for
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise TemplateFault(f"the template cannot be filled in: {reason}") from None
+
+    def head(self, context: Context, names: Set[str]) -> str:
+        """The text before the first part that uses one of `names`. What can be filled in has one."""
+        first = next((index for index, used in enumerate(self._names) if not names.isdisjoint(used)), None)
+        return "".join(map(text_of, islice(self._parts(context), first)))
 
 
 @lru_cache(maxsize=10_000)  # a default's template is that of every job
@@ -172,9 +182,14 @@ def _unknown(value: Undefined) -> TemplateFault:
     return TemplateFault(value._undefined_hint or f"`{value._undefined_name}` is not known here")
 
 
-def _is_whole(tree: nodes.Template) -> bool:
-    parts = [part for output in tree.find_all(nodes.Output) for part in output.nodes]
-    return len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData)
+def _names(tree: nodes.Template) -> list[frozenset[str]]:
+    """The names in each part of what is rendered: a `{{ }}`, or the text between two of them."""
+    parts = [nodes.Output([part]) for output in tree.find_all(nodes.Output) for part in output.nodes]
+    found: list[frozenset[str]] = []
+    for is_text, group in groupby(parts, lambda part: isinstance(part.nodes[0], nodes.TemplateData)):
+        named = [frozenset(name.name for name in part.find_all(nodes.Name)) for part in group]
+        found += [frozenset()] if is_text else named
+    return found
 
 
 def _required(node: nodes.Node) -> Iterator[str]:

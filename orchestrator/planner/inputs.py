@@ -69,22 +69,22 @@ def read_inputs(fields: dict[str, Entry], job_type: JobType | None, reader: Medi
     return inputs
 
 
-def pictures(fields: dict[str, Entry]) -> Iterator[str]:
-    """The text of all pictures in a job's fields, for `MediaReader.read_ahead`."""
+def pictures(fields: dict[str, Entry]) -> Iterator[tuple[str, str | None]]:
+    """All pictures in a job's fields, for `MediaReader.read_ahead`."""
     for name in MEDIA_FIELDS & fields.keys():
-        yield from _texts(fields[name].value)
+        yield from _pictures(fields[name].value)
 
 
-def _texts(node: Node) -> Iterator[str]:
+def _pictures(node: Node) -> Iterator[tuple[str, str | None]]:
     if isinstance(node, Sequence):
         for item in node.items:
-            yield from _texts(item)
+            yield from _pictures(item)
     elif isinstance(node, Mapping):
         for name, entry in node.entries.items():
             if name in _PICTURES:
-                yield from _texts(entry.value)
+                yield from _pictures(entry.value)
     elif isinstance(node.value, str):
-        yield node.value
+        yield node.value, node.within
 
 
 def _given(fields: dict[str, Entry], job_type: JobType | None, findings: Findings) -> Iterator[tuple[Slot, MediaInput]]:
@@ -204,7 +204,7 @@ def _medium(given: MediaInput, kind: MediaKind, reader: MediaReader, findings: F
     if fault_of(node.value):
         return None  # reported with the job's other texts
     try:
-        return reader.read(node.value, kind)
+        return reader.read(node.value, kind, node.within)
     except MediaFault as fault:
         findings.error(fault.code, node, fault.message, given.path)
         return None

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest import files as manifest_files
-from orchestrator.manifest.files import uri_beside, uri_of
+from orchestrator.manifest.files import is_within, uri_beside, uri_of
 from orchestrator.manifest.values import shorten
 from orchestrator.planner.decode import Picture, UnreadableMediaError, read_picture, read_sound
 from orchestrator.planner.result import MediaBlob
@@ -85,31 +85,35 @@ class MediaReader:
     folder: Path
     auto_rotate: bool = True
     remote: Remote | None = None
-    _known: dict[tuple[MediaKind, str], Medium | MediaFault] = field(default_factory=dict)
+    _known: dict[tuple[str, MediaKind, str | None], Medium | MediaFault] = field(default_factory=dict)
+    _folders: dict[str, Path] = field(default_factory=dict)
 
-    def read(self, text: str, kind: MediaKind) -> Medium:
-        """The medium that `text` names; raises MediaFault."""
-        if (kind, text) not in self._known:
+    def read(self, text: str, kind: MediaKind, within: str | None = None) -> Medium:
+        """The medium that `text` names; raises MediaFault. With `within`, a file of this machine or on S3 must be in
+        the manifest's folder or in that one, wherever links lead."""
+        key = (text, kind, within)
+        if key not in self._known:
             try:
-                self._known[kind, text] = self._read(text, kind)
+                self._known[key] = self._read(*key)
             except MediaFault as fault:
-                self._known[kind, text] = fault
-        known = self._known[kind, text]
+                self._known[key] = fault
+        known = self._known[key]
         if isinstance(known, MediaFault):
             raise MediaFault(known.code, known.message)
         return known
 
-    def read_ahead(self, texts: Iterable[str]) -> None:
-        """Judge those of these pictures that are in files, several at once."""
-        files = dict.fromkeys(text for text in texts if not text[:8].lower().startswith(_NO_FILES))
+    def read_ahead(self, pictures: Iterable[tuple[str, str | None]]) -> None:
+        """Judge those of these pictures (the text, and `within`) that are in files, several at once."""
+        files = dict.fromkeys(picture for picture in pictures if not picture[0][:8].lower().startswith(_NO_FILES))
         if len(files) > 1:
             with warnings.catch_warnings(), ThreadPoolExecutor(_AT_ONCE) as pool:  # threads share their settings
                 for _ in pool.map(self._try, files):
                     pass
 
-    def _try(self, text: str) -> None:
+    def _try(self, picture: tuple[str, str | None]) -> None:
+        text, within = picture
         with suppress(MediaFault):
-            self.read(text, "image")
+            self.read(text, "image", within)
 
     def blobs(self) -> dict[str, MediaBlob]:
         """Everything that has to be at hand when the items are sent, by its hash."""
@@ -117,25 +121,27 @@ class MediaReader:
         found = {medium.blob.sha256: medium.blob for medium in media if medium.blob}
         return dict(sorted(found.items()))  # in whichever order they were read
 
-    def _read(self, text: str, kind: MediaKind) -> Medium:
+    def _read(self, text: str, kind: MediaKind, within: str | None) -> Medium:
         if not text.strip():
             raise MediaFault(Code.BAD_MEDIA_URL, f"an {kind} must be given as a URL, base64 or a file")
         if text[:5].lower() == "s3://":
-            return self._from_s3(text, text, kind)
+            return self._from_s3(text, text, kind, within)
         if scheme := _SCHEME.match(text):
             return _remote(text, (scheme[1] or scheme[2]).lower(), kind)
         if text[:5].lower() == "data:":
             return _from_data_url(text, kind)
         if (base := uri_of(self.folder)).startswith("s3://") and not _looks_like_base64(text):
-            return self._from_s3(uri_beside(base, text), text, kind)
-        if path := self._file(text):
+            return self._from_s3(uri_beside(base, text), text, kind, within)
+        if path := self._file(text, within):
             return _from_file(path, f"`{shorten(text)}`", kind, turn=self.auto_rotate)
         if _looks_like_base64(text):
             return _embedded("", text, kind)
         raise MediaFault(Code.MEDIA_FILE_MISSING, f"there is no file `{shorten(text)}` beside the manifest")
 
-    def _from_s3(self, uri: str, text: str, kind: MediaKind) -> Medium:
+    def _from_s3(self, uri: str, text: str, kind: MediaKind, within: str | None) -> Medium:
         name = f"`{shorten(text)}`"
+        if within is not None and not is_within(uri, uri_of(self.folder), within):
+            raise _leads_out(text)
         if self.remote is None:
             raise MediaFault(Code.MEDIA_FILE_MISSING, f"{name} cannot be read: nothing here reads s3://")
         try:
@@ -145,15 +151,33 @@ class MediaReader:
         medium = _from_file(path, name, kind, turn=self.auto_rotate)
         return replace(medium, blob=replace(medium.blob, uri=uri)) if medium.blob else medium
 
-    def _file(self, text: str) -> Path | None:
+    def _file(self, text: str, within: str | None) -> Path | None:
         """The existing file that `text` is the path of."""
         if any(len(part.encode()) > _MAX_PATH_PART for part in text.split("/")):
             return None
         try:
-            path = self.folder / Path(text).expanduser()
-            return path.resolve() if path.is_file() else None
+            path = self._resolved(text)
+            is_allowed = within is None or any(path.is_relative_to(self._folder(name)) for name in ("", within))
+            found = path if path.is_file() else None
         except (OSError, ValueError, RuntimeError):
             return None
+        if not is_allowed and not _looks_like_base64(text):
+            raise _leads_out(text)
+        return found if is_allowed else None
+
+    def _folder(self, name: str) -> Path:
+        if name not in self._folders:
+            self._folders[name] = self._resolved(name)
+        return self._folders[name]
+
+    def _resolved(self, text: str) -> Path:
+        return (self.folder / Path(text).expanduser()).resolve()
+
+
+def _leads_out(text: str) -> MediaFault:
+    message = f"`{shorten(text)}` leads out of the manifest's folder, where a column of a row may not lead"
+    hint = "write the folder before the column, or the whole path or URI into the row"
+    return MediaFault(Code.BAD_MEDIA_URL, f"{message}; {hint}")
 
 
 def _remote(text: str, scheme: str, kind: MediaKind) -> Medium:

@@ -66,7 +66,7 @@ def plan_manifest(
     check_names(manifest.defaults, None, findings)
     check_texts(manifest.defaults.values(), findings, has_text=not all(job.is_template for job in manifest.jobs))
 
-    reader.read_ahead(text for job in manifest.jobs for text in pictures(job.fields))
+    reader.read_ahead(picture for job in manifest.jobs for picture in pictures(job.fields))
     checked = [check_job(job, manifest.defaults, catalog, reader, findings.file) for job in manifest.jobs]
     order = check_chains((link for job in checked if (link := job.link)), absent)
     rejected = reject_rows(checked, manifest.skip_at_most, findings)

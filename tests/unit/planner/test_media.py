@@ -197,7 +197,8 @@ class Shelf:
 def test_media_on_s3_are_read_once_and_sent_as_data_urls() -> None:
     shelf = Shelf(MEDIA)
     reader = MediaReader(Path("nowhere"), remote=shelf)
-    reader.read_ahead(["s3://shelf/red.png", "s3://shelf/cut.png", "https://example.com/a.png", "S3://shelf/none.png"])
+    texts = ["s3://shelf/red.png", "s3://shelf/cut.png", "https://example.com/a.png", "S3://shelf/none.png"]
+    reader.read_ahead((text, None) for text in texts)
     assert reader.read("s3://shelf/red.png", "image").value == {
         "$media": RED_SHA256,
         "prefix": "data:image/png;base64,",
