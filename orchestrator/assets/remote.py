@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from boto3.exceptions import Boto3Error
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from orchestrator.assets.s3 import s3_client
-from orchestrator.manifest.files import RemoteFault
+from orchestrator.manifest.files import RemoteFault, RemoteOutage
 
 _ABSENT = ("NoSuchKey", "NoSuchBucket", "NotFound", "404")
 _CHANGED = ("PreconditionFailed", "412")
@@ -25,7 +25,7 @@ class S3Inputs:
         self._cache = cache
 
     def read(self, uri: str) -> bytes:
-        """The object's bytes. Raises RemoteFault."""
+        """The object's bytes. Raises RemoteFault, and RemoteOutage where it may be there all the same."""
         path = self.file(uri)
         try:
             return path.read_bytes()
@@ -33,7 +33,7 @@ class S3Inputs:
             raise _unusable(self._cache, error) from None
 
     def file(self, uri: str) -> Path:
-        """A file that holds the object as it is now, not to be changed. Raises RemoteFault.
+        """A file that holds the object as it is now, not to be changed. Raises as `read`.
 
         The object is asked for its ETag and size, and fetched only where they are new.
         """
@@ -48,12 +48,14 @@ class S3Inputs:
                 if code in _ABSENT:
                     raise RemoteFault("does not exist") from None
                 if code not in _CHANGED:
-                    raise RemoteFault(f"cannot be read: {code}; check the AWS_* settings") from None
+                    raise RemoteOutage(f"cannot be read: {code}; check the AWS_* settings") from None
+            except ParamValidationError:
+                raise RemoteFault("has no name that a bucket or an object could have") from None
             except (BotoCoreError, Boto3Error) as error:
-                raise RemoteFault(f"cannot be read: {type(error).__name__}; check the AWS_* settings") from None
+                raise RemoteOutage(f"cannot be read: {type(error).__name__}; check the AWS_* settings") from None
             except OSError as error:
                 raise _unusable(self._cache, error) from None
-        raise RemoteFault("cannot be read: it is being replaced all the time")
+        raise RemoteOutage("cannot be read: it is being replaced all the time")
 
     def _current(self, uri: str, address: dict[str, str]) -> Path:
         head = s3_client().head_object(**address)
@@ -89,5 +91,5 @@ def _fetch(path: Path, address: dict[str, Any]) -> None:
         part.unlink(missing_ok=True)
 
 
-def _unusable(cache: Path, error: OSError) -> RemoteFault:
-    return RemoteFault(f"cannot be kept in {cache}: {error.strerror or type(error).__name__}")
+def _unusable(cache: Path, error: OSError) -> RemoteOutage:
+    return RemoteOutage(f"cannot be kept in {cache}: {error.strerror or type(error).__name__}")

@@ -27,6 +27,10 @@ class RemoteFault(Exception):
         self.message = message
 
 
+class RemoteOutage(RemoteFault):
+    """Why nobody can say now whether an object is there: the storage does not answer, or does not let us in."""
+
+
 class SourceFault(Exception):
     """Why a file cannot be read, as the end of a sentence: `is a directory`."""
 

@@ -46,10 +46,12 @@ class ManifestJob:
     origin: str | None = None
 
     def blames_row(self, error: Diagnostic) -> bool:
-        """Whether an error of this job lies in what its own row says, rather than in the manifest."""
-        if self.row is None:
+        """Whether an error of this job lies in what its own row says, rather than in the manifest or in an outage."""
+        if self.row is None or error in self.faults:
+            return self.row is not None
+        if error.code is Code.MANIFEST_UNREADABLE:
             return False
-        return self.of_row is None or (error.line, error.column) in self.of_row or error in self.faults
+        return self.of_row is None or (error.line, error.column) in self.of_row
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,9 @@ class MediaReader:
         try:
             path = self.remote.file(uri)
         except manifest_files.RemoteFault as fault:
-            raise MediaFault(Code.MEDIA_FILE_MISSING, f"{name} {fault.message}") from None
+            is_outage = isinstance(fault, manifest_files.RemoteOutage)
+            code = Code.MANIFEST_UNREADABLE if is_outage else Code.MEDIA_FILE_MISSING
+            raise MediaFault(code, f"{name} {fault.message}") from None
         medium = _from_file(path, name, kind, turn=self.auto_rotate)
         return replace(medium, blob=replace(medium.blob, uri=uri)) if medium.blob else medium
 

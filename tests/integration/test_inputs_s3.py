@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 from orchestrator.assets import s3
 from orchestrator.assets.remote import S3Inputs, forget_unused
 from orchestrator.base.settings import load_settings
-from orchestrator.manifest.files import RemoteFault
+from orchestrator.manifest.files import RemoteFault, RemoteOutage
 from orchestrator.operations.planning import plan
 from orchestrator.planner.media import read_blob
 
@@ -126,22 +126,24 @@ def test_an_object_that_is_replaced_meanwhile_is_read_whole(
         ("s3://{bucket}", "must be s3://bucket/key"),
         ("s3://{bucket}/none.png", "does not exist"),
         ("s3://b-nobodys/none.png", "does not exist"),
+        ("s3://no bucket/none.png", "has no name that a bucket or an object could have"),
     ],
 )
 def test_what_cannot_be_read(bucket: str, tmp_path: Path, uri: str, message: str) -> None:
     with pytest.raises(RemoteFault) as caught:
         S3Inputs(tmp_path).read(uri.format(bucket=bucket))
     assert caught.value.message == message
+    assert not isinstance(caught.value, RemoteOutage)
 
 
 def test_faults_name_no_secret(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = put(bucket, "a", b"x")
     (tmp_path / "cache").write_bytes(b"in the way")
-    with pytest.raises(RemoteFault, match=r"cannot be kept in .*: (File exists|Not a directory)"):
+    with pytest.raises(RemoteOutage, match=r"cannot be kept in .*: (File exists|Not a directory)"):
         S3Inputs(tmp_path / "cache").read(uri)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     s3.s3_client.cache_clear()
-    with pytest.raises(RemoteFault) as caught:
+    with pytest.raises(RemoteOutage) as caught:
         S3Inputs(tmp_path).read(uri)
     assert caught.value.message == "cannot be read: EndpointConnectionError; check the AWS_* settings"
 

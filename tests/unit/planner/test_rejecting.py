@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from orchestrator.base.diagnostics import Code
+from orchestrator.catalog.bundled import bundled_catalog
+from orchestrator.manifest.files import RemoteFault, RemoteOutage
 from orchestrator.planner.plan import Plan
+from orchestrator.planner.plan import plan as make_plan
 
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
+TEMPLATE = "jobs: [{id: '{{ id }}', for_each: rows.csv, image_url: '{{ image_url }}'}]\n"
 PlanText = Callable[..., Plan]
 ROWS = "[{sku: a, s: 5}, {sku: b, s: 7}, {sku: c, s: 5}, {sku: d, s: 5}]"
 
@@ -84,6 +90,34 @@ def test_a_rows_own_name_of_a_job_that_is_not_there(plan_text: PlanText) -> None
     )
     assert plan.errors == ()
     assert [(job.id, job.error.code) for job in plan.rejected] == [("b", Code.UNKNOWN_DEPENDENCY)]
+
+
+class Outage:
+    """S3 that has one photo, lacks another, and does not answer for a third."""
+
+    def read(self, uri: str) -> bytes:
+        raise RemoteOutage("cannot be read")
+
+    def file(self, uri: str) -> Path:
+        if "here" in uri:
+            return GOLDEN / "media" / "red.png"
+        raise RemoteFault("does not exist") if "none" in uri else RemoteOutage("cannot be read: SlowDown")
+
+
+@pytest.mark.parametrize("is_bare", [False, True])
+def test_an_outage_of_s3_is_no_rows_fault(tmp_path: Path, is_bare: bool) -> None:
+    rows = "id,image_url\na,s3://shelf/here.png\nb,s3://shelf/none.png\nc,s3://shelf/later.png\nd,s3://shelf/then.png\n"
+    (tmp_path / "rows.csv").write_text(rows)
+    job = "include: rows.csv\n" if is_bare else TEMPLATE
+    path = tmp_path / "batch.yaml"
+    path.write_text(
+        f"version: 1\nname: t\non_invalid: {{skip_at_most: 100%}}\n{job}"
+        "defaults: {model: gpt-image-2, prompt: x, aspect_ratio: 1:1}\n"
+    )
+    plan = make_plan(path, bundled_catalog(), usd_per_credit=Decimal("0.0052"), remote=Outage())
+    assert {error.code for error in plan.errors} == {Code.MANIFEST_UNREADABLE}
+    assert "`s3://shelf/later.png` cannot be read: SlowDown" in plan.errors[0].message
+    assert [(rejected.id, rejected.error.code) for rejected in plan.rejected] == [("b", Code.MEDIA_FILE_MISSING)]
 
 
 def test_text_that_must_be_a_number_is_read_as_one(plan_text: PlanText) -> None:
