@@ -1,30 +1,29 @@
 """What a batch waits for a person to approve, and the answer yes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, select
 
 from orchestrator.base.errors import UsageError
-from orchestrator.base.states import HoldCode, JobState, WaitsFor
+from orchestrator.base.states import HoldCode
 from orchestrator.store.careful_start import forgive_failures, release_waiting, waits_for_canary
 from orchestrator.store.doubtful import find_job
-from orchestrator.store.gates import closed_gates, find_gate, open_gates, waiting_at
+from orchestrator.store.gates import closed_gates, find_gate, open_gates
 from orchestrator.store.holds import lift_holds
 from orchestrator.store.tables import holds, jobs
+from orchestrator.store.unsent import unsent
 
 #: The holds that `approve` answers.
 APPROVABLE_HOLDS = (HoldCode.CANARY, HoldCode.PRICE_CHANGED, HoldCode.STOP_WHEN, HoldCode.UNUSUAL_WORK, HoldCode.GATE)
-_PRICE = func.coalesce(jobs.c.price, jobs.c.estimate)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What is to be approved: the rows of waiting jobs and of jobs with gates, holds, and what may be spent then.
 
-    `waiting_jobs` wait for it, at `waiting_credits`; `pending_credits` are for what could be sent anyway.
+    `waiting_jobs` may go for it, with all that then goes by itself after them, at `waiting_credits`; `pending_credits`
+    are for what goes anyway.
     """
 
     waiting: tuple[int, ...]
@@ -54,23 +53,23 @@ def find_asked(connection: Connection, batch_id: str, job: str | None) -> Asked:
         found = []
     elif not (waiting or gates or found):
         raise UsageError(f"there is nothing to approve in {batch_id}", hint=f"orchestrator status {batch_id}")
-    at_gates, gated_credits = waiting_at(connection, gates)
+    freed = unsent(connection, batch_id, released=waiting, gates=gates)
     return Asked(
-        waiting=tuple(row.pk for row in waiting),
+        waiting=waiting,
         gates=gates,
-        waiting_jobs=len(waiting) + at_gates,
+        waiting_jobs=freed.freed_jobs,
         holds=tuple(HoldCode(row.code) for row in found),
-        waiting_credits=sum((row.price for row in waiting), gated_credits),
-        pending_credits=_pending_credits(connection, batch_id),
+        waiting_credits=freed.freed_credits,
+        pending_credits=freed.by_itself,
         words=tuple(f"{row.code}: {row.message}" for row in found),
     )
 
 
-def _waiting(connection: Connection, batch_id: str, job: str | None) -> Sequence[Any]:
-    """The jobs that wait for the canaries."""
+def _waiting(connection: Connection, batch_id: str, job: str | None) -> tuple[int, ...]:
+    """The jobs (rows) that wait for the canaries."""
     named = [jobs.c.name == job] if job is not None else []
-    query = select(jobs.c.pk, _PRICE.label("price")).where(jobs.c.batch_id == batch_id, waits_for_canary(), *named)
-    return connection.execute(query).all()
+    query = select(jobs.c.pk).where(jobs.c.batch_id == batch_id, waits_for_canary(), *named)
+    return tuple(connection.execute(query).scalars())
 
 
 def _gates(connection: Connection, batch_id: str, job: str | None, *, is_waiting: bool) -> tuple[int, ...]:
@@ -82,13 +81,6 @@ def _gates(connection: Connection, batch_id: str, job: str | None, *, is_waiting
     if not is_waiting:
         raise UsageError(f"job {job} of {batch_id} is {found.state}; it does not wait for approval")
     return ()
-
-
-def _pending_credits(connection: Connection, batch_id: str) -> Decimal:
-    """The price of what may be sent, now or once the jobs that it needs are completed."""
-    may_go = or_(jobs.c.state == JobState.PENDING, jobs.c.waits_for == WaitsFor.DEPENDENCY)
-    pending = select(func.coalesce(func.sum(_PRICE), 0)).where(jobs.c.batch_id == batch_id, may_go)
-    return Decimal(connection.execute(pending).scalar_one())
 
 
 def answer(connection: Connection, batch_id: str, asked: Asked) -> None:

@@ -5,7 +5,6 @@ jobs that ended since, not on those that wait, and a batch without chains pays n
 """
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, null, select, text, update
@@ -214,25 +213,3 @@ def wait_for_needs(connection: Connection, job_pks: Iterable[int]) -> None:
     parameters = {"jobs": list(job_pks)}
     connection.execute(_WAIT_FOR_NEEDS, parameters)
     connection.execute(_ASK_AGAIN, parameters)
-
-
-#: Those that a canary or a gate keeps back, and what needs them however far down, are sent only when someone says so.
-_UNSENT = text(
-    """
-    WITH RECURSIVE kept_back AS (
-        SELECT pk FROM job
-        WHERE batch_id = :batch AND (state = 'waiting' AND waits_for IN ('canary', 'gate') OR gate = 'manual')
-        UNION
-        SELECT job_need.job_pk FROM kept_back JOIN job_need ON job_need.needed_pk = kept_back.pk
-    )
-    SELECT coalesce(sum(coalesce(price, estimate)), 0) FROM job
-    WHERE batch_id = :batch AND (
-        state = 'pending' OR state = 'waiting' AND waits_for = 'dependency' AND pk NOT IN (SELECT pk FROM kept_back)
-    )
-    """
-)
-
-
-def unsent_credits(connection: Connection, batch_id: str) -> Decimal:
-    """The price of what goes by itself: what may be sent now, or once the jobs that it needs are completed."""
-    return Decimal(connection.execute(_UNSENT, {"batch": batch_id}).scalar_one())

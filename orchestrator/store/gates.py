@@ -1,10 +1,9 @@
 """Gates: those that need a job with a gate wait, once it is completed, until a person has looked at its result."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, and_, any_, bindparam, func, literal, select, text, update
+from sqlalchemy import BigInteger, Connection, and_, any_, bindparam, literal, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.errors import UsageError
@@ -14,23 +13,22 @@ from orchestrator.store import chains
 from orchestrator.store.doubtful import find_job
 from orchestrator.store.holds import lift_holds, put_hold
 from orchestrator.store.tables import job_needs, jobs
+from orchestrator.store.unsent import unsent
 
 #: So many are named in a hold's message; `orchestrator jobs` lists all.
 _NAMED = 5
 _PKS = ARRAY(BigInteger())
-_PRICE = func.coalesce(jobs.c.price, jobs.c.estimate)
 _AT_GATE = and_(jobs.c.state == JobState.WAITING, jobs.c.waits_for == WaitsFor.GATE)
 
 
 def note_gates(connection: Connection, batch_id: str) -> None:
     """Say at once, while the rest goes on, whose results wait to be looked at and what that holds back."""
-    names = [gate.name for gate in _closed_gates(connection, batch_id)]
-    if not names:
+    gates = _closed_gates(connection, batch_id)
+    if not gates:
         lift_holds(connection, batch_id, (HoldCode.GATE,))
         return
-    count, credit_amount = connection.execute(
-        select(func.count(), func.sum(_PRICE)).where(jobs.c.batch_id == batch_id, _AT_GATE)
-    ).one()
+    names = [gate.name for gate in gates]
+    count, credit_amount, _ = unsent(connection, batch_id, gates=[gate.pk for gate in gates])
     shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
     waits = f"{count} job{' waits' if count == 1 else 's wait'}, {canonical(credit_amount)} credits"
     against = f"to leave them out: orchestrator reject {batch_id} --job {names[0] if len(names) == 1 else 'ID'}"
@@ -63,15 +61,6 @@ def find_gate(connection: Connection, batch_id: str, job: str) -> Any:
     if found.state != JobState.COMPLETED:
         raise UsageError(f"{who} is {found.state}: there is no result to look at yet")
     return found
-
-
-def waiting_at(connection: Connection, gates: Sequence[int]) -> tuple[int, Decimal]:
-    """How many jobs wait at these gates, and what they cost, in credits."""
-    dependents = select(job_needs.c.job_pk).where(job_needs.c.needed_pk == any_(literal(list(gates), _PKS)))
-    count, credit_amount = connection.execute(
-        select(func.count(), func.coalesce(func.sum(_PRICE), 0)).where(jobs.c.pk.in_(dependents), _AT_GATE)
-    ).one()
-    return count, Decimal(credit_amount)
 
 
 _LET_GO = text(

@@ -12,11 +12,11 @@ from orchestrator.base.states import ENDED_BATCHES, BatchState, Book, HoldCode, 
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.batches import RESUMABLE_HOLDS
 from orchestrator.store.budgets import account_caps
-from orchestrator.store.chains import unsent_credits
 from orchestrator.store.database import NOW
 from orchestrator.store.deliveries import troubled_notices
 from orchestrator.store.history import job_histories
 from orchestrator.store.tables import accounts, assets, batches, holds, jobs, ledger, submissions
+from orchestrator.store.unsent import unsent
 
 _RESERVED = (JobState.SUBMITTING, JobState.GENERATING)
 
@@ -60,7 +60,7 @@ def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
         account_pk=row.account_pk,
         origin=row.origin,
         account=row.account,
-        unsent_credits=ZERO if row.is_kept_back else unsent_credits(connection, batch_id),
+        unsent_credits=ZERO if row.is_kept_back else unsent(connection, batch_id).by_itself,
         usd_per_credit=row.usd_per_credit,
     )
 

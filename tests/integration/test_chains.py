@@ -277,12 +277,13 @@ def test_resume_tells_the_price_of_the_whole_chain(site: Site) -> None:
             picture("shown", has_gate=True),
             clip("spin", "shown"),
             clip("on", "spin", "final_frame"),
+            clip("last", "hero", has_gate=True),
         )
     )
     asked: list[Decimal] = []
     with pytest.raises(SpendRefused, match="not confirmed"):
         resume(BATCH, site.settings, confirm=lambda _, unsent: bool(asked.append(unsent)))
-    assert asked == [14 + 20 + 14], "what is behind the gate goes only when someone says so"
+    assert asked == [14 + 20 + 14 + 20], "what is behind the gate goes only when someone says so"
 
 
 def test_a_chain_keeps_to_the_budget(site: Site) -> None:
@@ -301,7 +302,7 @@ def test_a_gate_holds_what_needs_the_result_until_it_is_approved(site: Site) -> 
     assert (document["state"], codes(document), exit_code(document)) == ("held", ["gate"], 3)
     assert states(site) == {"hero": "completed", "turn": "waiting", "on": "waiting", "other": "completed"}
     assert document["holds"][0]["message"] == (
-        "look at the result of hero: 1 job waits, 20 credits; "
+        "look at the result of hero: 2 jobs wait, 40 credits; "
         f"to leave them out: orchestrator reject {BATCH} --job hero"
     )
     assert document["holds"][0]["command"] == f"orchestrator approve {BATCH} --job hero"
@@ -311,7 +312,7 @@ def test_a_gate_holds_what_needs_the_result_until_it_is_approved(site: Site) -> 
     asked: list[Quote] = []
     with pytest.raises(SpendRefused, match="not confirmed"):
         approve(BATCH, site.settings, job="hero", confirm=lambda quote: bool(asked.append(quote)))
-    assert (asked[0].jobs, asked[0].job_credits, asked[0].other_credits) == (1, 20, 20)
+    assert (asked[0].jobs, asked[0].job_credits, asked[0].other_credits) == (2, 40, 0)
     assert approve(BATCH, site.settings, job="hero", confirm=yes)["state"] == "completed"
     with pytest.raises(UsageError, match="its result was approved"):
         approve(BATCH, site.settings, job="hero", confirm=yes)
@@ -327,7 +328,7 @@ def test_a_rejected_result_skips_its_branch_alone(site: Site) -> None:
         picture("second", has_gate=True),
         clip("spin", "second"),
     )
-    assert site.document()["holds"][0]["message"].startswith("look at the results of hero, second: 2 jobs wait, 40 ")
+    assert site.document()["holds"][0]["message"].startswith("look at the results of hero, second: 3 jobs wait, 60 ")
     document = reject(BATCH, site.settings, job="hero")
     assert (document["state"], codes(document)) == ("held", ["gate"])
     assert states(site) == {
@@ -342,6 +343,22 @@ def test_a_rejected_result_skips_its_branch_alone(site: Site) -> None:
     with pytest.raises(UsageError, match="the result of hero was rejected"):
         retry(BATCH, site.settings, job="on", confirm=yes)
     site.audit()
+
+
+def test_approving_one_result_quotes_its_own_branch_as_far_as_the_next_gate(site: Site) -> None:
+    run(
+        site,
+        picture("hero", has_gate=True),
+        clip("turn", "hero", has_gate=True),
+        clip("on", "turn", "final_frame"),
+        picture("second", has_gate=True),
+        picture("both", "hero", "second"),
+    )
+    asked: list[Quote] = []
+    for job in ("hero", None):
+        with pytest.raises(SpendRefused, match="not confirmed"):
+            approve(BATCH, site.settings, job=job, confirm=lambda quote: bool(asked.append(quote)))
+    assert [(quote.jobs, quote.job_credits, quote.other_credits) for quote in asked] == [(1, 20, 0), (2, 34, 0)]
 
 
 def test_a_rejected_last_gate_ends_the_batch(site: Site) -> None:
