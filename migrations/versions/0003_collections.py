@@ -141,7 +141,6 @@ def _create_notifications() -> None:
         sa.ForeignKeyConstraint(["account_pk"], ["account.pk"]),
         sa.ForeignKeyConstraint(["batch_id"], ["batch.id"]),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("url", "occasion"),
     )
     op.create_index("ix_notification_due", "notification", ["due_at"], postgresql_where=sa.text("ended_at IS NULL"))
     op.create_index(

@@ -36,15 +36,27 @@ class NoticeStyle(StrEnum):
     HEARTBEAT = "heartbeat"
 
 
+#: Characters of the longest URL that is told anything.
+MAX_URL_LENGTH = 2000
+
+
 def may_be_sent_to(url: str) -> bool:
-    """Whether a notification may go there: encrypted, or on this machine."""
+    """Whether a notification may go there: encrypted, or on this machine, at a URL of at most `MAX_URL_LENGTH`."""
     try:
         parts = urlsplit(url)
         has_good_port = parts.port != 0
     except ValueError:
         return False
     host = parts.hostname or ""
-    return bool(host) and has_good_port and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+    is_kept_secret = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    return len(url) <= MAX_URL_LENGTH and bool(host) and has_good_port and is_kept_secret
+
+
+def url_fault(what: str) -> str:
+    """What is said of a URL that nothing may be sent to; it does not show the URL."""
+    return (
+        f"`{what}` must be an https:// URL of at most {MAX_URL_LENGTH:,} characters (http:// is for this machine only)"
+    )
 
 
 def host_of(url: str) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from orchestrator.base.cron import check
 from orchestrator.base.diagnostics import Code
-from orchestrator.base.notices import may_be_sent_to
+from orchestrator.base.notices import may_be_sent_to, url_fault
 from orchestrator.manifest import values
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.job_keys import MAX_JOBS
@@ -115,8 +115,7 @@ def _heartbeat(entry: Entry | None, findings: Findings) -> str | None:
     url = entry.value.value if isinstance(entry.value, Scalar) else None
     if isinstance(url, str) and url.isprintable() and may_be_sent_to(url):
         return url
-    message = "`schedule.heartbeat` must be an https:// URL (http:// is for this machine only)"
-    findings.error(Code.INVALID_VALUE, entry.value, message, "schedule.heartbeat")
+    findings.error(Code.INVALID_VALUE, entry.value, url_fault("schedule.heartbeat"), "schedule.heartbeat")
     return None
 
 

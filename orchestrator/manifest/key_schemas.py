@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from orchestrator.base.notices import NoticeEvent, NoticeStyle
+from orchestrator.base.notices import MAX_URL_LENGTH, NoticeEvent, NoticeStyle
 from orchestrator.manifest.collection_keys import REUSES, SCHEDULE_KEYS
 from orchestrator.manifest.job_keys import GATES, MAX_JOBS
 from orchestrator.manifest.object_key import DEFAULT_KEY
@@ -29,7 +29,7 @@ def definitions() -> dict[str, JsonSchema]:
             "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"}],
         },
         "percentage": {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,4})?%$"},
-        "url": {"type": "string", "pattern": r"^https?://"},
+        "url": {"type": "string", "pattern": r"^https?://", "maxLength": MAX_URL_LENGTH},
         "labels": {
             "type": "object",
             "maxProperties": MAX_LABELS,

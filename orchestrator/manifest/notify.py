@@ -3,7 +3,7 @@
 from typing import Any
 
 from orchestrator.base.diagnostics import Code
-from orchestrator.base.notices import USUAL_EVENTS, NoticeEvent, NoticeStyle, may_be_sent_to
+from orchestrator.base.notices import USUAL_EVENTS, NoticeEvent, NoticeStyle, may_be_sent_to, url_fault
 from orchestrator.manifest import values
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence
@@ -60,8 +60,7 @@ def _url(node: Node, path: str, findings: Findings) -> str | None:
     url = node.value if isinstance(node, Scalar) and isinstance(node.value, str) else ""
     if url.isprintable() and may_be_sent_to(url):
         return url
-    message = f"`{path}` must be an https:// URL (http:// is for this machine only)"
-    findings.error(Code.INVALID_VALUE, node, message, path)
+    findings.error(Code.INVALID_VALUE, node, url_fault(path), path)
     return None
 
 

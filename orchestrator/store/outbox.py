@@ -7,7 +7,7 @@ of a notice keeps it single.
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
+from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -105,7 +105,7 @@ def _write(
     connection.execute(
         upsert(notifications)
         .values(
-            id=uuid4(),
+            id=uuid5(NAMESPACE_URL, f"{occasion} {url}"),
             account_pk=account_pk,
             batch_id=batch_id,
             url=url,

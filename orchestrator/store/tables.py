@@ -371,10 +371,12 @@ class ScheduleRun(SQLModel, table=True):
 
 
 class Notification(SQLModel, table=True):
-    """A message to someone's URL, from when it is due until it was taken or given up. `occasion` keeps it single."""
+    """A message to someone's URL, from when it is due until it was taken or given up.
+
+    `id` stands for its URL and its `occasion`, which keeps it single: an index of URLs would not take every URL.
+    """
 
     __table_args__ = (
-        UniqueConstraint("url", "occasion"),
         Index("ix_notification_due", "due_at", postgresql_where=text("ended_at IS NULL")),
         Index("ix_notification_undelivered", "batch_id", postgresql_where=text("delivered_at IS NULL")),
     )

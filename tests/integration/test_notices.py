@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 import pytest
@@ -99,6 +100,17 @@ async def test_a_finished_batch_is_told_once_signed_and_before_the_process_ends(
     assert heard.headers["webhook-signature"] == signature(str(notice.id), timestamp, heard.content, KEY)
     assert notice.delivered_at is not None
     assert notice.ended_at is not None
+
+
+async def test_a_url_of_any_length_stands_in_no_way_of_the_work(site: Site) -> None:
+    long_urls = [f"https://hooks.test/{token_urlsafe(9000)}" for _ in range(2)]
+    scope = site.make_batch(1)
+    notify(site.database, *({"webhook": url, "on": ["finished", "held"]} for url in long_urls))
+    with site.database.begin() as connection:
+        put_hold(connection, BATCH, HoldCode.IN_DOUBT, "a word", "a command", blocking=False)
+        lift_holds(connection, BATCH, (HoldCode.IN_DOUBT,))
+    assert (await site.run(scope))["state"] == "completed"
+    assert sorted(events(site.database)) == ["finished", "finished", "held", "held"]
 
 
 async def test_slack_gets_its_own_form_and_each_entry_what_it_asks_for(site: Site, sink: Sink) -> None:

@@ -46,6 +46,8 @@ async def test_no_failure_shows_a_url(url: str) -> None:
         ("https://hooks.example:99999/", False),
         ("https://[::1/", False),
         ("hooks.example", False),
+        ("https://hooks.example/" + 1978 * "a", True),
+        ("https://hooks.example/" + 1979 * "a", False),
     ],
 )
 def test_only_what_is_encrypted_or_stays_here_is_sent(url: str, is_good: bool) -> None:
