@@ -43,13 +43,13 @@ class Slip:
 
 
 class _Entry:
-    """A line that waits to be written."""
+    """A line that waits to be written; it has failed until it is durable."""
 
     def __init__(self, receipt: Receipt) -> None:
         self.day = receipt.at.astimezone(UTC).date()
         self.line = receipt.line()
-        self.is_done = False
-        self.error: OSError | None = None
+        self.was_tried = False
+        self.failure: str | None = "its writing broke off"
 
 
 class ReceiptBook:
@@ -72,10 +72,10 @@ class ReceiptBook:
         with self._waiting_lock:
             self._waiting.append(entry)
         with self._writing_lock:
-            if not entry.is_done:
+            if not entry.was_tried:
                 self._write_waiting()
-        if entry.error is not None:
-            raise self._failed(entry.error.strerror)
+        if entry.failure is not None:
+            raise self._failed(entry.failure)
 
     def require_writable(self) -> None:
         """Raises ReceiptFailed where the next receipt could not be written."""
@@ -132,17 +132,22 @@ class ReceiptBook:
             group, self._waiting = self._waiting, []
         by_day: dict[date, list[_Entry]] = defaultdict(list)
         for entry in group:
+            entry.was_tried = True
             by_day[entry.day].append(entry)
         for day, entries in by_day.items():
             faults.point("receipt.write")
-            try:
-                _append(self._file(day), b"".join(entry.line + b"\n" for entry in entries))
-            except OSError as error:
-                for entry in entries:
-                    entry.error = error
+            failure = self._write_together(day, entries)
+            for entry in entries:
+                entry.failure = failure
             faults.point("receipt.written")
-        for entry in group:
-            entry.is_done = True
+
+    def _write_together(self, day: date, entries: list[_Entry]) -> str | None:
+        """Why the disk did not take them; None where they are durable."""
+        try:
+            _append(self._file(day), b"".join(entry.line + b"\n" for entry in entries))
+        except OSError as error:
+            return error.strerror or type(error).__name__
+        return None
 
     def _file(self, day: date) -> Path:
         return self._folder / f"{day.isoformat()}.jsonl"
