@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from orchestrator.assets.destination import Destination, open_destination
+from orchestrator.assets.errors import DestinationFailed
 from orchestrator.base.settings import Settings
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import Provider, real_provider
@@ -28,7 +29,7 @@ def compare_with_collection(planned: Plan, settings: Settings) -> Comparison:
     """How a plan compares with what the account in `settings` has; without credentials, with what sandboxes made.
 
     Spends and stores nothing. Raises ManifestError for a plan that is invalid, or buys more than its budget allows;
-    Unusable where the database or a destination is.
+    Unusable where the database is, DestinationFailed where a destination is.
     """
     if not planned.only_over_budget:
         require_valid(planned)
@@ -57,7 +58,7 @@ def compare_plan(
     """What of a plan is on the shelf, with every file that is to be reused found where it should be.
 
     The jobs named in `again` (None: all of them) are bought whatever there is. Raises DestinationFailed where a
-    destination does not tell what it has: what may be there is not bought again.
+    destination does not tell what it has, or has lost all of it: what may be there is not bought again.
     """
     if planned.reuse == "none":
         again = None
@@ -66,25 +67,45 @@ def compare_plan(
         history = collections.history(connection, shelf, wanted, destination)
     found: set[int] = set()
     missing: set[int] = set()
+    doubtful, sound = {destination}, set[str]()
     while True:
         comparison = compare(planned, history, missing=missing, again=again)
         new = {past.pk for past in comparison.reused.values()} - found
         if not new:
-            return comparison
-        here = _with_their_files(database, new)
+            break
+        there, gone = _look_for_files(database, new)
+        here = {file.job_pk for file in there} - {file.job_pk for file in gone}
         found |= here
         missing |= new - here
+        doubtful |= {file.destination for file in gone}
+        sound |= {file.destination for file in there}
+    if again is not None:
+        for uri in sorted(doubtful - sound):
+            _require_not_emptied(database, shelf, uri)
+    return comparison
 
 
-def _with_their_files(database: Database, job_pks: set[int]) -> set[int]:
-    """Those past jobs whose files are all there, each with the content that was stored."""
+def _look_for_files(database: Database, job_pks: set[int]) -> tuple[list[KeptFile], list[KeptFile]]:
+    """The files of those past jobs: those that are there with the content that was stored, and the others."""
     with database.begin() as connection:
         files = collections.kept_files(connection, job_pks)
     open_once = cache(open_destination)
     with ThreadPoolExecutor(_LOOKING) as pool:
         there = list(pool.map(lambda file: open_once(file.destination).holds(file.key, file.sha256), files))
-    gone = {file.job_pk for file, is_there in zip(files, there, strict=True) if not is_there}
-    return {file.job_pk for file in files} - gone
+    told = list(zip(files, there, strict=True))
+    return [file for file, is_there in told if is_there], [file for file, is_there in told if not is_there]
+
+
+def _require_not_emptied(database: Database, shelf: Shelf, uri: str) -> None:
+    """Raises DestinationFailed where nothing of what was stored is found: likelier it is not mounted than lost."""
+    with database.begin() as connection:
+        files = collections.newest_files(connection, shelf, uri)
+    destination = open_destination(uri)
+    if files and not any(destination.holds(file.key, file.sha256) for file in files):
+        raise DestinationFailed(
+            f"nothing of what {shelf.name} has stored in {uri} is found there any more; nothing was bought",
+            hint="mount or restore it and submit again; or, to pay for all of it again: --again",
+        )
 
 
 def bring_here(database: Database, comparison: Comparison, destination: Destination) -> dict[int, str]:

@@ -42,6 +42,8 @@ _TELLING = (
     JobState.GENERATING,
     JobState.COPYING,
 )
+#: What tells whether a destination has anything left: so many files of so many batches are looked for.
+_NEWEST_BATCHES, _NEWEST_FILES = 20, 100
 _MADE = jobs.alias("made")
 _MADE_IN = batches.alias("made_in_batch")
 
@@ -127,14 +129,28 @@ class KeptFile:
 
 def kept_files(connection: Connection, job_pks: Names[int]) -> list[KeptFile]:
     """The stored originals of some jobs."""
-    rows = connection.execute(
+    wanted = assets.c.job_pk == any_(bindparam(None, list(job_pks), type_=ARRAY(BigInteger())))
+    return _files(connection, _stored_originals().where(wanted).order_by(assets.c.pk))
+
+
+def newest_files(connection: Connection, shelf: Shelf, destination: str) -> list[KeptFile]:
+    """Some of the stored originals that the newest batches have in a destination."""
+    newest = select(batches.c.id).where(shelf.holds(), batches.c.destination == destination)
+    newest = newest.order_by(batches.c.created_at.desc()).limit(_NEWEST_BATCHES)
+    return _files(connection, _stored_originals().where(jobs.c.batch_id.in_(newest)).limit(_NEWEST_FILES))
+
+
+def _stored_originals() -> Any:
+    return (
         select(assets, batches.c.destination)
         .join(jobs, jobs.c.pk == assets.c.job_pk)
         .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(assets.c.job_pk == any_(bindparam(None, list(job_pks), type_=ARRAY(BigInteger()))))
         .where(assets.c.role == "original", assets.c.stored_at.is_not(None))
-        .order_by(assets.c.pk)
     )
+
+
+def _files(connection: Connection, query: Any) -> list[KeptFile]:
+    rows = connection.execute(query)
     return [KeptFile(row.job_pk, row.pk, row.destination, row.key, row.sha256, row.mime_type) for row in rows]
 
 

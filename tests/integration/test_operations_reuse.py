@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from orchestrator.assets.errors import DestinationFailed
 from orchestrator.base.errors import ManifestError, SpendRefused, UsageError
 from orchestrator.operations import looking, running
 from orchestrator.operations.comparing import compare_with_collection
@@ -148,6 +149,27 @@ def test_a_file_that_is_gone_or_was_changed_is_bought_again(site: Site, harm: st
     assert standings(comparison) == {"mug": "asset-missing", "cup": "reused"}
     second = run(site, mug="A mug", cup="A cup")
     assert (second["credits"]["spent"], second["reused"]) == (PRICE, 1)
+
+
+@pytest.mark.parametrize("tonight", ["A mug", "A better mug"])
+def test_a_destination_that_is_not_mounted_is_no_reason_to_buy(site: Site, tonight: str) -> None:
+    run(site, mug="A mug", cup="A cup")
+    away = site.out.rename(site.folder / "away")
+    for prompts in ({"mug": tonight, "cup": "A cup"}, {"mug": tonight}):
+        with pytest.raises(DestinationFailed, match="nothing of what things has stored in") as failed:
+            submit(write(site, prompts), site.settings, REAL, confirm=never)
+        assert (failed.value.exit_code, posts(site), site.out.exists()) == (4, 2, False)
+        assert failed.value.hint is not None
+        assert "--again" in failed.value.hint
+    away.rename(site.out)
+    assert run(site, mug="A mug", cup="A cup")["reused"] == 2
+
+
+def test_again_buys_all_of_a_destination_that_is_gone(site: Site) -> None:
+    run(site, mug="A mug")
+    shutil.rmtree(site.out)
+    assert run(site, AGAIN, mug="A mug")["credits"]["spent"] == PRICE
+    assert run(site, mug="A mug")["reused"] == 1
 
 
 def test_what_was_refused_or_moderated_is_not_sent_every_night(site: Site) -> None:
