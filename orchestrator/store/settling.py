@@ -144,10 +144,13 @@ def note_doubt(connection: Connection, batch_id: str) -> None:
     Too much is more than a tenth of the budget (of the estimate where there is none), and more than one job.
     """
     price = func.coalesce(jobs.c.price, jobs.c.estimate)
-    count, doubtful, dearest = connection.execute(
-        select(func.count(), func.coalesce(func.sum(price), 0), func.coalesce(func.max(price), 0)).where(
-            jobs.c.batch_id == batch_id, jobs.c.state == JobState.IN_DOUBT
-        )
+    count, doubtful, dearest, first = connection.execute(
+        select(
+            func.count(),
+            func.coalesce(func.sum(price), 0),
+            func.coalesce(func.max(price), 0),
+            func.min(jobs.c.name),
+        ).where(jobs.c.batch_id == batch_id, jobs.c.state == JobState.IN_DOUBT)
     ).one()
     if not count:
         lift_holds(connection, batch_id, (HoldCode.IN_DOUBT,))
@@ -162,7 +165,7 @@ def note_doubt(connection: Connection, batch_id: str) -> None:
         message += f": more than {canonical(limit)} credits in doubt, so nothing more is sent until it is settled"
     if (told := outlook(connection, batch_id)) is not None:
         message += f"; {told}"
-    command = f"orchestrator resolve {batch_id} --job ID --as charged|not-charged"
+    command = f"orchestrator resolve {batch_id} --job {first if count == 1 else 'ID'} --as charged|not-charged"
     put_hold(connection, batch_id, HoldCode.IN_DOUBT, message, command, blocking=too_much)
 
 

@@ -60,7 +60,10 @@ def doubtful(site: Site, fault: FaultRule, jobs: int = 1, bundle: int = 1) -> st
     site.play(fault)
     document = asyncio.run(site.run(scope))
     assert document["state"] == "held"
-    return in_state(site)["in_doubt"][0]
+    names = in_state(site)["in_doubt"]
+    named = names[0] if len(names) == 1 else "ID"
+    assert document["holds"][0]["command"] == f"orchestrator resolve {BATCH} --job {named} --as charged|not-charged"
+    return names[0]
 
 
 def test_charged_is_failed_and_lost(site: Site) -> None:
