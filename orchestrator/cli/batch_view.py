@@ -73,7 +73,7 @@ def summary(document: dict[str, Any], failures: Sequence[dict[str, Any]] = ()) -
         *_holds(document, named=False),
         *_near_caps(document),
         *_notifications(document),
-        *_next_commands(document),
+        *_next_commands(document, failures),
     ]
 
 
@@ -165,14 +165,28 @@ def _near_caps(document: dict[str, Any]) -> list[Text]:
     ]
 
 
-def _next_commands(document: dict[str, Any]) -> list[Text]:
+def _next_commands(document: dict[str, Any], failures: Sequence[dict[str, Any]]) -> list[Text]:
     batch, state = document["batch"], document["state"]
+    commands = [f"orchestrator jobs {batch}"]
     if state == "running":
         commands = [f"orchestrator watch {batch}", f"orchestrator resume {batch}"]
     elif state == "paused" or any(hold["code"] not in ANSWERED_HOLDS for hold in document["holds"]):
-        commands = [f"orchestrator resume {batch}", f"orchestrator jobs {batch}"]
+        commands = [f"orchestrator resume {batch}", *commands]
     elif failed_count(document) and state in ("failed", "partial_failure"):
-        commands = [f"orchestrator jobs {batch}", f"orchestrator retry {batch}"]
-    else:
-        commands = [f"orchestrator jobs {batch}"]
+        commands += _ways_to_mend(batch, failures)
     return [safe("next: " + "   ".join(commands), "dim")]
+
+
+def _ways_to_mend(batch: str, failures: Sequence[dict[str, Any]]) -> list[str]:
+    """What helps those that failed: another try, a try that is paid for once more, or another manifest."""
+    tried = [job for job in failures if not _is_left_out(job)]
+    codes = {(job["error"] or {}).get("code") for job in tried} - {"dependency-failed"}
+    ways = [f"orchestrator retry {batch}{' --again' if codes == {'payment-lost'} else ''}"] if codes else []
+    if len(tried) < len(failures):
+        ways.append("mend the rows that were left out, and submit the manifest again")
+    return ways
+
+
+def _is_left_out(job: dict[str, Any]) -> bool:
+    """Whether `on_invalid` left a job out for its row: it was never priced."""
+    return bool(job["state"] == "rejected" and job["credits"]["estimated"] == "0")

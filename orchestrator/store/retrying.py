@@ -35,7 +35,6 @@ _AGAIN_HINT = "it counts as charged; to pay for it once more: --again"
 _REFUSALS = {
     JobState.COMPLETED: "is completed; there is nothing to retry",
     JobState.CANCELLED: "was cancelled before it was sent; submit the manifest again",
-    JobState.SKIPPED: "was not worth sending, and nothing of it failed",
 }
 _PUT_BACK = text(
     """
@@ -66,7 +65,7 @@ def choose(
     branch = skipped_below(connection, batch_id, [row.pk for row in roots], elsewhere=elsewhere)
     chosen = sorted([*roots, *_rows(connection, branch)], key=lambda row: row.ordinal)
     if not chosen:
-        raise _nothing_to_retry(batch_id, error, lost=len(found))
+        raise _nothing_to_retry(connection, batch_id, error, lost=len(found))
     return chosen, len(found) - len(roots)
 
 
@@ -122,6 +121,14 @@ def _require_retryable(found: Any, batch_id: str, *, error: str | None, again: b
             f"{who} cannot run: {found.error['message']}",
             hint="buy what it needs again: orchestrator submit MANIFEST --again --job ID",
         )
+    if found.state == JobState.SKIPPED and code != JobError.DEPENDENCY_FAILED:
+        is_refused = code in (JobError.REJECTED_INPUT, JobError.MODERATION)
+        raise UsageError(
+            f"{who} was skipped: {found.error['message']}",
+            hint=f"to send it all the same: orchestrator submit MANIFEST --again --job {found.name}"
+            if is_refused
+            else None,
+        )
     if found.state not in (JobState.FAILED, JobState.REJECTED) and code != JobError.DEPENDENCY_FAILED:
         words = _REFUSALS.get(JobState(found.state), f"is {found.state}: only what has failed is run again")
         raise UsageError(f"{who} {words}")
@@ -133,10 +140,14 @@ def _require_retryable(found: Any, batch_id: str, *, error: str | None, again: b
         raise UsageError(f"{who} is one whose payment was lost", hint=_AGAIN_HINT)
 
 
-def _nothing_to_retry(batch_id: str, error: str | None, *, lost: int) -> UsageError:
+def _nothing_to_retry(connection: Connection, batch_id: str, error: str | None, *, lost: int) -> UsageError:
     if lost:
         return UsageError(f"all that failed in {batch_id} are jobs whose payment was lost ({lost})", hint=_AGAIN_HINT)
     with_error = f" with {error}" if error is not None else ""
+    spoilt = select(jobs.c.pk).where(jobs.c.batch_id == batch_id, is_spoilt()).limit(1)
+    if error is None and connection.execute(spoilt).first() is not None:
+        message = f"nothing to retry: what failed in {batch_id} was left out for its row"
+        return UsageError(message, hint="mend the rows, and submit the manifest again")
     return UsageError(f"nothing to retry: no job of {batch_id} has failed{with_error}")
 
 

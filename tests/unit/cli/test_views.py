@@ -55,6 +55,26 @@ def test_a_summary_says_how_where_what_for_and_what_next() -> None:
     assert "orchestrator resume b-1" in shown(batch("held", holds=(hold | {"code": "balance-low"},), pending=1), [])
 
 
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        (["provider-failed"], "orchestrator retry b-1"),
+        (["payment-lost"], "orchestrator retry b-1 --again"),
+        (["provider-failed", "payment-lost"], "orchestrator retry b-1"),
+        (["left out"], "mend the rows that were left out, and submit the manifest again"),
+        (["left out", "moderation"], "orchestrator retry b-1   mend the rows that were left out, and submit the"),
+    ],
+)
+def test_what_failed_is_mended_by_what_helps(codes: list[str], said: str) -> None:
+    failures = [job("mug", {"code": code, "message": "", "charged": False}) for code in codes]
+    for failed in failures:
+        if failed["error"]["code"] == "left out":
+            failed |= {"state": "rejected", "credits": {"estimated": "0", "spent": "0"}}
+    text = shown(batch("partial_failure", completed=1, failed=len(codes)), failures)
+    assert f"next: orchestrator jobs b-1   {said}" in text
+    assert text.endswith("again" if "left out" in codes else said)
+
+
 def test_a_notification_that_nobody_took_is_shown() -> None:
     notice = {"event": "finished", "host": "hooks.example", "tries": 9, "error": "HTTP 404", "given_up": True}
     text = shown(batch("completed", completed=1) | {"notifications": [notice]}, [])
