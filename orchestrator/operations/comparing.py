@@ -36,20 +36,17 @@ def compare_with_collection(planned: Plan, settings: Settings) -> Comparison:
     provider = real_provider(settings) if settings.katana_api_key else None
     destination = open_destination(planned.destination or settings.destination).describe()
     with open_database(settings) as database:
-        shelf, _ = find_shelf(database, planned, provider)
+        shelf = find_shelf(database, planned, provider)
         comparison = compare_plan(database, planned, shelf, destination)
     require_valid(comparison.bought())
     return comparison
 
 
-def find_shelf(
-    database: Database, planned: Plan, provider: Provider | None
-) -> tuple[Shelf, frozenset[tuple[str, str]]]:
-    """Where the plan's results may be already (None: made by sandboxes), and which batches the collection has now."""
+def find_shelf(database: Database, planned: Plan, provider: Provider | None) -> Shelf:
+    """Where the plan's results may be already (None: made by sandboxes)."""
     with database.begin() as connection:
         account_pk = None if provider is None else accounts.account_pk(connection, provider.origin, provider.account)
-        shelf = Shelf(str(planned.name), account_pk, everywhere=planned.reuse == "all")
-        return shelf, collections.stamp(connection, shelf)
+        return Shelf(str(planned.name), account_pk, everywhere=planned.reuse == "all")
 
 
 def compare_plan(

@@ -35,7 +35,6 @@ class Order:
 
     comparison: Comparison
     shelf: Shelf
-    seen: frozenset[tuple[str, str]]
     batch_id: str
     account_pk: int
     destination: Destination
@@ -90,9 +89,11 @@ def _require_alone(connection: Connection, batch: creating.NewBatch, order: Orde
             f"{still_open} of the same collection can still move; a second run would buy its jobs again",
             hint=f"go on with it: orchestrator resume {still_open}; or run a second one: --alongside",
         )
-    if collections.stamp(connection, order.shelf) != order.seen:
+    jobs = (verdict.job for verdict in order.comparison.verdicts if verdict.is_bought)
+    bought = {job.fingerprint for job in jobs if job.fingerprint is not None}
+    if not collections.is_still_so(connection, order.shelf, order.comparison.history, bought):
         raise SecondRun(
-            f"another run of {batch.name} ended while this one was looked at; nothing was stored or sent",
+            f"another run of {batch.name} bought the same while this one was looked at; nothing was stored or sent",
             hint="submit again: what it made is not bought again then",
         )
 

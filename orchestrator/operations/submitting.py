@@ -25,6 +25,7 @@ from orchestrator.planner.compare import Comparison
 from orchestrator.planner.result import Plan
 from orchestrator.store import accounts, batches, creating, reads
 from orchestrator.store.database import Database
+from orchestrator.store.slots import SLOT_KEYS
 
 __all__ = ["Announce", "Confirm", "SecondRun", "SubmitOptions", "submit"]
 
@@ -40,8 +41,9 @@ class SubmitOptions:
     """How to submit; see interface "Commands".
 
     `again`: buy what the collection has already, all of it or only the jobs named in `again_jobs`.
-    `beside_held`: only a batch of the collection that still moves by itself is in the way; what one that is held has
-    not sent is left to this one.
+    `key`: a name for this call; with the same one again, the same batch, which then goes on if it was broken off.
+    `beside_held`, for the slots of schedules: only a batch of the collection that still moves by itself is in the way;
+    what one that is held has not sent is left to this one.
     `usual_credits`: a batch of more than `UNUSUAL_TIMES` as much is stored, and held until it is approved.
     """
 
@@ -78,6 +80,10 @@ def submit(
             "--sandbox brings its own provider along, so it cannot be detached",
             hint="run `orchestrator sandbox` and set KATANA_BASE_URL to it instead",
         )
+    if options.key is not None and options.key.startswith(SLOT_KEYS) and not options.beside_held:
+        raise UsageError(
+            f"keys that begin with {SLOT_KEYS} are for the slots of schedules", hint="choose another --key"
+        )
     planned = plan(manifest, settings, max_credits=options.max_credits, canary=options.canary)
     if not _may_fit(planned, settings, options):
         require_valid(planned, _NOTHING_DONE)
@@ -90,8 +96,10 @@ def submit(
             require_known_receipts(settings, database, provider)
         first_id = _submitted_before(database, provider, options.key)
         if first_id is not None:
+            if _runs_here(settings, options):
+                _go_on(settings, database, provider, first_id, progress)
             return patiently(database, partial(reads.batch_document, batch_id=first_id))
-        shelf, seen = find_shelf(database, planned, provider)
+        shelf = find_shelf(database, planned, provider)
         comparison = compare_plan(database, planned, shelf, destination.describe(), again=again)
         bought = comparison.bought()
         require_valid(bought, _NOTHING_DONE)
@@ -111,7 +119,6 @@ def submit(
         order = Order(
             comparison=comparison,
             shelf=shelf,
-            seen=seen,
             batch_id=batch_id,
             account_pk=account_pk,
             destination=destination,
@@ -153,6 +160,19 @@ def _submitted_before(database: Database, provider: Provider | None, key: str | 
     with database.begin() as connection:
         account_pk = None if provider is None else accounts.account_pk(connection, provider.origin, provider.account)
         return batches.batch_of_key(connection, account_pk, key)
+
+
+def _go_on(
+    settings: Settings, database: Database, provider: Provider | None, batch_id: str, progress: Progress | None
+) -> None:
+    """Work a batch that was submitted before, if anything of it is left: who did that may have died since."""
+    with database.begin() as connection:
+        header = reads.batch_header(connection, batch_id)
+        catalog = creating.batch_catalog(connection, batch_id)
+    if header.is_open:
+        with ExitStack() as stack:
+            payer = provider or stack.enter_context(own_sandbox(settings, batch_id, catalog))
+            run_batches(settings, database, payer, header.account_pk, (batch_id,), progress)
 
 
 def _agree(database: Database, bought: Plan, provider: Provider, confirm: Confirm) -> None:

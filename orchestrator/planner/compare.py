@@ -46,7 +46,8 @@ _PAID_JOBS = (JobState.SUBMITTING, JobState.GENERATING, JobState.COPYING)
 class PastJob:
     """A job of an earlier batch. `error` is what became of it where it failed; `pk` grows with time.
 
-    Its files are in `destination`; `made_in` is the batch that bought them. `item` is there where it may have changed.
+    `attempts` are the POSTs that it took so far. Its files are in `destination`; `made_in` is the batch that bought
+    them. `item` is there where it may have changed.
     """
 
     pk: int
@@ -58,6 +59,7 @@ class PastJob:
     fingerprint: str | None
     destination: str
     made_in: str
+    attempts: int = 0
     error: Mapping[str, Any] | None = None
     item: Mapping[str, Any] | None = None
 
@@ -132,9 +134,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The jobs of a plan, each with its verdict, and the names that the collection has and the plan has not."""
+    """The jobs of a plan, each with its verdict, and the names that the collection has and the plan has not.
+
+    `history` is what it was compared with.
+    """
 
     plan: Plan
+    history: History
     verdicts: tuple[Verdict, ...]
     removed: tuple[str, ...] = ()
 
@@ -158,7 +164,7 @@ class Comparison:
         jobs = tuple(verdict.job for verdict in self.verdicts if verdict.is_bought)
         estimate = self.estimate
         errors = tuple(_against_budget(self.plan, estimate))
-        return replace(self.plan, jobs=jobs, job_count=len(jobs), estimate=estimate, errors=errors)
+        return replace(self.plan, jobs=jobs, job_count=len(jobs) + len(self.plan.rejected), estimate=estimate, errors=errors)
 
     def counts(self) -> dict[str, int]:
         """How many jobs stand how."""
@@ -168,7 +174,7 @@ class Comparison:
     def document(self) -> dict[str, Any]:
         """The `plan --compare` document: all jobs are counted, and only what is bought is priced."""
         return self.bought().document() | {
-            "jobs": self.plan.job_count,
+            "jobs": self.plan.run_count,
             "reused": len(self.reused),
             "skipped": len(self.left_out),
             "compare": {
@@ -194,7 +200,7 @@ def compare(
     verdicts = tuple(_verdict(job, history, missing, again is None or job.id in again) for job in plan.jobs)
     names = {job.id for job in plan.jobs} | {job.id for job in plan.rejected}
     removed = () if plan.partial else tuple(sorted(history.by_name.keys() - names))
-    return Comparison(plan, verdicts, removed)
+    return Comparison(plan, history, verdicts, removed)
 
 
 def _verdict(job: PlannedJob, history: History, missing: Collection[int], again: bool) -> Verdict:

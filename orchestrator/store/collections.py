@@ -65,13 +65,6 @@ class Shelf:
         return and_(mine, true() if self.everywhere else table.c.name == self.name)
 
 
-def stamp(connection: Connection, shelf: Shelf) -> frozenset[tuple[str, str]]:
-    """Which batches the collection has, and in which state they are."""
-    own = Shelf(shelf.name, shelf.account_pk)
-    found = connection.execute(select(batches.c.id, batches.c.state).where(own.holds()))
-    return frozenset((row.id, row.state) for row in found)
-
-
 def history(connection: Connection, shelf: Shelf, fingerprints: Names[str], destination: str) -> History:
     """What the shelf knows of these fingerprints, and the last job of each name that the collection has now.
 
@@ -170,6 +163,7 @@ def _past(*more: Any) -> Any:
             jobs.c.state,
             jobs.c.fingerprint,
             jobs.c.error,
+            jobs.c.attempts,
             batches.c.destination,
             func.coalesce(_MADE.c.batch_id, jobs.c.batch_id).label("made_in"),
             *more,
@@ -178,6 +172,15 @@ def _past(*more: Any) -> Any:
         .outerjoin(_MADE, _MADE.c.pk == jobs.c.reused_from_pk)
         .outerjoin(_MADE_IN, _MADE_IN.c.id == _MADE.c.batch_id)
     )
+
+
+def is_still_so(connection: Connection, shelf: Shelf, known: History, fingerprints: Names[str]) -> bool:
+    """Whether nothing has become of these fingerprints since they were looked up.
+
+    Under the account's lock, nothing becomes of them before the transaction ends either.
+    """
+    now = _by_fingerprint(connection, shelf, _one_of(fingerprints))
+    return now == {name: known.by_fingerprint[name] for name in fingerprints if name in known.by_fingerprint}
 
 
 def _by_fingerprint(connection: Connection, shelf: Shelf, wanted: ColumnElement[Any]) -> dict[str, tuple[PastJob, ...]]:
@@ -227,6 +230,7 @@ def _past_job(row: Any) -> PastJob:
         fingerprint=row.fingerprint,
         destination=row.destination,
         made_in=row.made_in,
+        attempts=row.attempts,
         error=row.error,
         item=row.item,
     )

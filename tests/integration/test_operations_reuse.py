@@ -16,6 +16,7 @@ from orchestrator.base.errors import ManifestError, SpendRefused, UsageError
 from orchestrator.operations import looking, running
 from orchestrator.operations.comparing import compare_with_collection
 from orchestrator.operations.planning import plan
+from orchestrator.operations.retrying import retry
 from orchestrator.operations.submitting import SubmitOptions, submit
 from orchestrator.planner.compare import Comparison
 from orchestrator.planner.result import Plan
@@ -183,6 +184,9 @@ def test_what_was_refused_or_moderated_is_not_sent_every_night(site: Site) -> No
     error = jobs(site, second)["bad"]["error"]
     assert (error["code"], error["charged"]) == ("moderation", False)
     assert f"failed in {first['batch']} (moderation) and has not changed" in error["message"]
+    with pytest.raises(UsageError, match="was skipped: failed in ") as refused:
+        retry(second["batch"], site.settings, job="bad", confirm=lambda _: True)
+    assert refused.value.hint == "to send it all the same: orchestrator submit MANIFEST --again --job bad"
     third = run(site, bad="Bad [sandbox:moderation]", mug="A mug")
     assert (third["state"], running.exit_code(third), third["credits"]["spent"]) == ("completed", 0, "0")
 
@@ -263,9 +267,22 @@ def test_a_result_that_comes_while_one_is_asked_is_not_bought_twice(site: Site) 
         submit(file, site.settings, REAL, confirm=lambda _: True)
         return True
 
-    with pytest.raises(SpendRefused, match="another run of things ended"):
+    with pytest.raises(SpendRefused, match="another run of things bought the same"):
         submit(file, site.settings, REAL, confirm=answer_late)
     assert posts(site) == 1
+
+
+def test_a_retry_that_ends_as_it_began_while_one_is_asked_is_noticed(site: Site) -> None:
+    file = write(site, {"mug": "A mug [sandbox:fail]"})
+    first = submit_file(site, file)
+
+    def answer_late(_: Plan) -> bool:
+        again = retry(first["batch"], site.settings, confirm=lambda *_: True)
+        assert again["state"] == first["state"] == "failed"
+        return True
+
+    with pytest.raises(SpendRefused, match="another run of things bought the same"):
+        submit(file, site.settings, REAL, confirm=answer_late)
 
 
 def test_what_is_in_doubt_is_not_bought_again(site: Site) -> None:
@@ -354,6 +371,9 @@ def test_rows_that_are_bad_are_rejected_jobs_and_the_others_run(site: Site) -> N
     error = jobs(site, document)["cup"]["error"]
     assert error["message"].startswith("unsupported-aspect-ratio: ")
     assert error["message"].endswith("(products.csv, row 3)")
+    with pytest.raises(UsageError, match=r"nothing to retry: what failed in .* was left out for its row") as refused:
+        retry(document["batch"], site.settings, confirm=lambda _: True)
+    assert refused.value.hint == "mend the rows, and submit the manifest again"
 
 
 def test_what_a_held_batch_did_not_send_is_bought_once(site: Site) -> None:
