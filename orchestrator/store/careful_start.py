@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, any_, func, literal, null, select, true, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, any_, func, literal, null, or_, select, true, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.money import canonical
 from orchestrator.base.states import BatchState, HoldCode, JobState, WaitsFor
-from orchestrator.store.chains import wait_for_needs
+from orchestrator.store.chains import has_ends_to_pass_on, wait_for_needs
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import has_hold, has_job, lift_holds, put_hold
 from orchestrator.store.spoilt import is_spoilt
@@ -28,8 +28,10 @@ def waits_for_canary() -> ColumnElement[bool]:
 
 
 def note_canary(connection: Connection, batch_id: str) -> None:
-    """Once no canary is under way, say what they cost and that the rest waits for a person."""
-    only_waits = and_(has_job(waits_for_canary()), ~has_job(jobs.c.state.in_(_UNDER_WAY)))
+    """Once no canary is under way, or will be as soon as it is told of an end, say what they cost and that the rest
+    waits for a person."""
+    is_under_way = or_(has_job(jobs.c.state.in_(_UNDER_WAY)), has_ends_to_pass_on())
+    only_waits = and_(has_job(waits_for_canary()), ~is_under_way)
     if not connection.execute(select(only_waits).where(batches.c.id == batch_id)).scalar_one():
         lift_holds(connection, batch_id, (HoldCode.CANARY,))
         return

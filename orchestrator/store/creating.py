@@ -2,7 +2,6 @@
 
 import json
 import secrets
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -15,6 +14,7 @@ from orchestrator.base.money import ZERO
 from orchestrator.base.states import BatchState, Gate, HoldCode, JobError, JobState, WaitsFor
 from orchestrator.catalog.models import Catalog
 from orchestrator.planner.result import PlannedJob, RejectedJob
+from orchestrator.store.canaries import choose_canaries
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import put_hold
 from orchestrator.store.references import references
@@ -203,16 +203,12 @@ def _store_needs(connection: Connection, batch: NewBatch) -> None:
 
 
 def _waits_for_canaries(batch: NewBatch) -> set[int]:
-    """The jobs (by ordinal) that wait until the first `canary` bought jobs of their model have been looked at."""
+    """The jobs (by ordinal) that wait until the canaries among the bought ones have been looked at."""
     if batch.canary is None:
         return set()
-    seen: Counter[str] = Counter()
-    waiting = set()
-    for job in filter(batch.is_sent, batch.jobs):
-        seen[job.model] += 1
-        if seen[job.model] > batch.canary:
-            waiting.add(job.ordinal)
-    return waiting
+    sent = list(filter(batch.is_sent, batch.jobs))
+    never = {job.id for job in batch.jobs if job.ordinal in batch.left_out} | {job.id for job in batch.rejected}
+    return {job.ordinal for job in sent} - choose_canaries(sent, batch.canary, never)
 
 
 def _job_row(job: PlannedJob, batch: NewBatch, waits_for_canaries: set[int], needed: set[str]) -> dict[str, Any]:
