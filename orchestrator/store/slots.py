@@ -23,6 +23,8 @@ from orchestrator.store.tables import schedule_runs, schedules, submissions
 
 #: First key of the advisory locks of those who run a schedule; the second is the schedule's row.
 _LOCK_SPACE = 7_215_003
+#: The keys under which slots submit their batches begin with it.
+SLOT_KEYS = "schedule/"
 #: What is usual follows from the last runs that bought something, and from no fewer than some.
 USUAL_OF, USUAL_FROM = 7, 3
 
@@ -50,7 +52,7 @@ class Run:
     @property
     def submit_key(self) -> str:
         """Under which its batch is submitted."""
-        return f"schedule/{self.schedule.spec.name}/{self.slot.isoformat()}"
+        return f"{SLOT_KEYS}{self.schedule.spec.name}/{self.slot.isoformat()}"
 
 
 @dataclass(frozen=True, slots=True)

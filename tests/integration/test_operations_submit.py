@@ -1,4 +1,4 @@
-"""Storing a batch: what its id is, and what is said where the answer to COMMIT is lost."""
+"""Storing a batch: what its id is, what its key gives, and what is said where the answer to COMMIT is lost."""
 
 import json
 import secrets
@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+from orchestrator.base.errors import UsageError
+from orchestrator.operations import submitting
 from orchestrator.operations.submitting import SubmitOptions, submit
 from orchestrator.sandbox import Sandbox
 from orchestrator.store.database import Database, OutOfReach
@@ -28,11 +30,11 @@ def site(tmp_path: Path, database: Database, database_url: str) -> Iterator[Site
         yield make_site(tmp_path, sandbox, database, database_url, destination=str(tmp_path / "out"))
 
 
-def submit_things(site: Site) -> dict[str, Any]:
+def submit_things(site: Site, options: SubmitOptions = STORE_ONLY) -> dict[str, Any]:
     file = site.folder / "things.json"
     job = {"id": "one", "model": "gen", "prompt": "A thing", "aspect_ratio": "1:1"}
     file.write_text(json.dumps({"version": 1, "name": "things", "jobs": [job]}))
-    return submit(file, site.settings, STORE_ONLY, confirm=lambda _: True)
+    return submit(file, site.settings, options, confirm=lambda _: True)
 
 
 def stored_ids(site: Site) -> list[str]:
@@ -85,3 +87,25 @@ def test_an_id_that_is_taken_is_not_given_again(site: Site, monkeypatch: pytest.
     monkeypatch.setattr(secrets, "token_hex", lambda count=None: next(numbers) if count == 2 else real(count))
     first, second = submit_things(site), submit_things(site)
     assert [document["batch"][-5:] for document in (first, second)] == ["-aaaa", "-bbbb"]
+
+
+@pytest.mark.parametrize("sandbox", [False, True])
+def test_a_call_that_was_broken_off_goes_on_under_its_key(
+    site: Site, sandbox: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = SubmitOptions(key="night-22", sandbox=sandbox)
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(submitting, "run_batches", dies)
+        with pytest.raises(KeyboardInterrupt):
+            submit_things(site, options)
+    assert submit_things(site, options)["state"] == "completed"
+    assert len(stored_ids(site)) == 1
+
+
+def test_a_key_of_a_slot_is_not_for_others(site: Site) -> None:
+    with pytest.raises(UsageError, match="are for the slots of schedules"):
+        submit_things(site, SubmitOptions(key="schedule/things/2026-11-22T01:00:00+00:00"))
