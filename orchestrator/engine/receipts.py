@@ -10,7 +10,7 @@ from itertools import islice
 from uuid import UUID
 
 from orchestrator.base.errors import Unusable
-from orchestrator.receipts.book import ReceiptBook, ReceiptFailed, Slip
+from orchestrator.receipts.book import NOTHING_READ, ReceiptBook, ReceiptFailed, Slip
 from orchestrator.receipts.receipt import Receipt
 from orchestrator.store import recovery
 from orchestrator.store.database import Database
@@ -33,6 +33,7 @@ class Receipts:
         self._account_pk = account_pk
         self._is_writable = False  # until the first look
         self._looked_for: set[UUID] = set()
+        self._read = NOTHING_READ
         self._lock = threading.Lock()
 
     def keep(self, receipt: Receipt) -> bool:
@@ -95,15 +96,17 @@ class Receipts:
         )
 
     def _answers_to_doubts(self) -> list[Slip]:
-        """The receipts of submissions that came into doubt; each is looked for once."""
+        """The receipts of submissions that are in doubt. All are read for those that came into doubt since the last
+        look, else only what was written since: another process may hear its answer long after it was given up.
+        """
         with self._database.begin() as connection:
             sent_at = recovery.in_doubt_since(connection, self._account_pk)
-        new = sent_at.keys() - self._looked_for
-        if not new:
+        beyond = self._read if sent_at.keys() <= self._looked_for else NOTHING_READ
+        self._looked_for, self._read = set(sent_at), self._book.sizes()
+        if not sent_at:
             return []
-        self._looked_for |= new
-        first_day = min(sent_at[submission_id] for submission_id in new).astimezone(UTC).date()
-        return [slip for slip in self._book.answers_since(first_day) if slip.submission_id in new]
+        first_day = min(sent_at.values()).astimezone(UTC).date()
+        return [slip for slip in self._book.answers_since(first_day, beyond) if slip.submission_id in sent_at]
 
     def _record_late(self, receipt: Receipt) -> None:
         with self._database.begin() as connection:

@@ -7,11 +7,12 @@ import os
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from uuid import UUID
 
 from orchestrator.base import faults
@@ -20,6 +21,7 @@ from orchestrator.receipts.receipt import Receipt, Word
 
 #: With less than this free, nothing more is bought: what is paid for already still needs room to be written down.
 LEAST_FREE_BYTES = 32 * 1024**2
+NOTHING_READ: Mapping[str, int] = MappingProxyType({})
 
 
 class ReceiptFailed(Unusable):
@@ -98,9 +100,13 @@ class ReceiptBook:
             if slip.says is Word.ACCEPTED or (slip.says is Word.SENT and slip.submission_id in unanswered):
                 yield slip
 
-    def answers_since(self, day: date) -> Iterator[Slip]:
-        """What became of orders on a UTC day and later, the oldest first."""
-        return (slip for slip in self._slips_since(day) if slip.says is not Word.SENT)
+    def answers_since(self, day: date, beyond: Mapping[str, int] = NOTHING_READ) -> Iterator[Slip]:
+        """What became of orders on a UTC day and later, the oldest first; only what came after an earlier `sizes()`."""
+        return (slip for slip in self._slips_since(day, beyond) if slip.says is not Word.SENT)
+
+    def sizes(self) -> dict[str, int]:
+        """How many bytes each file (by name) has now."""
+        return {file.name: file.stat().st_size for file in self._files()}
 
     def _purchases_backwards(self) -> Iterator[Slip]:
         answered: set[UUID] = set()
@@ -121,10 +127,11 @@ class ReceiptBook:
                 unanswered.discard(slip.submission_id)
         return unanswered
 
-    def _slips_since(self, day: date) -> Iterator[Slip]:
+    def _slips_since(self, day: date, beyond: Mapping[str, int] = NOTHING_READ) -> Iterator[Slip]:
         for file in self._files():
             if file.stem >= day.isoformat():
                 with file.open("rb") as lines:
+                    lines.seek(beyond.get(file.name, 0))
                     yield from _slips(lines)
 
     def _write_waiting(self) -> None:

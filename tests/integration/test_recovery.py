@@ -17,6 +17,7 @@ from sqlalchemy import event, select, text, update
 from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
 from orchestrator.engine.local import LocalDriver
+from orchestrator.engine.receipts import Receipts
 from orchestrator.operations.comparing import compare_with_collection
 from orchestrator.operations.opening import open_engine
 from orchestrator.operations.planning import plan
@@ -459,6 +460,25 @@ def test_a_refusal_whose_receipt_alone_is_left_is_no_doubt(site: Site, is_recove
     assert asyncio.run(site.resume(scope))["state"] == "completed"
     assert_balanced(site)
     site.audit()
+
+
+def test_a_refusal_is_heard_long_after_its_submission_came_into_doubt(site: Site) -> None:
+    """By a process that has looked for its receipt before: it may be another one that hears the answer."""
+    scope = site.make_batch(2)
+    site.play(FaultRule(at="submit", kind="drop-before-charge", times=2))
+    assert asyncio.run(site.run(scope))["jobs"]["in_doubt"] == 2
+    with site.database.begin() as connection:
+        ids = connection.execute(select(submissions.c.id)).scalars().all()
+        orders = [order_of(connection, submission_id) for submission_id in ids]
+    book = ReceiptBook(site.settings.home, orders[0].origin, orders[0].account)
+    receipts = Receipts(book, site.database, scope.account_pk)
+    for count, order in enumerate(orders):
+        receipts.settle_doubts()
+        assert site.states().count("pending") == count
+        book.write(Receipt.not_charged(order))
+    receipts.settle_doubts()
+    assert site.states() == ["pending", "pending"]
+    assert_balanced(site)
 
 
 def test_nothing_leaves_without_a_receipt_that_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
