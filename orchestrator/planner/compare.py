@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any
 
 from orchestrator.base.diagnostics import Code, Diagnostic
@@ -27,7 +28,7 @@ class Standing(StrEnum):
     ASSET_MISSING = "asset-missing"
     #: The same job was tried and gave nothing, for a reason that may pass: it is bought again.
     RETRIED = "retried"
-    #: The same job was refused or moderated: it is not sent again until it changes.
+    #: The same job was refused or moderated, or was charged and gave nothing: it is not sent again until it changes.
     FAILED_BEFORE = "failed-before"
     #: The same job may have been paid for already: it is not sent again until that is settled.
     IN_DOUBT = "in-doubt"
@@ -65,11 +66,18 @@ class PastJob:
 
     @property
     def failed_for_good(self) -> bool:
-        """Whether sending it unchanged once more would end the same."""
+        """Whether sending it unchanged once more would end the same, or pay for the same once more."""
+        if self.was_charged:
+            return True
         code = (self.error or {}).get("code")
         if self.state is JobState.REJECTED:
             return code in (JobError.REJECTED_INPUT, JobError.MODERATION)
         return self.state is JobState.FAILED and code == JobError.MODERATION
+
+    @property
+    def was_charged(self) -> bool:
+        """Whether it was paid for and gave nothing."""
+        return bool((self.error or {}).get("charged"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,9 @@ class Verdict:
                 return f"made in {before.made_in}, and its file is gone or was changed"
             case Standing.RETRIED:
                 return f"gave nothing in {before.batch_id} ({code})"
+            case Standing.FAILED_BEFORE if before.was_charged:
+                again = f"to pay for it again: --again --job {self.job.id}"
+                return f"was charged and gave no file in {before.batch_id} ({code}); {again}"
             case Standing.FAILED_BEFORE:
                 return f"failed in {before.batch_id} ({code}) and has not changed"
             case Standing.IN_DOUBT:
@@ -164,7 +175,8 @@ class Comparison:
         jobs = tuple(verdict.job for verdict in self.verdicts if verdict.is_bought)
         estimate = self.estimate
         errors = tuple(_against_budget(self.plan, estimate))
-        return replace(self.plan, jobs=jobs, job_count=len(jobs) + len(self.plan.rejected), estimate=estimate, errors=errors)
+        job_count = len(jobs) + len(self.plan.rejected)
+        return replace(self.plan, jobs=jobs, job_count=job_count, estimate=estimate, errors=errors)
 
     def counts(self) -> dict[str, int]:
         """How many jobs stand how."""
@@ -217,10 +229,13 @@ def _verdict(job: PlannedJob, history: History, missing: Collection[int], again:
     under_way = [one for one in past if one.state in _PAID_JOBS]
     if under_way:
         return Verdict(job, Standing.UNDER_WAY, under_way[0])
-    if past[0].state is JobState.IN_DOUBT:
-        return Verdict(job, Standing.IN_DOUBT, past[0])
-    if past[0].failed_for_good:
-        return Verdict(job, Standing.FAILED_BEFORE, past[0])
+    in_doubt = [one for one in past if one.state is JobState.IN_DOUBT]
+    if in_doubt:
+        return Verdict(job, Standing.IN_DOUBT, in_doubt[0])
+    since_made = list(takewhile(lambda one: one.state is not JobState.COMPLETED, past))
+    charged = [one for one in since_made if one.was_charged]
+    if charged or past[0].failed_for_good:
+        return Verdict(job, Standing.FAILED_BEFORE, [*charged, past[0]][0])
     return Verdict(job, Standing.ASSET_MISSING, made[0]) if made else Verdict(job, Standing.RETRIED, past[0])
 
 

@@ -57,13 +57,33 @@ def standing(planned: Plan, *found: PastJob, **more: Any) -> str:
         (JobState.REJECTED, "insufficient-credits", Standing.RETRIED),
         (JobState.FAILED, "provider-failed", Standing.RETRIED),
         (JobState.FAILED, "asset-expired", Standing.RETRIED),
-        (JobState.FAILED, "payment-lost", Standing.RETRIED),
         (JobState.IN_DOUBT, None, Standing.IN_DOUBT),
     ],
 )
 def test_what_became_of_it_decides(planned: Plan, state: JobState, code: str | None, expected: Standing) -> None:
     error = {"code": code, "message": "why"} if code else None
     assert standing(planned, past(planned, state=state, error=error)) == expected
+
+
+@pytest.mark.parametrize("code", ["payment-lost", "asset-corrupt", "asset-expired", "request-lost", "provider-failed"])
+def test_what_was_charged_and_gave_nothing_is_never_bought_again_by_itself(planned: Plan, code: str) -> None:
+    lost = past(planned, 2, JobState.FAILED, error={"code": code, "message": "why", "charged": True})
+    refused = past(planned, 3, JobState.REJECTED, error={"code": "insufficient-credits", "message": "why"})
+    for found in ((lost,), (lost, refused), (past(planned, 1), lost)):
+        verdict = compare(planned, history(*found), missing={1}).verdicts[0]
+        assert verdict.standing == Standing.FAILED_BEFORE
+        words = f"was charged and gave no file in things-2 ({code}); to pay for it again: --again --job mug"
+        assert verdict.reason() == words
+    assert standing(planned, lost, again={"mug"}) == Standing.AGAIN
+    assert standing(planned, lost, past(planned, 3)) == Standing.REUSED
+    assert standing(planned, lost, past(planned, 3), missing={3}) == Standing.ASSET_MISSING  # someone paid for it again
+
+
+def test_what_is_in_doubt_is_in_doubt_whatever_came_after_it(planned: Plan) -> None:
+    doubt = past(planned, 1, JobState.IN_DOUBT)
+    failed = past(planned, 2, JobState.FAILED, error={"code": "provider-failed", "message": "why", "charged": False})
+    assert standing(planned, doubt, failed) == Standing.IN_DOUBT
+    assert standing(planned, doubt, past(planned, 2)) == Standing.REUSED
 
 
 def test_a_result_counts_whatever_came_after_it(planned: Plan) -> None:
