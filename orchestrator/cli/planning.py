@@ -130,8 +130,9 @@ def cost_notes(planned: "Plan") -> list[Text]:
     total = credits_text(document["estimate"]["credits"], document["estimate"]["usd"])
     budget = f", budget {canonical(planned.budget)} credits" if planned.budget is not None else ""
     catalog = document["catalog"]
+    left_out = f", {document['rejected']} left out" if document["rejected"] else ""
     return [
-        Text.assemble((f"{planned.name}: {counted(document['jobs'], 'job')}, {total}{budget}", "bold")),
+        Text.assemble((f"{planned.name}: {counted(document['jobs'], 'job')}{left_out}, {total}{budget}", "bold")),
         *_careful_start(planned),
         safe(f"prices: {catalog['source']} catalogue of {catalog['fetched_at'][:10]}", "dim"),
     ]

@@ -114,6 +114,11 @@ class Plan:
         return not self.errors
 
     @property
+    def run_count(self) -> int:
+        """How many jobs there are but for those that are left out for their rows."""
+        return self.job_count - len(self.rejected)
+
+    @property
     def only_money(self) -> bool:
         """Whether the price is all that is wrong (exit code 3 rather than 2)."""
         return bool(self.errors) and all(error.code in _MONEY for error in self.errors)
@@ -128,7 +133,7 @@ class Plan:
         return {
             "valid": self.valid,
             "name": self.name,
-            "jobs": self.job_count,
+            "jobs": self.run_count,
             "rejected": len(self.rejected),
             "estimate": self._money(self.estimate),
             "by_model": self._by_model(),

@@ -9,6 +9,7 @@ import pytest
 from orchestrator.base.diagnostics import Code
 from orchestrator.catalog.bundled import bundled_catalog
 from orchestrator.manifest.files import RemoteFault, RemoteOutage
+from orchestrator.planner.compare import History, compare
 from orchestrator.planner.plan import Plan
 from orchestrator.planner.plan import plan as make_plan
 
@@ -37,6 +38,9 @@ def test_a_bad_row_is_left_out_and_told(plan_text: PlanText, at_most: str) -> No
     assert rejected.error.message.endswith("did you mean 5? (row 2)")
     assert rejected.error in plan.warnings
     assert (plan.job_count, plan.estimate, plan.document()["rejected"]) == (4, Decimal(600), 1)
+    comparison = compare(plan, History())
+    for document in (plan.document(), comparison.document(), comparison.bought().document()):
+        assert (document["jobs"], document["rejected"]) == (3, 1)
 
 
 @pytest.mark.parametrize("at_most", ["0", "24%", "0%"])
