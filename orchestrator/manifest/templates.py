@@ -9,7 +9,8 @@ from functools import lru_cache
 from itertools import groupby, islice
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes
+from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes, pass_eval_context
+from jinja2.filters import do_join, do_replace
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context as Context
 from jinja2.sandbox import SandboxedEnvironment
@@ -37,7 +38,9 @@ FILTERS = (
     "upper",
     "urlencode",
 )
-"""Filters that give the same result every night and cannot make text much longer than what they are given."""
+"""Filters that give the same result every night."""
+MAX_CHARACTERS = 32 * 1024 * 1024
+"""Of the text that a template gives, and of what a filter makes longer."""
 _DEFAULTING = ("d", "default")
 _REFUSED = {
     nodes.Call: "calls",
@@ -93,6 +96,25 @@ _environment = _Environment(
 )
 
 
+@pass_eval_context
+def _replace(context: nodes.EvalContext, value: Any, old: Any, new: Any, count: int | None = None) -> str:
+    """Jinja's filter, which a few in a row would make text of any length with."""
+    text = str(value)
+    _check_length(len(text) + text.count(str(old)) * len(str(new)))
+    return do_replace(context, text, old, new, count)
+
+
+@pass_eval_context
+def _join(context: nodes.EvalContext, value: Any, d: Any = "", attribute: str | int | None = None) -> Any:
+    """Jinja's filter; it joins the characters of a text, too."""
+    items = list(value)
+    _check_length(len(items) * (1 + len(str(d))))
+    return do_join(context, items, str(d), attribute)
+
+
+_environment.filters |= {"replace": _replace, "join": _join}
+
+
 class Template:
     """A compiled template. `names` are all that it uses, `required` those of them that must be known.
 
@@ -126,7 +148,7 @@ class Template:
         """The text; a template that is one `{{ }}` gives the value itself. Raises TemplateFault."""
         try:
             parts = list(self._parts(context))
-            return _value(parts[0]) if self.is_whole else "".join(map(text_of, parts))
+            return _value(parts[0]) if self.is_whole else _joined(list(map(text_of, parts)))
         except TemplateFault:
             raise
         except Exception as error:  # noqa: BLE001 - a filter may raise anything for a value that it is not made for
@@ -170,6 +192,16 @@ def text_of(value: Any) -> str:
     if isinstance(value, dict):
         raise TemplateFault("a mapping stands where text is needed; name one of its entries")
     return str(_value(value))
+
+
+def _joined(texts: list[str]) -> str:
+    _check_length(sum(map(len, texts)))
+    return "".join(texts)
+
+
+def _check_length(characters: int) -> None:
+    if characters > MAX_CHARACTERS:
+        raise TemplateFault(f"the template gives text that is longer than {MAX_CHARACTERS // 1024**2} MiB")
 
 
 def _value(value: Any) -> Any:

@@ -46,6 +46,29 @@ def test_what_a_template_gives(text: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "{{ name" + " | replace('M', 'MMMMMMMMMM')" * 12 + " }}",
+        "{{ name" + " | replace('', 'MMMMMMMMMM')" * 12 + " }}",
+        "{{ name" + " | join('MMMMMMMMMM')" * 12 + " }}",
+        "{{ tags" + " | join('MMMMMMMMMM')" * 12 + " }}",
+        "{{ long }}" * 40,
+    ],
+)
+def test_text_cannot_grow_without_end(text: str) -> None:
+    with pytest.raises(TemplateFault, match="longer than 32 MiB"):
+        filled(text, **ROW, long="x" * 1024**2)
+
+
+def test_long_text_of_a_row_stays_as_it_is() -> None:
+    long = "x" * 20 * 1024**2
+    assert filled("{{ long | replace('y', 'yy') | trim }}", long=long) == long
+    assert len(filled("data:,{{ long }}", long=long)) == len(long) + 6
+    assert filled("{{ name | replace('u', 'o', 1) | replace('M', 'N', count=1) }}", name="Mumu") == "Nomu"
+    assert filled("{{ rows | join(', ', attribute='n') }}", rows=[{"n": 1}, {"n": 2}]) == "1, 2"
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("{{ 1 + 1 }}", "arithmetic"),
