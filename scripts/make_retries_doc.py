@@ -79,7 +79,7 @@ def document() -> str:
     """The whole page."""
     media = f"""\
 Input media that cannot be read are looked for again every {policy.MEDIA_RETRY_SECONDS:g} s; those that are not there
-at all make their jobs `rejected` after `ORCHESTRATOR_STALL_AFTER`. Nothing was sent then.
+at all make their jobs `rejected` (`media-missing`) after `ORCHESTRATOR_STALL_AFTER`. Nothing was sent then.
 """
     post_columns = ("answer", "its jobs become", "sent again", "pace and breaker", "why")
     poll_columns = ("answer", "asked again after", "given up (`request-lost`) at an age of", "pace and breaker", "why")

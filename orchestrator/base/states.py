@@ -161,6 +161,8 @@ class JobError(StrEnum):
     """Why a job is failed or rejected."""
 
     REJECTED_INPUT = "rejected-input"
+    #: Our own copy of an input was not where it is kept: nothing was sent, and it may be there the next time.
+    MEDIA_MISSING = "media-missing"
     MODERATION = "moderation"
     PROVIDER_FAILED = "provider-failed"
     INSUFFICIENT_CREDITS = "insufficient-credits"

@@ -145,7 +145,7 @@ async def _put_off(engine: Engine, work: ClaimedSubmission, error: AssetError) -
     now = engine.clock.monotonic()
     lasted = now - engine.media_failing_since.setdefault(work.batch_id, now)
     if isinstance(error, MediaMissing) and lasted >= engine.limits.stall_after_seconds:
-        await _reject_unsendable(engine, work, JobError.REJECTED_INPUT, error.message)
+        await _reject_unsendable(engine, work, JobError.MEDIA_MISSING, error.message)
         return
     log.warning("the input media of %s cannot be read now: %s", work.batch_id, error.message)
     await _take_back(engine, work, error.message, retry_in_seconds=MEDIA_RETRY_SECONDS)

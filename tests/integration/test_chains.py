@@ -163,7 +163,7 @@ def test_a_stored_copy_that_is_gone_is_not_paid_for(site: Site, monkeypatch: pyt
     impatient = site.settings.model_copy(update={"stall_after": 0.0})
     approve(BATCH, impatient, job="hero", confirm=yes)
     turn = site.jobs()["turn"]
-    assert (turn["state"], turn["error"]["code"], turn["error"]["charged"]) == ("rejected", "rejected-input", False)
+    assert (turn["state"], turn["error"]["code"], turn["error"]["charged"]) == ("rejected", "media-missing", False)
     assert "is no longer at file://" in turn["error"]["message"]
     assert site.net_by_job()["turn"] == []
 

@@ -55,6 +55,7 @@ def standing(planned: Plan, *found: PastJob, **more: Any) -> str:
         (JobState.REJECTED, "moderation", Standing.FAILED_BEFORE),
         (JobState.FAILED, "moderation", Standing.FAILED_BEFORE),
         (JobState.REJECTED, "insufficient-credits", Standing.RETRIED),
+        (JobState.REJECTED, "media-missing", Standing.RETRIED),
         (JobState.FAILED, "provider-failed", Standing.RETRIED),
         (JobState.FAILED, "asset-expired", Standing.RETRIED),
         (JobState.IN_DOUBT, None, Standing.IN_DOUBT),
