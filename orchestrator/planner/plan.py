@@ -58,10 +58,12 @@ def plan_manifest(
     max_credits: Decimal | None,
     canary: int | None,
     absent: frozenset[str] = frozenset(),
+    limit_name: str = "--max-credits",
 ) -> Plan:
     """`plan` from the manifest on; `findings` may hold what was wrong with its file.
 
-    `absent` are the ids of jobs that were left out of the manifest, which others may still need.
+    `absent` are the ids of jobs that were left out of the manifest, which others may still need. `limit_name` is what
+    people know `max_credits` as.
     """
     check_names(manifest.defaults, None, findings)
     check_texts(manifest.defaults.values(), findings, has_text=not all(job.is_template for job in manifest.jobs))
@@ -75,7 +77,7 @@ def plan_manifest(
 
     budget = manifest.budget
     cap = budget_in_credits(budget, usd_per_credit) if budget else None
-    _check_budget(estimate, budget, cap, max_credits, findings)
+    _check_budget(estimate, budget, cap, max_credits, limit_name, findings)
     return Plan(
         file=findings.file,
         name=manifest.name,
@@ -126,11 +128,18 @@ def _check_budget(
     budget: Budget | None,
     cap: Decimal | None,
     max_credits: Decimal | None,
+    limit_name: str,
     findings: Findings,
 ) -> None:
-    if budget is not None and cap is not None and estimate > cap:
-        message = f"the estimate is {canonical(estimate)} credits, over the budget of {canonical(cap)}"
+    """Reports the lesser of the two limits, where the estimate is over it."""
+    if max_credits is not None and (cap is None or max_credits < cap):
+        if estimate > max_credits:
+            message = f"{_over(estimate)} {limit_name} {canonical(max_credits)}: raise it, or submit fewer jobs"
+            findings.error(Code.OVER_BUDGET, Scalar(None, 1, 1), message)
+    elif budget is not None and cap is not None and estimate > cap:
+        message = f"{_over(estimate)} the budget of {canonical(cap)}"
         findings.error(Code.OVER_BUDGET, budget.node, message, f"budget.{budget.unit}")
-    if max_credits is not None and estimate > max_credits:
-        message = f"the estimate is {canonical(estimate)} credits, over the cap of {canonical(max_credits)}"
-        findings.error(Code.OVER_BUDGET, Scalar(None, 1, 1), message)
+
+
+def _over(estimate: Decimal) -> str:
+    return f"the estimate is {canonical(estimate)} credits, over"

@@ -45,13 +45,14 @@ def replan(
     saved = read_saved_plan(path, findings)
     if saved is None:
         return check(Manifest(), findings=findings, max_credits=max_credits, canary=canary)
-    caps = [cap for cap in (saved.budget, max_credits) if cap is not None]
+    caps = sorted(cap for cap in (saved.budget, max_credits) if cap is not None)
     manifest = _manifest(saved, without=_broken_media(saved, findings))
     fresh = check(
         manifest,
         findings=findings,
-        max_credits=min(caps, default=None),
+        max_credits=caps[0] if caps else None,
         canary=canary,
+        limit_name="--max-credits" if caps[:1] == [max_credits] else "the plan's budget of",
         absent=_ids(saved.rejected) | _ids(saved.jobs) - _ids(manifest.jobs),
     )
     return _as_seen(saved, fresh)

@@ -119,6 +119,7 @@ def test_the_smaller_of_budget_and_cap_holds(plan_text: PlanText) -> None:
     assert plan_text(MIXED, max_credits=Decimal(900)).budget == Decimal(500)
     plan = plan_text(MIXED, max_credits=Decimal(100))
     assert [(error.code, error.line) for error in plan.errors] == [(Code.OVER_BUDGET, 1)]
+    assert plan.errors[0].message.endswith(" credits, over --max-credits 100: raise it, or submit fewer jobs")
     assert plan.only_money
 
 

@@ -119,6 +119,7 @@ def test_caps_and_canary_of_the_command_line_still_apply(site: Site) -> None:
     assert site.again(canary=1).canary == 1
     refused = site.again(max_credits=Decimal(10))
     assert [error.code for error in refused.errors] == [Code.OVER_BUDGET]
+    assert "over --max-credits 10: " in refused.errors[0].message
     assert refused.only_money
 
 
@@ -297,6 +298,7 @@ def test_a_tolerated_price_still_has_to_fit_the_budget(site: Site) -> None:
     site.save(max_credits=estimate)
     again = site.again(catalog_with("gpt-image-2", credits=Decimal("15.4")))
     assert [error.code for error in again.errors] == [Code.OVER_BUDGET]
+    assert "over the plan's budget of " in again.errors[0].message
 
 
 def test_a_model_that_is_gone_or_takes_less_is_refused(site: Site) -> None:
