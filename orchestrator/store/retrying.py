@@ -122,11 +122,11 @@ def _require_retryable(found: Any, batch_id: str, *, error: str | None, again: b
             hint="buy what it needs again: orchestrator submit MANIFEST --again --job ID",
         )
     if found.state == JobState.SKIPPED and code != JobError.DEPENDENCY_FAILED:
-        is_refused = code in (JobError.REJECTED_INPUT, JobError.MODERATION)
+        has_failed_before = code != JobError.UNKNOWN
         raise UsageError(
             f"{who} was skipped: {found.error['message']}",
             hint=f"to send it all the same: orchestrator submit MANIFEST --again --job {found.name}"
-            if is_refused
+            if has_failed_before
             else None,
         )
     if found.state not in (JobState.FAILED, JobState.REJECTED) and code != JobError.DEPENDENCY_FAILED:
