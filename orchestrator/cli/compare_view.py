@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.console import safe
+from orchestrator.cli.words import counted, place
 
 if TYPE_CHECKING:
     from orchestrator.planner.compare import Comparison
@@ -21,6 +22,7 @@ _WORDS = {
     "failed-before": "skipped: failed before, unchanged",
     "in-doubt": "skipped: in doubt",
     "under-way": "skipped: paid for, not stored yet",
+    "dependency-failed": "skipped: what they need is",
     "again": "bought again as you said",
     "removed": "removed",
 }
@@ -33,7 +35,18 @@ def comparison_line(comparison: "Comparison") -> list[Text]:
     counts = {name: number for name, number in comparison.counts().items() if number}
     if not counts.keys() - {"new"}:
         return []
-    return [Text("collection: " + " · ".join(f"{number} {_WORDS[name]}" for name, number in counts.items()))]
+    line = "collection: " + " · ".join(f"{number} {_WORDS[name]}" for name, number in counts.items())
+    return [safe(line + _copied(comparison))]
+
+
+def _copied(comparison: "Comparison") -> str:
+    """What is reused from other destinations, whose files `submit` copies to this one."""
+    here = comparison.history.destination
+    elsewhere = [past.destination for past in comparison.reused.values() if past.destination != here]
+    if not elsewhere:
+        return ""
+    places = ", ".join(sorted({place(uri) for uri in elsewhere}))
+    return f"; the files of {counted(len(elsewhere), 'job')} are copied from {places}"
 
 
 def comparison_table(comparison: "Comparison") -> list[RenderableType]:

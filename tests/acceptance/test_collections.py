@@ -11,6 +11,9 @@ def test_a_second_night_buys_nothing_and_asks_nothing(cli: Cli, account: dict[st
     told = cli("submit", file, env=account)
     assert "collection: 1 reused" in told.stderr
     assert "1 completed, of 1 (1 reused)" in told.stdout
+    assert "are copied" not in told.stderr
+    moved = cli("submit", file, env=account | {"ORCHESTRATOR_DESTINATION": str(cli.folder / "elsewhere")})
+    assert "collection: 1 reused; the files of 1 job are copied from " in " ".join(moved.stderr.split())
     compared = cli("plan", file, "--compare", "--json", env=account).json
     assert (compared["estimate"]["credits"], compared["compare"]["counts"]["reused"]) == ("0", 1)
     again = cli("submit", file, "--again", "--json", env=account)
