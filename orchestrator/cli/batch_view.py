@@ -1,6 +1,7 @@
 """One batch, or several, for people."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -15,6 +16,8 @@ from orchestrator.cli.words import ago, credits_text, elapsed_between, place, st
 ANSWERED_HOLDS = ("in-doubt", "canary", "price-changed", "unusual-work", "gate")
 #: How many failed jobs a summary names.
 FAILURES_SHOWN = 10
+#: How many reasons for skipping jobs it names.
+REASONS_SHOWN = 3
 STATE_COLOURS = {
     "running": "cyan", "generating": "cyan", "copying": "cyan", "submitting": "cyan",
     "completed": "green",
@@ -62,14 +65,19 @@ def _widest(documents: Sequence[dict[str, Any]]) -> int:
     return max((len(document["batch"]) for document in documents), default=0)
 
 
-def summary(document: dict[str, Any], failures: Sequence[dict[str, Any]] = ()) -> list[RenderableType]:
-    """How a batch is or ended: state, files, money, what failed and what to do next."""
+def summary(document: dict[str, Any], fruitless: Sequence[dict[str, Any]] = ()) -> list[RenderableType]:
+    """How a batch is or ended: state, files, money, what failed and what to do next.
+
+    `fruitless` are its jobs that ended as failed, rejected or skipped.
+    """
+    failures = [job for job in fruitless if job["state"] != "skipped"]
     return [
         _headline(document),
         _jobs(document),
         *_files(document),
         _cost(document),
         *_failures(document, failures),
+        *_skipped(job for job in fruitless if job["state"] == "skipped"),
         *_holds(document, named=False),
         *_near_caps(document),
         *_notifications(document),
@@ -129,6 +137,12 @@ def _failure(job: dict[str, Any]) -> Text:
     error = job["error"] or {"code": "unknown", "message": "", "charged": False}
     charged = ", charged" if error.get("charged") else ""
     return safe(f"  {job['id']} {job['state']} [{error['code']}{charged}]: {error['message']}", "red")
+
+
+def _skipped(jobs: Iterable[dict[str, Any]]) -> list[Text]:
+    """The commonest reasons."""
+    reasons = Counter((job["error"] or {}).get("message", "") for job in jobs)
+    return [safe(f"  {number} skipped: {why}") for why, number in reasons.most_common(REASONS_SHOWN) if why]
 
 
 def _holds(document: dict[str, Any], *, named: bool) -> list[Text]:

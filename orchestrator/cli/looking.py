@@ -15,7 +15,7 @@ from orchestrator.cli.console import print_json, print_raw, show, tell
 from orchestrator.cli.jobs_view import by_error, error_table, errors_csv, job_table, jobs_csv
 from orchestrator.cli.params import AsJson, Batch, MaybeBatch, duration_seconds, share
 from orchestrator.cli.progress import Progress
-from orchestrator.cli.running import conclude, failures_of
+from orchestrator.cli.running import conclude, fruitless_jobs
 
 
 class Grouping(StrEnum):
@@ -38,7 +38,7 @@ def status(
         if as_json:
             print_json(document)
         else:
-            show(*summary(document, failures_of(document, settings)))
+            show(*summary(document, fruitless_jobs(document, settings)))
         return
     documents = looking.recent(settings)
     if as_json:

@@ -10,7 +10,7 @@ from orchestrator.base.errors import UsageError
 from orchestrator.cli.batch_view import summary
 from orchestrator.cli.console import print_json, safe, show, tell
 from orchestrator.cli.params import AsJson, Batch, request_id
-from orchestrator.cli.running import failures_of
+from orchestrator.cli.running import fruitless_jobs
 from orchestrator.cli.words import counted
 
 
@@ -48,7 +48,7 @@ def resolve(
     if as_json:
         print_json(document)
         return
-    show(*summary(document, failures_of(document, settings)))
+    show(*summary(document, fruitless_jobs(document, settings)))
     if charged != "charged" and document["state"] == "running" and settings.broker_url is None:
         goes_on = "sent again" if charged else "polled"
         tell(safe(f"to have it {goes_on}: orchestrator resume {document['batch']}"))

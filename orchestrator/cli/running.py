@@ -110,7 +110,7 @@ def conclude(document: dict[str, Any], settings: "Settings", *, as_json: bool) -
     if as_json:
         print_json(document)
     else:
-        show(*summary(document, failures_of(document, settings)))
+        show(*summary(document, fruitless_jobs(document, settings)))
     return running.exit_code(document)
 
 
@@ -123,13 +123,13 @@ def _conclude_all(documents: Sequence[dict[str, Any]], settings: "Settings", *, 
         tell("nothing to resume: every batch has ended")
     else:
         for document in documents:
-            show(*summary(document, failures_of(document, settings)), "")
+            show(*summary(document, fruitless_jobs(document, settings)), "")
     return max((running.exit_code(document) for document in documents), default=0)
 
 
-def failures_of(document: dict[str, Any], settings: "Settings") -> list[dict[str, Any]]:
-    """The documents of a batch's failed and rejected jobs; asks the store only where there are any."""
+def fruitless_jobs(document: dict[str, Any], settings: "Settings") -> list[dict[str, Any]]:
+    """The documents of a batch's failed, rejected and skipped jobs; asks the store only where there are any."""
     from orchestrator.operations import looking
 
-    states = [state for state in ("failed", "rejected") if document["jobs"][state]]
+    states = [state for state in ("failed", "rejected", "skipped") if document["jobs"][state]]
     return [job for state in states for job in looking.jobs(document["batch"], settings, state=state)]

@@ -7,7 +7,7 @@ import typer
 from orchestrator.cli.batch_view import summary
 from orchestrator.cli.console import print_json, safe, show, tell
 from orchestrator.cli.params import AsJson, Batch
-from orchestrator.cli.running import failures_of
+from orchestrator.cli.running import fruitless_jobs
 from orchestrator.cli.words import under_way
 
 if TYPE_CHECKING:
@@ -53,4 +53,4 @@ def _show(document: dict[str, Any], settings: "Settings", *, as_json: bool) -> N
     if as_json:
         print_json(document)
     else:
-        show(*summary(document, failures_of(document, settings)))
+        show(*summary(document, fruitless_jobs(document, settings)))

@@ -75,6 +75,15 @@ def test_what_failed_is_mended_by_what_helps(codes: list[str], said: str) -> Non
     assert text.endswith("again" if "left out" in codes else said)
 
 
+def test_a_summary_says_why_jobs_were_skipped() -> None:
+    left = {"code": "unknown", "message": "left to b-2, which has the same job", "charged": False}
+    skipped = [job(name, left) | {"state": "skipped"} for name in ("mug", "cup")]
+    text = shown(batch("completed", completed=4, skipped=2), skipped)
+    assert "  2 skipped: left to b-2, which has the same job" in text
+    assert "mug" not in text
+    assert "retry" not in text
+
+
 def test_a_notification_that_nobody_took_is_shown() -> None:
     notice = {"event": "finished", "host": "hooks.example", "tries": 9, "error": "HTTP 404", "given_up": True}
     text = shown(batch("completed", completed=1) | {"notifications": [notice]}, [])
