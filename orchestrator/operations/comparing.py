@@ -13,16 +13,20 @@ from orchestrator.base.settings import Settings
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import Provider, real_provider
 from orchestrator.operations.planning import require_valid
-from orchestrator.planner.compare import Comparison, compare
+from orchestrator.planner.compare import Comparison, Standing, compare
 from orchestrator.planner.result import Plan
 from orchestrator.store import accounts, collections
 from orchestrator.store.collections import KeptFile, Shelf
 from orchestrator.store.database import Database
+from orchestrator.store.references import references
 
 log = logging.getLogger("orchestrator.operations")
 
 #: Objects that are looked for at the same time.
 _LOOKING = 32
+
+#: A past job (by row) and the role of a file of it.
+_File = tuple[int, str]
 
 
 def compare_with_collection(planned: Plan, settings: Settings) -> Comparison:
@@ -62,18 +66,19 @@ def compare_plan(
     wanted = {job.fingerprint for job in planned.jobs if job.fingerprint is not None}
     with database.begin() as connection:
         history = collections.history(connection, shelf, wanted, destination)
-    found: set[int] = set()
+    looked_for: set[_File] = set()
     missing: set[int] = set()
     doubtful, sound = {destination}, set[str]()
     while True:
         comparison = compare(planned, history, missing=missing, again=again)
-        new = {past.pk for past in comparison.reused.values()} - found
+        new = _files_of(comparison) - looked_for
         if not new:
             break
         there, gone = _look_for_files(database, new)
-        here = {file.job_pk for file in there} - {file.job_pk for file in gone}
-        found |= here
-        missing |= new - here
+        looked_for |= new
+        has_original = {file.job_pk for file in there if file.role == "original"}
+        missing |= {pk for pk, role in new if role == "original"} - has_original
+        missing |= {file.job_pk for file in gone}
         doubtful |= {file.destination for file in gone}
         sound |= {file.destination for file in there}
     if again is not None:
@@ -82,10 +87,19 @@ def compare_plan(
     return comparison
 
 
-def _look_for_files(database: Database, job_pks: set[int]) -> tuple[list[KeptFile], list[KeptFile]]:
-    """The files of those past jobs: those that are there with the content that was stored, and the others."""
+def _files_of(comparison: Comparison) -> set[_File]:
+    """What has to be there of the jobs that are reused: their originals, and the final frames to be gone on from."""
+    bought = (verdict.job.item for verdict in comparison.verdicts if verdict.is_bought)
+    gone_on_from = {needed for item in bought for needed, role in references(item) if role == "final_frame"}
+    reused = [(v.job.id, v.source.pk) for v in comparison.verdicts if v.standing is Standing.REUSED and v.source]
+    return {(pk, "original") for _, pk in reused} | {(pk, "final_frame") for name, pk in reused if name in gone_on_from}
+
+
+def _look_for_files(database: Database, wanted: set[_File]) -> tuple[list[KeptFile], list[KeptFile]]:
+    """Of the stored files that are wanted, those that are there with the content that was stored, and the others."""
     with database.begin() as connection:
-        files = collections.kept_files(connection, job_pks)
+        kept = collections.kept_files(connection, {pk for pk, _ in wanted})
+    files = [file for file in kept if (file.job_pk, file.role) in wanted]
     open_once = cache(open_destination)
     with ThreadPoolExecutor(_LOOKING) as pool:
         there = list(pool.map(lambda file: open_once(file.destination).holds(file.key, file.sha256), files))
@@ -115,12 +129,16 @@ def bring_here(database: Database, comparison: Comparison, destination: Destinat
         files = collections.kept_files(connection, elsewhere)
     log.info("copying %s files to %s", len(files), here)
     with ThreadPoolExecutor(_LOOKING) as pool:
-        return dict(pool.map(lambda file: (file.asset_pk, _copy(file, destination)), files))
+        copied = zip(files, pool.map(lambda file: _copy(file, destination), files), strict=True)
+        return {file.asset_pk: uri for file, uri in copied if uri is not None}
 
 
-def _copy(file: KeptFile, destination: Destination) -> str:
-    data = open_destination(file.destination).read(file.key) or b""
+def _copy(file: KeptFile, destination: Destination) -> str | None:
+    """The new URI of a file; None for a final frame that is gone, and that nothing bought now goes on from."""
+    data = open_destination(file.destination).read(file.key)
+    if data is None and file.role == "final_frame":
+        return None
     with tempfile.NamedTemporaryFile() as part:
-        part.write(data)
+        part.write(data or b"")
         part.flush()
         return destination.put(file.key, Path(part.name), sha256=file.sha256, content_type=file.mime_type, metadata={})

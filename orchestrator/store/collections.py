@@ -110,10 +110,11 @@ def _known_fingerprint(row: Any, wanted: Names[str]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class KeptFile:
-    """A stored original of a job, and the destination that it is in."""
+    """A stored original or final frame (`role`) of a job, and the destination that it is in."""
 
     job_pk: int
     asset_pk: int
+    role: str
     destination: str
     key: str
     sha256: str
@@ -121,30 +122,32 @@ class KeptFile:
 
 
 def kept_files(connection: Connection, job_pks: Names[int]) -> list[KeptFile]:
-    """The stored originals of some jobs."""
+    """The stored originals and final frames of some jobs: what other jobs can be made from."""
     wanted = assets.c.job_pk == any_(bindparam(None, list(job_pks), type_=ARRAY(BigInteger())))
-    return _files(connection, _stored_originals().where(wanted).order_by(assets.c.pk))
+    return _files(connection, _stored("original", "final_frame").where(wanted).order_by(assets.c.pk))
 
 
 def newest_files(connection: Connection, shelf: Shelf, destination: str) -> list[KeptFile]:
     """Some of the stored originals that the newest batches have in a destination."""
     newest = select(batches.c.id).where(shelf.holds(), batches.c.destination == destination)
     newest = newest.order_by(batches.c.created_at.desc()).limit(_NEWEST_BATCHES)
-    return _files(connection, _stored_originals().where(jobs.c.batch_id.in_(newest)).limit(_NEWEST_FILES))
+    return _files(connection, _stored("original").where(jobs.c.batch_id.in_(newest)).limit(_NEWEST_FILES))
 
 
-def _stored_originals() -> Any:
+def _stored(*roles: str) -> Any:
     return (
         select(assets, batches.c.destination)
         .join(jobs, jobs.c.pk == assets.c.job_pk)
         .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(assets.c.role == "original", assets.c.stored_at.is_not(None))
+        .where(assets.c.role.in_(roles), assets.c.stored_at.is_not(None))
     )
 
 
 def _files(connection: Connection, query: Any) -> list[KeptFile]:
-    rows = connection.execute(query)
-    return [KeptFile(row.job_pk, row.pk, row.destination, row.key, row.sha256, row.mime_type) for row in rows]
+    return [
+        KeptFile(row.job_pk, row.pk, row.role, row.destination, row.key, row.sha256, row.mime_type)
+        for row in connection.execute(query)
+    ]
 
 
 def _one_of(texts: Iterable[str]) -> ColumnElement[Any]:
