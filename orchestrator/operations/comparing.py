@@ -64,8 +64,9 @@ def compare_plan(
     if planned.reuse == "none":
         again = None
     wanted = {job.fingerprint for job in planned.jobs if job.fingerprint is not None}
+    gated = {job.fingerprint for job in planned.jobs if job.has_gate and job.fingerprint is not None}
     with database.begin() as connection:
-        history = collections.history(connection, shelf, wanted, destination)
+        history = collections.history(connection, shelf, wanted, destination, gated=gated)
     looked_for: set[_File] = set()
     missing: set[int] = set()
     doubtful, sound = {destination}, set[str]()

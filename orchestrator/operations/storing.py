@@ -152,6 +152,7 @@ def _new_batch(order: Order) -> creating.NewBatch:
         submit_key=order.key,
         unusual=_unusual(comparison.estimate, order.usual_credits),
         reused={ordinal: past.pk for ordinal, past in comparison.reused.items()},
+        gates=comparison.gates,
         left_out={ordinal: _error(verdict) for ordinal, verdict in comparison.left_out.items()},
         moved=order.moved,
         rejected=planned.rejected,
@@ -162,6 +163,8 @@ def _new_batch(order: Order) -> creating.NewBatch:
 
 def _error(verdict: Verdict) -> dict[str, Any]:
     """Why a job is skipped from the start: the error it had before, where it had one."""
+    if verdict.standing is Standing.DEPENDENCY_FAILED:
+        return {"code": JobError.DEPENDENCY_FAILED, "message": verdict.reason(), "charged": False, "provider": None}
     if verdict.standing is Standing.UNDER_WAY:
         return {"code": JobError.UNKNOWN, "message": verdict.reason(), "charged": False, "provider": None}
     before = verdict.source.error if verdict.source and verdict.standing is Standing.FAILED_BEFORE else None

@@ -5,12 +5,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
+from graphlib import TopologicalSorter
 from itertools import takewhile
 from typing import Any
 
 from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.base.money import ZERO, canonical
-from orchestrator.base.states import JobError, JobState
+from orchestrator.base.states import Gate, JobError, JobState
 from orchestrator.planner.fingerprint import canonical_item, differences
 from orchestrator.planner.result import Plan, PlannedJob
 
@@ -34,11 +35,13 @@ class Standing(StrEnum):
     IN_DOUBT = "in-doubt"
     #: The same job is paid for, in a batch that has not stored its result yet: it is not sent again.
     UNDER_WAY = "under-way"
+    #: It needs a job that is left out, or whose result someone has rejected: it is left out, too.
+    DEPENDENCY_FAILED = "dependency-failed"
     #: It is there, and is bought again because someone said so.
     AGAIN = "again"
 
 
-_LEFT_OUT = (Standing.FAILED_BEFORE, Standing.IN_DOUBT, Standing.UNDER_WAY)
+_LEFT_OUT = (Standing.FAILED_BEFORE, Standing.IN_DOUBT, Standing.UNDER_WAY, Standing.DEPENDENCY_FAILED)
 #: What is paid for and has no result yet.
 _PAID_JOBS = (JobState.SUBMITTING, JobState.GENERATING, JobState.COPYING)
 
@@ -47,8 +50,8 @@ _PAID_JOBS = (JobState.SUBMITTING, JobState.GENERATING, JobState.COPYING)
 class PastJob:
     """A job of an earlier batch. `error` is what became of it where it failed; `pk` grows with time.
 
-    `attempts` are the POSTs that it took so far. Its files are in `destination`; `made_in` is the batch that bought
-    them. `item` is there where it may have changed.
+    `origin_pk` is the job that was bought, of which it may be a copy; `attempts` are the POSTs that it took so far. Its
+    files are in `destination`; `made_in` is the batch that bought them. `item` is there where it may have changed.
     """
 
     pk: int
@@ -60,6 +63,7 @@ class PastJob:
     fingerprint: str | None
     destination: str
     made_in: str
+    origin_pk: int
     attempts: int = 0
     error: Mapping[str, Any] | None = None
     item: Mapping[str, Any] | None = None
@@ -84,22 +88,28 @@ class PastJob:
 class History:
     """What came of earlier jobs, by fingerprint (the newest first), and the last job of each name that it has now.
 
-    Of several results, one in `destination` is preferred.
+    Of several results, one in `destination` is preferred. `gates` are the answers that results (by `origin_pk`) were
+    given.
     """
 
     by_fingerprint: Mapping[str, tuple[PastJob, ...]] = field(default_factory=dict)
     by_name: Mapping[str, PastJob] = field(default_factory=dict)
     destination: str = ""
+    gates: Mapping[int, Gate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How one job stands. `source` is the past job that says so, `fields` are those that changed."""
+    """How one job stands. `source` is the past job that says so, `fields` are those that changed.
+
+    `cause` is the needed job that decides, in words, where it is one.
+    """
 
     job: PlannedJob
     standing: Standing
     source: PastJob | None = None
     fields: tuple[str, ...] = ()
+    cause: str | None = None
 
     @property
     def is_bought(self) -> bool:
@@ -117,6 +127,8 @@ class Verdict:
 
     def reason(self) -> str:
         """Why it stands so, in words."""
+        if self.cause is not None:
+            return self.cause
         before = self.source
         if before is None:
             return "not in the collection yet"
@@ -159,6 +171,13 @@ class Comparison:
     def reused(self) -> dict[int, PastJob]:
         """By ordinal: the past job whose result each reused job has."""
         return {v.job.ordinal: v.source for v in self.verdicts if v.standing is Standing.REUSED and v.source}
+
+    @property
+    def gates(self) -> dict[int, Gate]:
+        """By ordinal: the answers that the results of reused jobs with gates were given before."""
+        gated = [verdict for verdict in self.verdicts if verdict.job.has_gate]
+        answers = {verdict.job.ordinal: _answer(verdict, self.history) for verdict in gated}
+        return {ordinal: answer for ordinal, answer in answers.items() if answer is not None}
 
     @property
     def left_out(self) -> dict[int, Verdict]:
@@ -209,7 +228,9 @@ def compare(
     `missing` are the past jobs (by row) whose files were looked for in vain. The jobs named in `again` (None: all of
     them) are bought whatever there is.
     """
-    verdicts = tuple(_verdict(job, history, missing, again is None or job.id in again) for job in plan.jobs)
+    by_id = {job.id: _verdict(job, history, missing, again is None or job.id in again) for job in plan.jobs}
+    _mind_needs(plan, history, by_id)
+    verdicts = tuple(by_id[job.id] for job in plan.jobs)
     names = {job.id for job in plan.jobs} | {job.id for job in plan.rejected}
     removed = () if plan.partial else tuple(sorted(history.by_name.keys() - names))
     return Comparison(plan, history, verdicts, removed)
@@ -239,6 +260,49 @@ def _verdict(job: PlannedJob, history: History, missing: Collection[int], again:
     return Verdict(job, Standing.ASSET_MISSING, made[0]) if made else Verdict(job, Standing.RETRIED, past[0])
 
 
+def _mind_needs(plan: Plan, history: History, verdicts: dict[str, Verdict]) -> None:
+    """What becomes of jobs by that of those that they need, from the beginnings of the chains to their ends.
+
+    What is there is kept where what it was made from is not to be had any more, and bought anew where that is.
+    """
+    rejected = {job.id for job in plan.rejected}
+    for job_id in TopologicalSorter({job.id: job.needs for job in plan.jobs if job.needs}).static_order():
+        own = verdicts.get(job_id)
+        if own is None or not own.job.needs:
+            continue
+        stops = [why for need in own.job.needs if (why := _stops(need, verdicts.get(need), history, rejected))]
+        anew = [need for need in own.job.needs if need in verdicts and verdicts[need].is_bought]
+        if stops and own.is_bought:
+            verdicts[job_id] = replace(own, standing=Standing.DEPENDENCY_FAILED, cause=f"it needs {stops[0]}")
+        elif anew and not stops and _may_differ(own):
+            verdicts[job_id] = replace(own, standing=Standing.CHANGED, cause=f"made from {anew[0]}, which is made anew")
+
+
+def _stops(need: str, verdict: Verdict | None, history: History, rejected: Collection[str]) -> str | None:
+    """Why a needed job keeps those that need it from being bought, in words."""
+    if need in rejected:
+        return f"{need}, which is rejected"
+    if verdict is None:
+        return None
+    if verdict.standing in _LEFT_OUT:
+        return f"{need}, which is left out"
+    return f"{need}, whose result was rejected" if _answer(verdict, history) is Gate.REJECTED else None
+
+
+def _may_differ(verdict: Verdict) -> bool:
+    """Whether another input may make it another one, and nothing was paid for in vain before."""
+    if verdict.standing is Standing.FAILED_BEFORE:
+        return verdict.source is None or not verdict.source.was_charged
+    return verdict.standing is Standing.REUSED
+
+
+def _answer(verdict: Verdict, history: History) -> Gate | None:
+    """What a reused result's gate was answered before."""
+    if verdict.standing is not Standing.REUSED or verdict.source is None or not verdict.job.has_gate:
+        return None
+    return history.gates.get(verdict.source.origin_pk)
+
+
 def _unknown(job: PlannedJob, before: PastJob | None) -> Verdict:
     if before is None:
         return Verdict(job, Standing.NEW)
@@ -258,5 +322,5 @@ def _against_budget(plan: Plan, estimate: Decimal) -> list[Diagnostic]:
     over = [error for error in plan.errors if error.code is Code.OVER_BUDGET]
     if not over or plan.budget is None or estimate <= plan.budget:
         return others
-    message = f"what is to be bought costs {canonical(estimate)} credits, over the budget of {canonical(plan.budget)}"
-    return [*others, replace(over[0], message=message)]
+    limit = over[0].message.partition(", ")[2]
+    return [*others, replace(over[0], message=f"what is to be bought costs {canonical(estimate)} credits, {limit}")]

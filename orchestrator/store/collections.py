@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 
-from orchestrator.base.states import JobState
+from orchestrator.base.states import Gate, JobState
 from orchestrator.planner.compare import History, PastJob
 from orchestrator.planner.fingerprint import fingerprint
 from orchestrator.store.spoilt import is_spoilt
@@ -46,6 +46,7 @@ _TELLING = (
 _NEWEST_BATCHES, _NEWEST_FILES = 20, 100
 _MADE = jobs.alias("made")
 _MADE_IN = batches.alias("made_in_batch")
+_ORIGIN_PK = func.coalesce(jobs.c.reused_from_pk, jobs.c.pk).label("origin_pk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,12 @@ class Shelf:
         return and_(mine, true() if self.everywhere else table.c.name == self.name)
 
 
-def history(connection: Connection, shelf: Shelf, fingerprints: Names[str], destination: str) -> History:
+def history(
+    connection: Connection, shelf: Shelf, fingerprints: Names[str], destination: str, *, gated: Names[str] = ()
+) -> History:
     """What the shelf knows of these fingerprints, and the last job of each name that the collection has now.
 
+    Of those in `gated` also how the gates of their results were answered.
     Jobs of earlier releases, and those that only their receipts know, get their fingerprints here.
     """
     _fill_in_fingerprints(connection, shelf, fingerprints)
@@ -76,6 +80,7 @@ def history(connection: Connection, shelf: Shelf, fingerprints: Names[str], dest
         by_fingerprint=_by_fingerprint(connection, shelf, wanted),
         by_name={past.name: past for past in _newest_of_each_name(connection, shelf, wanted)},
         destination=destination,
+        gates=_answered_gates(connection, shelf, _one_of(gated)) if gated else {},
     )
 
 
@@ -169,6 +174,7 @@ def _past(*more: Any) -> Any:
             jobs.c.attempts,
             batches.c.destination,
             func.coalesce(_MADE.c.batch_id, jobs.c.batch_id).label("made_in"),
+            _ORIGIN_PK,
             *more,
         )
         .join(batches, batches.c.id == jobs.c.batch_id)
@@ -195,11 +201,10 @@ def _by_fingerprint(connection: Connection, shelf: Shelf, wanted: ColumnElement[
     is_elsewhere = or_(_MADE_IN.c.name != batches.c.name, _MADE_IN.c.destination != batches.c.destination)
     tells = or_(jobs.c.reused_from_pk.is_(None), and_(is_elsewhere, has_files))
     one_result = (jobs.c.fingerprint, func.coalesce(jobs.c.reused_from_pk, jobs.c.pk), batches.c.destination)
-    mine = [] if shelf.account_pk is None else [jobs.c.account_pk == shelf.account_pk]  # the index is by account
     query = (
         _past(null().label("item"))
         .ext(distinct_on(*one_result))
-        .where(shelf.holds(), *mine, jobs.c.fingerprint == wanted, jobs.c.state.in_(_TELLING), tells)
+        .where(shelf.holds(), _is_any_of(shelf, wanted), jobs.c.state.in_(_TELLING), tells)
         .order_by(*one_result, jobs.c.pk.desc())
     )
     found: dict[str, list[PastJob]] = {}
@@ -208,6 +213,25 @@ def _by_fingerprint(connection: Connection, shelf: Shelf, wanted: ColumnElement[
     return {
         fingerprint: tuple(sorted(past, key=lambda one: one.pk, reverse=True)) for fingerprint, past in found.items()
     }
+
+
+def _answered_gates(connection: Connection, shelf: Shelf, wanted: ColumnElement[Any]) -> dict[int, Gate]:
+    """The newest answer to each result (by the job that was bought): any night may have asked."""
+    answered = jobs.c.gate.in_((Gate.APPROVED, Gate.REJECTED))
+    query = (
+        select(_ORIGIN_PK, jobs.c.gate)
+        .ext(distinct_on(_ORIGIN_PK.element))
+        .join(batches, batches.c.id == jobs.c.batch_id)
+        .where(shelf.holds(), _is_any_of(shelf, wanted), answered)
+        .order_by(_ORIGIN_PK.element, jobs.c.pk.desc())
+    )
+    return {row.origin_pk: Gate(row.gate) for row in connection.execute(query)}
+
+
+def _is_any_of(shelf: Shelf, wanted: ColumnElement[Any]) -> ColumnElement[bool]:
+    """The condition that a job has a wanted fingerprint; the index is by account."""
+    mine = true() if shelf.account_pk is None else jobs.c.account_pk == shelf.account_pk
+    return and_(mine, jobs.c.fingerprint == wanted)
 
 
 def _newest_of_each_name(connection: Connection, shelf: Shelf, wanted: ColumnElement[Any]) -> Iterable[PastJob]:
@@ -233,6 +257,7 @@ def _past_job(row: Any) -> PastJob:
         fingerprint=row.fingerprint,
         destination=row.destination,
         made_in=row.made_in,
+        origin_pk=row.origin_pk,
         attempts=row.attempts,
         error=row.error,
         item=row.item,

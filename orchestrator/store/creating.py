@@ -26,8 +26,9 @@ class NewBatch:
     """A planned batch as it is stored; `estimated` is the price of what it buys.
 
     `submit_key`: whoever submits with it again gets this batch. `unusual`: why it sends nothing until it is approved.
-    By ordinal, `reused` are the earlier jobs (by row) whose results jobs have, and `left_out` the errors of those that
-    are skipped from the start. `moved` are the new URIs of earlier assets (by row) in this batch's destination.
+    By ordinal, `reused` are the earlier jobs (by row) whose results jobs have, `gates` the answers that these were
+    given before, and `left_out` the errors of those that are skipped from the start. `moved` are the new URIs of
+    earlier assets (by row) in this batch's destination.
     `partial`: the rest of the collection stays as it is.
     """
 
@@ -52,6 +53,7 @@ class NewBatch:
     submit_key: str | None = None
     unusual: str | None = None
     reused: Mapping[int, int] = field(default_factory=dict)
+    gates: Mapping[int, Gate] = field(default_factory=dict)
     left_out: Mapping[int, dict[str, Any]] = field(default_factory=dict)
     moved: Mapping[int, str] = field(default_factory=dict)
     rejected: Sequence[RejectedJob] = ()
@@ -141,8 +143,8 @@ _INSERT_JOBS = text(
                      reused_from_pk, spent, ended_at)
     SELECT :batch_id, :account_pk, planned.ordinal, planned.name, planned.type, planned.model, planned.item,
            planned.labels, planned.estimate, planned.fingerprint, nullif(planned.row, 'null'),
-           CASE WHEN past.gate = 'approved' AND planned.gate IS NOT NULL THEN past.gate ELSE planned.gate END,
-           planned.dependents_due, planned.state, planned.waits_for, nullif(planned.error, 'null'), 0, 0, clock.now,
+           planned.gate, planned.dependents_due, planned.state, planned.waits_for, nullif(planned.error, 'null'),
+           0, 0, clock.now,
            coalesce(past.reused_from_pk, past.pk), CASE WHEN planned.reused IS NOT NULL THEN 0 END,
            CASE WHEN planned.state IN ('completed', 'skipped', 'rejected') THEN clock.now END
     FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS planned
@@ -222,7 +224,7 @@ def _job_row(job: PlannedJob, batch: NewBatch, waits_for_canaries: set[int], nee
         "estimate": str(job.estimate),
         "fingerprint": job.fingerprint,
         "row": job.row,
-        "gate": Gate.MANUAL if job.has_gate else None,
+        "gate": batch.gates.get(job.ordinal, Gate.MANUAL) if job.has_gate else None,
         "dependents_due": job.id in needed,
         "reused": batch.reused.get(job.ordinal),
         "error": batch.left_out.get(job.ordinal),

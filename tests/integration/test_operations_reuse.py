@@ -17,6 +17,7 @@ from orchestrator.operations import looking, running
 from orchestrator.operations.comparing import compare_with_collection
 from orchestrator.operations.planning import plan
 from orchestrator.operations.retrying import retry
+from orchestrator.operations.steering import reject
 from orchestrator.operations.submitting import SubmitOptions, submit
 from orchestrator.planner.compare import Comparison
 from orchestrator.planner.result import Plan
@@ -343,6 +344,49 @@ def test_a_chain_is_reused_link_by_link(site: Site) -> None:
     assert submit(manifest("A slow turn"), site.settings, REAL, confirm=never)["reused"] == 2
     document = submit_file(site, manifest("A quick turn"))
     assert (document["state"], document["reused"], document["credits"]["spent"]) == ("completed", 1, "200")
+
+
+def write_chain(site: Site, picture: str = "A mug", turn: str = "A turn", **mug: Any) -> Path:
+    """The manifest of a picture, and a video made from it."""
+    file = site.folder / "chain.json"
+    hero = {"id": "mug", "model": "gen", "prompt": picture, "aspect_ratio": "1:1"} | mug
+    clip = {"id": "spin", "model": "seedance-2-0", "duration_seconds": 5, "aspect_ratio": "16:9", "prompt": turn}
+    clip |= {"video_image_data": {"first_frame_image_url": {"from": "mug"}}}
+    file.write_text(json.dumps({"version": 1, "name": "things", "jobs": [hero, clip]}))
+    return file
+
+
+def test_what_needs_a_job_that_is_left_out_costs_nothing(site: Site) -> None:
+    file = write_chain(site, "A mug [sandbox:moderation]")
+    submit_file(site, file)
+    second = submit(file, site.settings, SubmitOptions(detach=True), confirm=never)
+    assert (second["state"], second["credits"]["estimated"]) == ("completed", "0")
+    assert states(site, second) == {"mug": "skipped", "spin": "skipped"}
+    error = jobs(site, second)["spin"]["error"]
+    assert (error["code"], error["message"]) == ("dependency-failed", "it needs mug, which is left out")
+
+
+def test_a_video_is_made_anew_from_a_picture_that_is(site: Site) -> None:
+    file = write_chain(site)
+    first = submit_file(site, file)
+    second = submit_file(site, file, replace(AGAIN, again_jobs=("mug",)))
+    assert (second["reused"], second["credits"]["spent"]) == (0, "203")
+    for document in (first, second):
+        file_of(jobs(site, document)["mug"]).unlink()
+    assert submit_file(site, file)["credits"]["spent"] == "203"
+
+
+def test_a_rejected_result_stays_rejected_night_after_night(site: Site) -> None:
+    file = write_chain(site, gate="manual")
+    first = submit_file(site, file)
+    assert first["state"] == "held"
+    reject(first["batch"], site.settings, job="mug")
+    for _ in range(2):
+        night = submit(file, site.settings, SubmitOptions(beside_held=True), confirm=never)
+        assert (night["state"], night["credits"]["estimated"], night["holds"]) == ("completed", "0", [])
+        assert jobs(site, night)["spin"]["error"]["message"] == "it needs mug, whose result was rejected"
+    again = submit_file(site, file, replace(AGAIN, again_jobs=("mug",)))
+    assert [hold["code"] for hold in again["holds"]] == ["gate"]
 
 
 def write_rows(site: Site, rows: str, **more: Any) -> Path:

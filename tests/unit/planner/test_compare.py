@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.base.diagnostics import Code, Diagnostic
-from orchestrator.base.states import JobState
+from orchestrator.base.states import Gate, JobState
 from orchestrator.catalog.bundled import bundled_catalog
 from orchestrator.planner.compare import History, PastJob, Standing, compare
 from orchestrator.planner.plan import plan
@@ -34,6 +34,7 @@ def past(planned: Plan, pk: int = 1, state: JobState = JobState.COMPLETED, **mor
     facts = {
         "pk": pk, "batch_id": f"things-{pk}", "name": job.id, "type": job.type, "model": job.model, "state": state,
         "fingerprint": job.fingerprint, "destination": HERE, "made_in": f"things-{pk}",
+        "origin_pk": pk,
     }  # fmt: skip
     return PastJob(**(facts | more))
 
@@ -108,6 +109,75 @@ def test_again_buys_whatever_there_is(planned: Plan) -> None:
     assert standing(planned, past(planned), again={"mug"}) == Standing.AGAIN
     assert standing(planned, past(planned), again={"cup"}) == Standing.REUSED
     assert standing(planned, past(planned, fingerprint="fp1:x"), again=None) == Standing.CHANGED
+
+
+@pytest.fixture
+def chained(tmp_path: Path) -> Plan:
+    """a makes b, b makes c; the end comes first in the manifest."""
+    file = tmp_path / "chain.yaml"
+    clip = "{{id: {0}, prompt: {0}, model: seedance-2-0, duration_seconds: 5, aspect_ratio: '16:9', video_image_data: "
+    clip += "{{first_frame_image_url: {{{1}}}}}}}"
+    after_b = clip.format("c", "from: b, use: final_frame")
+    after_a = clip.format("b", "from: a")
+    first = "{id: a, prompt: a, model: gen, aspect_ratio: '1:1', gate: manual}"
+    file.write_text(f"version: 1\nname: things\njobs:\n  - {after_b}\n  - {after_a}\n  - {first}\n")
+    return plan(file, bundled_catalog(), usd_per_credit=Decimal("0.0052"))
+
+
+def chain_verdicts(chained: Plan, states: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """How a chain stands whose jobs had these states and errors; `pk` counts them in the manifest's order."""
+    by_fingerprint = {}
+    for pk, job in enumerate(chained.jobs):
+        state, error = states.get(job.id, (JobState.COMPLETED, None))
+        facts = {"name": job.id, "type": job.type, "model": job.model, "fingerprint": job.fingerprint, "error": error}
+        by_fingerprint[str(job.fingerprint)] = (past(chained, pk, state, **facts),)
+    history = History(by_fingerprint, {}, HERE, more.pop("gates", {}))
+    comparison = compare(chained, history, **more)
+    return {verdict.job.id: verdict for verdict in comparison.verdicts} | {"estimate": comparison.estimate}
+
+
+MODERATED = (JobState.REJECTED, {"code": "moderation", "message": "no", "charged": False})
+CHARGED = (JobState.FAILED, {"code": "asset-corrupt", "message": "no", "charged": True})
+BROKEN = (JobState.FAILED, {"code": "provider-failed", "message": "no", "charged": False})
+
+
+@pytest.mark.parametrize(
+    ("a", "expected"),
+    [
+        (MODERATED, "failed-before"),
+        (CHARGED, "failed-before"),
+        ((JobState.IN_DOUBT, None), "in-doubt"),
+        ((JobState.COPYING, None), "under-way"),
+    ],
+)
+def test_what_needs_a_job_that_is_left_out_is_left_out_to_any_depth(chained: Plan, a: Any, expected: str) -> None:
+    found = chain_verdicts(chained, {"a": a, "b": BROKEN, "c": BROKEN})
+    assert [found[name].standing for name in "abc"] == [expected, "dependency-failed", "dependency-failed"]
+    assert (found["b"].reason(), found["c"].reason()) == (
+        "it needs a, which is left out",
+        "it needs b, which is left out",
+    )
+    assert found["estimate"] == 0
+    kept = chain_verdicts(chained, {"a": a})  # what was made from it is there
+    assert [kept[name].standing for name in "bc"] == ["reused", "reused"]
+
+
+@pytest.mark.parametrize("more", [{"again": {"a"}}, {"missing": {2}}], ids=["again", "asset-missing"])
+def test_what_is_made_from_a_job_that_is_made_anew_is_made_anew(chained: Plan, more: Any) -> None:
+    found = chain_verdicts(chained, {"c": MODERATED}, **more)
+    assert [found[name].standing for name in "bc"] == ["changed", "changed"]
+    assert [found[name].reason() for name in "bc"] == [f"made from {name}, which is made anew" for name in "ab"]
+    charged = chain_verdicts(chained, {"c": CHARGED}, **more)
+    assert [charged[name].standing for name in "bc"] == ["changed", "failed-before"]
+
+
+def test_a_rejected_result_is_not_asked_about_again_while_it_is_reused(chained: Plan) -> None:
+    found = chain_verdicts(chained, {"b": BROKEN, "c": BROKEN}, gates={2: Gate.REJECTED})
+    assert [found[name].standing for name in "abc"] == ["reused", "dependency-failed", "dependency-failed"]
+    assert found["b"].reason() == "it needs a, whose result was rejected"
+    anew = chain_verdicts(chained, {"b": BROKEN, "c": BROKEN}, gates={2: Gate.REJECTED}, again={"a"})
+    assert [anew[name].standing for name in "abc"] == ["again", "retried", "retried"]
+    assert compare(chained, History()).gates == {}
 
 
 def test_the_fields_that_changed_are_named(planned: Plan) -> None:
