@@ -8,6 +8,7 @@ class Code(StrEnum):
     """Every code a diagnostic can carry; scripts depend on these names."""
 
     MANIFEST_UNREADABLE = "manifest-unreadable"
+    ENCODING_GUESSED = "encoding-guessed"  # warnings only: the file was read
     YAML_SYNTAX = "yaml-syntax"
     UNKNOWN_FIELD = "unknown-field"
     MISSING_FIELD = "missing-field"

@@ -55,8 +55,8 @@ def read_bare(name: str, sources: Sources, fields: ProviderFields, findings: Fin
         findings.error(Code.MANIFEST_UNREADABLE, _START, f"the file {fault.message}")
         return
     if decoded.guessed:
-        message = f"the file is not UTF-8; it was read as {decoded.guessed}"
-        findings.warn(Code.MANIFEST_UNREADABLE, _START, message)
+        message = f"the file is not UTF-8; it was read as {decoded.guessed}; if that is wrong, save it as UTF-8"
+        findings.warn(Code.ENCODING_GUESSED, _START, message)
     if PurePosixPath(name).suffix.lower() in JSONL_SUFFIXES:
         yield from _json_jobs(decoded.text, findings.file)
         return

@@ -183,8 +183,12 @@ _JOB: dict[str, JsonSchema] = {
         "description": "The job's own name. With rows or a matrix, a template that differs for each.",
     },
     "for_each": {
-        "description": "One job for each row: a CSV or JSONL file, or a list of mappings.",
-        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
+        "description": "One job for each row: a CSV or JSONL file (also with its encoding), or a list of mappings.",
+        "anyOf": [
+            {"type": "string"},
+            mapping_of({"file": {"type": "string"}, "encoding": {"type": "string"}}, required=["file", "encoding"]),
+            {"type": "array", "items": {"type": "object"}},
+        ],
     },
     "where": {
         "description": "Which rows: columns and the value, or values, that they must have.",

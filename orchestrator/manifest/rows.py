@@ -23,6 +23,7 @@ CSV_SUFFIXES = frozenset({".csv", ".tsv", ".txt"})
 JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 
 _DOUBTFUL = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")  # NUL, and halves of surrogate pairs
+_NAME_IT = "to name its encoding: for_each: {file: NAME, encoding: cp1252}"
 _FRACTION = re.compile(r"[0-9][.eE]")
 
 
@@ -43,30 +44,48 @@ class Rows:
     guessed_encoding: str | None = None
 
 
-def read_rows(node: Node, sources: Sources, known: dict[str, Rows], findings: Findings) -> Rows | None:
+class RowsFile(NamedTuple):
+    """A file of rows; without an `encoding` it is found out."""
+
+    name: str
+    encoding: str | None = None
+
+
+def read_rows(node: Node, sources: Sources, known: dict[RowsFile, Rows], findings: Findings) -> Rows | None:
     """The rows that `for_each` names; None after reporting why there are none. `known` keeps what was read already."""
     if isinstance(node, Sequence):
         return _inline(node, findings)
-    name = node.value if isinstance(node, Scalar) else None
-    if not isinstance(name, str) or not name.strip():
-        message = f"`for_each` must be a list of rows or the name of a file, it is {values.describe(node)}"
+    file = _rows_file(node)
+    if file is None:
+        what = "a list of rows, the name of a file, or {file: NAME, encoding: NAME}"
+        message = f"`for_each` must be {what}, it is {values.describe(node)}"
         findings.error(Code.INVALID_VALUE, node, message, "for_each")
         return None
-    if name in known:
-        return known[name]
+    if file in known:
+        return known[file]
+    shown = f"`{values.shorten(file.name)}`"
     try:
-        rows = _read_file(name, sources)
+        rows = _read_file(file, sources)
     except SourceFault as fault:
-        findings.error(Code.MANIFEST_UNREADABLE, node, f"`{values.shorten(name)}` {fault.message}", "for_each")
+        findings.error(Code.MANIFEST_UNREADABLE, node, f"{shown} {fault.message}", "for_each")
         return None
     except CsvFault as fault:
-        findings.error(Code.YAML_SYNTAX, node, f"`{values.shorten(name)}` {fault.message}", "for_each")
+        findings.error(Code.YAML_SYNTAX, node, f"{shown} {fault.message}", "for_each")
         return None
     if rows.guessed_encoding:
-        message = f"`{values.shorten(name)}` is not UTF-8; it was read as {rows.guessed_encoding}{_sample(rows)}"
-        findings.warn(Code.MANIFEST_UNREADABLE, node, message, "for_each")
-    known[name] = rows
+        message = f"{shown} is not UTF-8; it was read as {rows.guessed_encoding}{_sample(rows)}; {_NAME_IT}"
+        findings.warn(Code.ENCODING_GUESSED, node, message, "for_each")
+    known[file] = rows
     return rows
+
+
+def _rows_file(node: Node) -> RowsFile | None:
+    if isinstance(node, Mapping) and node.entries.keys() == {"file", "encoding"}:
+        given = [node.entries[name].value for name in ("file", "encoding")]
+    else:
+        given = [node]
+    texts = [entry.value for entry in given if isinstance(entry, Scalar) and isinstance(entry.value, str)]
+    return RowsFile(*texts) if len(texts) == len(given) and all(map(str.strip, texts)) else None
 
 
 def _inline(node: Sequence, findings: Findings) -> Rows | None:
@@ -83,12 +102,12 @@ def _inline(node: Sequence, findings: Findings) -> Rows | None:
     return _with_columns(rows)
 
 
-def _read_file(name: str, sources: Sources) -> Rows:
-    path = PurePosixPath(name.replace("\\", "/"))
+def _read_file(file: RowsFile, sources: Sources) -> Rows:
+    path = PurePosixPath(file.name.replace("\\", "/"))
     suffix = path.suffix.lower()
     if suffix not in CSV_SUFFIXES | JSONL_SUFFIXES:
         raise SourceFault("must be a CSV (.csv, .tsv, .txt) or JSONL (.jsonl, .ndjson) file, or a list of rows")
-    decoded = decode_table(sources.read(name, MAX_ROWS_BYTES))
+    decoded = decode_table(sources.read(file.name, MAX_ROWS_BYTES), file.encoding)
     if suffix in JSONL_SUFFIXES:
         return _with_columns(list(_json_rows(decoded.text, path.name)), decoded.guessed)
     table = read_csv(decoded.text)

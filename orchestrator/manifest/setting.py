@@ -5,7 +5,7 @@ from typing import Any
 
 from orchestrator.manifest.files import Sources
 from orchestrator.manifest.provider_fields import ProviderFields
-from orchestrator.manifest.rows import Rows
+from orchestrator.manifest.rows import Rows, RowsFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,4 +15,4 @@ class Setting:
     sources: Sources = field(default_factory=Sources)
     fields: ProviderFields = field(default_factory=ProviderFields)
     variables: dict[str, Any] | None = None
-    known_rows: dict[str, Rows] = field(default_factory=dict)
+    known_rows: dict[RowsFile, Rows] = field(default_factory=dict)

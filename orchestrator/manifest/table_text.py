@@ -21,14 +21,16 @@ class TableText:
     guessed: str | None = None
 
 
-def decode_table(data: bytes) -> TableText:
-    """The text of a file of rows. Raises SourceFault where its encoding cannot be told.
+def decode_table(data: bytes, encoding: str | None = None) -> TableText:
+    """The text of a file of rows, in the `encoding` that is said. Raises SourceFault where it cannot be told.
 
-    A file with any UTF-8 in it is UTF-8: bytes that are not are kept as `ESCAPED` characters, a fault of their row.
-    Otherwise it is Windows-1252, which Excel writes as "CSV".
+    Where none is said, a file with any UTF-8 in it is UTF-8: bytes that are not are kept as `ESCAPED` characters, a
+    fault of their row. Otherwise it is Windows-1252, which Excel writes as "CSV".
     """
     if data.startswith(_WORKBOOKS):
         raise SourceFault("is an Excel workbook, whatever its name; save it as CSV (UTF-8)")
+    if encoding is not None:
+        return TableText(_decode_as(data, encoding).removeprefix("\ufeff"))
     if wide := _wide_encoding(data):
         return TableText(_decode_wide(data, wide).removeprefix("\ufeff"))
     data = data.removeprefix(b"\xef\xbb\xbf")
@@ -44,6 +46,16 @@ def decode_table(data: bytes) -> TableText:
         line = data.count(b"\n", 0, error.start) + 1
         message = f"is neither UTF-8 nor Windows-1252 (byte 0x{data[error.start]:02x} in line {line}); save it as UTF-8"
         raise SourceFault(message) from None
+
+
+def _decode_as(data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding)
+    except LookupError:
+        raise SourceFault(f"cannot be read: there is no encoding of the name {encoding!r}") from None
+    except UnicodeError as error:
+        where = f" (byte {error.start + 1})" if isinstance(error, UnicodeDecodeError) else ""
+        raise SourceFault(f"is not {encoding}{where}") from None
 
 
 def byte_of(character: str) -> str:

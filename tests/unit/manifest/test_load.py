@@ -288,3 +288,27 @@ def test_a_json_manifest_has_the_same_keys(load: Load) -> None:
     assert findings.errors == []
     assert [(job.id, job.has_gate) for job in manifest.jobs] == [("x-1", True), ("y-1", True)]
     assert (manifest.reuse, manifest.skip_at_most) == ("none", 3)
+
+
+@pytest.mark.parametrize(
+    ("source", "names", "said"),
+    [
+        ("r.csv", ["Café"], "it was read as Windows-1252 (`Café` in r.csv, row 2); to name its encoding: for_each: {"),
+        ("{file: r.csv, encoding: cp1252}", ["Café"], None),
+        ("{file: r.csv, encoding: cp437}", ["CafΘ"], None),
+        ("{file: r.csv, encoding: utf-8}", [], "`r.csv` is not utf-8 (byte 13)"),
+        ("{file: r.csv, encoding: klingon}", [], "there is no encoding of the name 'klingon'"),
+        ("{file: r.csv, encoding: hex}", [], "there is no encoding of the name 'hex'"),
+        ("{file: r.csv}", [], "or {file: NAME, encoding: NAME}, it is a mapping"),
+        ("{file: r.csv, encoding: 5}", [], "or {file: NAME, encoding: NAME}, it is a mapping"),
+    ],
+)
+def test_the_encoding_of_rows_is_found_out_or_named(
+    load: Load, source: str, names: list[str], said: str | None
+) -> None:
+    text = f'{HEAD}\njobs: [{{id: "{{{{ n }}}}", for_each: {source}, labels: {{name: "{{{{ name }}}}"}}}}]'
+    manifest, findings = load(text, r_csv="n,name\n1,Café\n".encode("cp1252"))
+    assert [job.labels["name"] for job in manifest.jobs] == names
+    told = [found.message for found in (*findings.errors, *findings.warnings) if "no job at all" not in found.message]
+    assert len(told) == (0 if said is None else 1)
+    assert said is None or said in told[0]
