@@ -55,7 +55,7 @@ def approve(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> int:
-    """Let a batch go on after its canaries, a gate, a changed price, or too many failures."""
+    """Let a batch go on after its canaries, a gate, a changed price, too many failures, or unusually much new work."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import approving
 

@@ -1,4 +1,4 @@
-"""`approve`: let a batch go on that waits for a person: canaries, gates, a changed price, or too many failures."""
+"""`approve`: let a batch go on that waits for a person: canaries, gates, a changed price, failures, unusual work."""
 
 from typing import Any
 
