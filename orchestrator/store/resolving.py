@@ -14,6 +14,7 @@ from orchestrator.store import ledger
 from orchestrator.store.branches import revive_below
 from orchestrator.store.chains import wait_for_needs
 from orchestrator.store.database import NOW
+from orchestrator.store.superseding import leave_to_newer
 from orchestrator.store.tables import jobs, submissions
 from orchestrator.store.tables import ledger as entries
 
@@ -51,17 +52,19 @@ def settle_as_not_charged(
 ) -> bool:
     """All its jobs are `pending` again, due now, and their reserve is released. False: it is not in doubt.
 
-    The POST stays counted as an attempt.
+    What a newer batch of the collection has bought meanwhile is `skipped`. The POST stays counted as an attempt.
     """
     if not _resolve(connection, submission_id, settled_by, evidence, {"charged": 0}):
         return False
-    unsent = connection.execute(
+    put_back = connection.execute(
         update(jobs)
         .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.IN_DOUBT)
         .values(state=JobState.PENDING, due_at=NOW, submission_id=null(), position=null())
         .returning(jobs.c.pk)
-    ).scalars()
+    )
+    unsent = put_back.scalars().all()
     wait_for_needs(connection, unsent)  # after a recovery a job may not know the results that it was sent with
+    leave_to_newer(connection, unsent)
     ledger.move(connection, EntryKind.RELEASE, [submission_id])
     return True
 
@@ -69,8 +72,8 @@ def settle_as_not_charged(
 def take_back_loss(connection: Connection, submission_id: UUID, evidence: dict[str, Any]) -> bool:
     """What was settled as charged was not, a person says: its jobs are `pending` again, what was lost is given back.
 
-    A job that was run again meanwhile only gets back what it spent. What was skipped because of them waits for them
-    again. False: nothing of it is counted as lost.
+    A job that was run again meanwhile only gets back what it spent; one that a newer batch has bought meanwhile is
+    `skipped`. What was skipped because of them waits for them again. False: nothing of it is counted as lost.
     """
     lost_jobs = (jobs.c.submission_id == submission_id, jobs.c.error["code"].astext == JobError.PAYMENT_LOST)
     taken_back = connection.execute(
@@ -98,7 +101,9 @@ def take_back_loss(connection: Connection, submission_id: UUID, evidence: dict[s
         )
         .returning(jobs.c.batch_id, jobs.c.pk)
     ).all()
-    revive_below(connection, unsent[0].batch_id, [job.pk for job in unsent])
+    pks = [job.pk for job in unsent]
+    revive_below(connection, unsent[0].batch_id, pks)
+    leave_to_newer(connection, pks)
     return True
 
 

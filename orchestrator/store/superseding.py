@@ -1,6 +1,9 @@
 """A newer batch takes over what an older one of its collection, which waits for a person, has not sent: bought once."""
 
-from sqlalchemy import Connection, select, text
+from collections.abc import Collection
+
+from sqlalchemy import BigInteger, Connection, bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.states import ENDED_BATCHES
 from orchestrator.store.chains import pass_on_all_ends
@@ -16,6 +19,30 @@ _TAKE_OVER = text(
         SELECT fingerprint FROM job AS same WHERE same.batch_id = :newer AND same.state IN ('waiting', 'pending'))
     """
 )
+#: The same jobs of newer batches that are bought, or are to be.
+_LEAVE = text(
+    """
+    UPDATE job SET state = 'skipped', waits_for = NULL, ended_at = orchestrator_now(), error = jsonb_build_object(
+        'code', 'unknown', 'message', 'left to ' || newer.batch_id || ', which has the same job',
+        'charged', false, 'provider', NULL)
+    FROM (
+        SELECT DISTINCT ON (own.pk) own.pk, same.batch_id
+        FROM job AS own JOIN batch AS mine ON mine.id = own.batch_id
+        JOIN job AS same ON same.account_pk = own.account_pk AND same.fingerprint = own.fingerprint
+            AND same.pk > own.pk AND same.batch_id <> own.batch_id AND same.reused_from_pk IS NULL
+            AND same.state IN ('waiting', 'pending', 'submitting', 'generating', 'copying', 'in_doubt', 'completed')
+        JOIN batch AS its ON its.id = same.batch_id AND its.name = mine.name
+        WHERE own.pk = ANY(:jobs)
+        ORDER BY own.pk, same.pk DESC
+    ) AS newer
+    WHERE job.pk = newer.pk AND job.state IN ('waiting', 'pending')
+    """
+).bindparams(bindparam("jobs", type_=ARRAY(BigInteger())))
+
+
+def leave_to_newer(connection: Connection, job_pks: Collection[int]) -> None:
+    """Skip those of these unsent jobs that a newer batch of their collection has bought meanwhile, or is to buy."""
+    connection.execute(_LEAVE, {"jobs": list(job_pks)})
 
 
 def take_over(connection: Connection, batch_id: str) -> None:

@@ -16,6 +16,7 @@ from orchestrator.base.errors import ManifestError, SpendRefused, UsageError
 from orchestrator.operations import looking, running
 from orchestrator.operations.comparing import compare_with_collection
 from orchestrator.operations.planning import plan
+from orchestrator.operations.resolving import resolve
 from orchestrator.operations.retrying import retry
 from orchestrator.operations.steering import reject
 from orchestrator.operations.submitting import SubmitOptions, submit
@@ -293,6 +294,19 @@ def test_what_is_in_doubt_is_not_bought_again(site: Site) -> None:
     assert standings(compared(site, {"mug": "A mug"})) == {"mug": "in-doubt"}
     second = run(site, SubmitOptions(alongside=True), mug="A mug", cup="A cup")
     assert states(site, second) == {"mug": "skipped", "cup": "completed"}
+
+
+def test_a_lost_payment_is_never_bought_twice_more(site: Site) -> None:
+    site.play(FaultRule(at="submit", kind="drop-after-charge"))
+    first = run(site, mug="A mug")
+    resolve(first["batch"], "mug", site.settings, "charged")
+    night = submit(write(site, {"mug": "A mug"}), site.settings, REAL, confirm=never)
+    assert (states(site, night), posts(site)) == ({"mug": "skipped"}, 1)
+    again = run(site, replace(AGAIN, again_jobs=("mug",)), mug="A mug")
+    assert (states(site, again), posts(site)) == ({"mug": "completed"}, 2)
+    settled = resolve(first["batch"], "mug", site.settings, "not-charged")
+    assert (settled["state"], states(site, settled)) == ("completed", {"mug": "skipped"})
+    assert jobs(site, settled)["mug"]["error"]["message"] == f"left to {again['batch']}, which has the same job"
 
 
 def test_sandboxes_share_what_they_made(site: Site) -> None:
