@@ -4,11 +4,12 @@ A job that others need keeps `dependents_due` until its end was passed on to the
 jobs that ended since, not on those that wait, and a batch without chains pays nothing.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, null, select, text, update
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.states import ENDED_BATCHES, ENDED_JOBS, Gate, JobError, JobState, WaitsFor
 from orchestrator.store.accounts import Scope
@@ -17,8 +18,10 @@ from orchestrator.store.holds import has_job
 from orchestrator.store.references import Reference, stored_result, with_results
 from orchestrator.store.tables import batches, job_needs, jobs
 
-#: So many ends are passed on in one transaction, which holds the account's lock.
+#: So many ends are passed on in one transaction, which holds the account's lock, and to so many of those that are to
+#: be skipped, or to go.
 _ENDS_AT_ONCE = 200
+_DEPENDENTS_AT_ONCE = 500
 _PKS = ARRAY(BigInteger())
 
 
@@ -41,19 +44,21 @@ def batches_to_move(connection: Connection, scope: Scope) -> list[str]:
 
 
 def pass_on_ends(connection: Connection, batch_id: str) -> int:
-    """Tell some of the ends of a batch's jobs to those that need them; returns how many, 0 once all are told.
+    """Tell some of the ends of a batch's jobs to some that need them; returns how many ends, 0 once all are told.
 
     Call it under the batch's lock (`lock_batch`). A job that is skipped has an end to pass on itself.
     """
-    due = select(jobs.c.pk).where(jobs.c.batch_id == batch_id, _is_to_pass_on()).order_by(jobs.c.pk)
-    ended = connection.execute(
-        update(jobs)
-        .where(jobs.c.pk.in_(due.limit(_ENDS_AT_ONCE).with_for_update(key_share=True)), _is_to_pass_on())
-        .values(dependents_due=False)
-        .returning(jobs.c.pk, jobs.c.state)
-    ).all()
-    _skip_dependents(connection, [row.pk for row in ended if row.state != JobState.COMPLETED])
-    _move_dependents(connection, [row.pk for row in ended if row.state == JobState.COMPLETED])
+    due = select(jobs.c.pk, jobs.c.state).where(jobs.c.batch_id == batch_id, _is_to_pass_on()).order_by(jobs.c.pk)
+    ended = connection.execute(due.limit(_ENDS_AT_ONCE).with_for_update(key_share=True)).all()
+    completed = [row.pk for row in ended if row.state == JobState.COMPLETED]
+    others = [row.pk for row in ended if row.state != JobState.COMPLETED]
+    told = []
+    if others and _skip_dependents(connection, others) < _DEPENDENTS_AT_ONCE:
+        told += others
+    if completed and _move_dependents(connection, completed) < _DEPENDENTS_AT_ONCE:
+        told += completed
+    if told:
+        connection.execute(update(jobs).where(jobs.c.pk.in_(told)).values(dependents_due=False))
     return len(ended)
 
 
@@ -73,18 +78,22 @@ _SKIP = text(
     )
     FROM (
         SELECT DISTINCT ON (job_need.job_pk) job_need.job_pk, needed.name, needed.state, needed.error
-        FROM job_need JOIN job AS needed ON needed.pk = job_need.needed_pk
+        FROM job_need
+        JOIN job AS needed ON needed.pk = job_need.needed_pk
+        JOIN job AS waiting ON waiting.pk = job_need.job_pk AND waiting.state = 'waiting'
         WHERE job_need.needed_pk = ANY(:ended)
         ORDER BY job_need.job_pk, needed.ordinal
+        LIMIT :at_most
     ) AS cause
     WHERE job.pk = cause.job_pk AND job.state = 'waiting'
     """
 ).bindparams(bindparam("ended", type_=_PKS))
 
 
-def _skip_dependents(connection: Connection, ended: list[int]) -> None:
-    if ended:
-        connection.execute(_SKIP, {"ended": ended, "code": JobError.DEPENDENCY_FAILED})
+def _skip_dependents(connection: Connection, ended: list[int]) -> int:
+    """Skip some of those that wait; returns how many."""
+    parameters = {"ended": ended, "code": JobError.DEPENDENCY_FAILED, "at_most": _DEPENDENTS_AT_ONCE}
+    return connection.execute(_SKIP, parameters).rowcount
 
 
 def skip_dependents(connection: Connection, needed_pk: int, why: str) -> None:
@@ -108,6 +117,7 @@ _READY = text(
           WHERE job_need.job_pk = job.pk AND needed.state <> 'completed'
       )
     ORDER BY job.pk
+    LIMIT :at_most
     """
 ).bindparams(bindparam("ended", type_=_PKS))
 _RESULTS = text(
@@ -122,33 +132,28 @@ _RESULTS = text(
 ).bindparams(bindparam("waiting", type_=_PKS))
 
 
-def _move_dependents(connection: Connection, completed: list[int]) -> None:
-    """Give those whose needs are all stored their results, and let them go as far as a gate."""
-    if not completed:
-        return
-    ready = connection.execute(_READY, {"ended": completed}).all()
+_MOVE = text(
+    """
+    UPDATE job SET state = moved.state, waits_for = moved.waits_for, item = moved.item, error = moved.error,
+        due_at = orchestrator_now(), ended_at = CASE WHEN moved.error IS NOT NULL THEN orchestrator_now() END
+    FROM jsonb_to_recordset(CAST(:moved AS jsonb))
+        AS moved (pk bigint, state text, waits_for text, item jsonb, error jsonb)
+    WHERE job.pk = moved.pk AND job.state = 'waiting' AND job.waits_for = 'dependency'
+    """
+)
+
+
+def _move_dependents(connection: Connection, completed: list[int]) -> int:
+    """Give some of those whose needs are all stored their results, to go as far as a gate; returns how many."""
+    ready = connection.execute(_READY, {"ended": completed, "at_most": _DEPENDENTS_AT_ONCE}).all()
     if not ready:
-        return
+        return 0
     found: dict[int, list[Any]] = {row.pk: [] for row in ready}
     for result in connection.execute(_RESULTS, {"waiting": list(found)}):
         found[result.job_pk].append(result)
-    connection.execute(
-        update(jobs)
-        .where(
-            jobs.c.pk == bindparam("job_pk"),
-            jobs.c.state == JobState.WAITING,
-            jobs.c.waits_for == WaitsFor.DEPENDENCY,
-        )
-        .values(
-            state=bindparam("to_state"),
-            waits_for=bindparam("to_wait_for"),
-            item=bindparam("to_item"),
-            error=bindparam("why", type_=JSONB(none_as_null=True)),
-            due_at=NOW,
-            ended_at=text("CASE WHEN :has_ended THEN orchestrator_now() END"),
-        ),
-        [{"job_pk": row.pk} | _moved(row.item, found[row.pk]) for row in ready],
-    )
+    moved = [{"pk": row.pk} | _moved(row.item, found[row.pk]) for row in ready]
+    connection.execute(_MOVE, {"moved": json.dumps(moved)})
+    return len(ready)
 
 
 def _moved(item: dict[str, Any], needed: Sequence[Any]) -> dict[str, Any]:
@@ -165,22 +170,15 @@ def _moved(item: dict[str, Any], needed: Sequence[Any]) -> dict[str, Any]:
     }
     is_gated = any(result.gate == Gate.MANUAL for result in needed)
     return {
-        "to_state": JobState.WAITING if is_gated else JobState.PENDING,
-        "to_wait_for": WaitsFor.GATE if is_gated else None,
-        "to_item": with_results(item, results),
-        "why": None,
-        "has_ended": False,
+        "state": JobState.WAITING if is_gated else JobState.PENDING,
+        "waits_for": WaitsFor.GATE if is_gated else None,
+        "item": with_results(item, results),
+        "error": None,
     }
 
 
 def _ended(item: dict[str, Any], state: JobState, why: str) -> dict[str, Any]:
-    return {
-        "to_state": state,
-        "to_wait_for": None,
-        "to_item": item,
-        "why": _dependency_failed(why),
-        "has_ended": True,
-    }
+    return {"state": state, "waits_for": None, "item": item, "error": _dependency_failed(why)}
 
 
 def _dependency_failed(why: str) -> dict[str, Any]:

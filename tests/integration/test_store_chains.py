@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import event, select, text, update
+import pytest
+from sqlalchemy import event, func, select, text, update
 
 from orchestrator.store import chains, settling
 from orchestrator.store.accounts import Scope
@@ -73,3 +74,22 @@ def test_many_ends_are_told_in_several_transactions(database: Database) -> None:
         states = connection.execute(select(jobs.c.state).distinct().order_by(jobs.c.state)).scalars().all()
         assert states == ["failed", "skipped"]
         assert settling.settle_batch(connection, BATCH) == "failed"
+
+
+@pytest.mark.parametrize("end", ["completed", "failed"])
+def test_many_that_need_one_are_told_in_several_transactions(database: Database, end: str) -> None:
+    scope = make_batch(database, jobs=1201)
+    with database.begin() as connection:
+        in_a_chain(connection, 1)
+        connection.execute(update(jobs).where(jobs.c.ordinal == 0).values(reused_from_pk=jobs.c.pk))
+        force_jobs(connection, BATCH, [end])
+    told, waiting = [], []
+    with plans(database) as found:
+        while not told or told[-1]:
+            with database.begin() as connection:
+                told.append(chains.pass_on_ends(connection, BATCH))
+                assert chains.batches_to_move(connection, scope) == ([BATCH] if len(told) < 3 else [])
+                left = select(func.count()).where(jobs.c.state == "waiting")
+                waiting.append(connection.execute(left).scalar_one())
+    assert (told, waiting) == ([1, 1, 1, 0], [700, 200, 0, 0])
+    assert len(found) < 30  # statements, however many they are that it is told to
