@@ -33,8 +33,9 @@ request that is lost right after a probe had worked opens it again for twice as 
 """
 ENDED = """\
 A job that has ended as `failed` or `rejected` never runs again by itself: `orchestrator retry` runs it again, one whose
-payment was lost (`payment-lost`) only with `--again`. A job in doubt is never sent again before evidence or
-`orchestrator resolve` has shown that it was not charged.
+payment was lost (`payment-lost`) only with `--again`. The next `submit` of its collection, also a schedule's, buys what
+failed for a reason that may pass; what was refused, moderated or charged it buys only with `--again`, or changed. A job
+in doubt is never sent again before evidence or `orchestrator resolve` has shown that it was not charged.
 """
 
 
