@@ -1,4 +1,4 @@
-"""What was found of all jobs, put together: a template's own fault is told once, not again for each of its rows."""
+"""What was found of all jobs, put together: a template's fault is told once for all rows, a row's for all its takes."""
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,10 +32,12 @@ class _Told:
     repeats: dict[_Key, int] = field(default_factory=dict)
 
     def add(self, diagnostic: Diagnostic, job: ManifestJob) -> None:
-        if not (job.is_template or job.take) or job.blames_row(diagnostic):
+        is_of_row = job.blames_row(diagnostic)
+        if not job.take and (is_of_row or not job.is_template):
             self.found.append(diagnostic)
             return
-        key = (diagnostic.code, diagnostic.line, diagnostic.column, diagnostic.field)
+        told_for = (job.origin, (job.id or "").rpartition(".")[0]) if is_of_row else None  # takes say the same
+        key = (diagnostic.code, diagnostic.line, diagnostic.column, diagnostic.field, told_for)
         if key in self.places:
             self.repeats[key] = self.repeats.get(key, 0) + 1
         else:

@@ -96,6 +96,22 @@ def test_a_rows_own_name_of_a_job_that_is_not_there(plan_text: PlanText) -> None
     assert [(job.id, job.error.code) for job in plan.rejected] == [("b", Code.UNKNOWN_DEPENDENCY)]
 
 
+@pytest.mark.parametrize("at_most", [0, 99])
+def test_takes_repeat_no_fault(plan_text: PlanText, at_most: int) -> None:
+    rows = "[{sku: a, of: none}, {sku: b, of: base}, {sku: c, of: nobody}]"
+    plan = plan_text(
+        f"version: 1\nname: t\non_invalid: {{skip_at_most: {at_most}}}\n"
+        "defaults: {model: gpt-image-2, prompt: x, aspect_ratio: 1:1}\n"
+        "jobs:\n  - {id: base}\n  - {id: plain, takes: 4, image_url: {from: no-one}}\n"
+        f"  - {{id: '{{{{ sku }}}}', takes: 4, for_each: {rows}, image_url: {{from: '{{{{ of }}}}'}}}}\n"
+    )
+    told = {diagnostic.job: diagnostic.message for diagnostic in (*plan.errors, *plan.warnings)}
+    assert len(plan.errors) + len(plan.warnings) == len(told) == 3
+    assert told["plain.1"] == "there is no job `no-one` (and 3 more jobs)"
+    assert told["a.1"].endswith("(row 1) (and 3 more jobs)")
+    assert told["c.1"].endswith("(row 3) (and 3 more jobs)")
+
+
 class Outage:
     """S3 that has one photo, lacks another, and does not answer for a third."""
 
