@@ -314,6 +314,8 @@ def test_sandboxes_share_what_they_made(site: Site) -> None:
     second = run(site, SubmitOptions(sandbox=True), mug="A mug")
     assert (second["credits"]["spent"], second["reused"]) == ("0", 1)
     assert run(site, mug="A mug")["credits"]["spent"] == PRICE  # a stand-in is no result
+    shutil.rmtree(site.out)
+    assert run(site, SubmitOptions(sandbox=True), mug="A mug")["reused"] == 0
 
 
 @pytest.mark.parametrize("sandbox", [False, True])
