@@ -88,7 +88,7 @@ def test_what_is_not_bought_says_nothing_of_how_well_it_goes(database: Database)
     with database.begin() as connection:
         found = collections.history(connection, Shelf("things", account(database)), ["fp1:0"], "file:///nowhere")
     (past,) = found.by_fingerprint["fp1:0"]
-    reused = {ordinal: past.pk for ordinal in range(20)}
+    reused = dict.fromkeys(range(20), past.pk)
     more = {"stop_when_failed_over": Decimal("0.4"), "rejected": [spoilt(40 + n) for n in range(9)], "reused": reused}
     account_pk = store(database, SECOND, jobs=23, **more)
     with database.begin() as connection:
