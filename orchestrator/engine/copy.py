@@ -34,6 +34,7 @@ from orchestrator.store import copying
 from orchestrator.store.copying import StoredFile
 from orchestrator.store.database import Connection
 from orchestrator.store.free_claims import ClaimedAsset, ClaimedCopy, claim_copies
+from orchestrator.store.leases import Lease
 
 LEASE_SECONDS = 2 * 3600.0
 #: As long as a source's own wish ("Retry-After") is heeded.
@@ -53,7 +54,7 @@ class _Ready:
 async def claim(engine: Engine, limit: int) -> list[ClaimedCopy]:
     """Lease up to `limit` finished jobs, the nearest expiry first."""
     owner = await engine.owner()
-    return await engine.transact(claim_copies, engine.scope, owner=owner, lease_seconds=LEASE_SECONDS, limit=limit)
+    return await engine.transact(claim_copies, engine.scope, lease=Lease.new(owner, LEASE_SECONDS), limit=limit)
 
 
 async def store(engine: Engine, work: ClaimedCopy) -> None:

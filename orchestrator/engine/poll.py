@@ -13,6 +13,7 @@ from orchestrator.store import breaker, pacing, polling
 from orchestrator.store.database import Connection, OutOfReach
 from orchestrator.store.free_claims import ClaimedPoll, claim_polls
 from orchestrator.store.holds import lift_holds, put_hold
+from orchestrator.store.leases import Lease
 from orchestrator.store.polling import ItemOutcome
 from orchestrator.store.settling import settle_batch
 
@@ -22,7 +23,7 @@ LEASE_SECONDS = 180.0
 async def claim(engine: Engine, limit: int) -> list[ClaimedPoll]:
     """Lease up to `limit` requests whose poll is due."""
     owner = await engine.owner()
-    return await engine.transact(claim_polls, engine.scope, owner=owner, lease_seconds=LEASE_SECONDS, limit=limit)
+    return await engine.transact(claim_polls, engine.scope, lease=Lease.new(owner, LEASE_SECONDS), limit=limit)
 
 
 async def ask(engine: Engine, work: ClaimedPoll) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Table, func, select, update
 
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store.accounts import Scope
@@ -65,11 +65,11 @@ class ClaimedCopy:
     assets: tuple[ClaimedAsset, ...]
 
 
-def claim_polls(
-    connection: Connection, scope: Scope, *, owner: int, lease_seconds: float, limit: int
-) -> list[ClaimedPoll]:
-    """Lease up to `limit` accepted submissions whose next poll is due, the longest overdue first."""
-    lease = Lease.new(owner, lease_seconds)
+def claim_polls(connection: Connection, scope: Scope, *, lease: Lease, limit: int) -> list[ClaimedPoll]:
+    """Lease up to `limit` accepted submissions whose next poll is due, the longest overdue first.
+
+    Repeated with the same lease, since it is not known whether the first time was committed, it claims nothing more.
+    """
     due = (
         select(submissions.c.id)
         .where(
@@ -85,7 +85,7 @@ def claim_polls(
     )
     rows = connection.execute(
         update(submissions)
-        .where(submissions.c.id.in_(due.scalar_subquery()))
+        .where(submissions.c.id.in_(_leased_before(connection, submissions, lease) or due.scalar_subquery()))
         .values(lease.columns())
         .returning(
             submissions.c.id,
@@ -110,11 +110,11 @@ def claim_polls(
     ]
 
 
-def claim_copies(
-    connection: Connection, scope: Scope, *, owner: int, lease_seconds: float, limit: int
-) -> list[ClaimedCopy]:
-    """Lease up to `limit` finished jobs whose files should be stored, the nearest expiry first."""
-    lease = Lease.new(owner, lease_seconds)
+def claim_copies(connection: Connection, scope: Scope, *, lease: Lease, limit: int) -> list[ClaimedCopy]:
+    """Lease up to `limit` finished jobs whose files should be stored, the nearest expiry first.
+
+    Repeated with the same lease, since it is not known whether the first time was committed, it claims nothing more.
+    """
     due = (
         select(jobs.c.pk)
         .where(
@@ -128,7 +128,10 @@ def claim_copies(
         .with_for_update(skip_locked=True)
     )
     leased = connection.execute(
-        update(jobs).where(jobs.c.pk.in_(due.scalar_subquery())).values(lease.columns()).returning(jobs.c.pk)
+        update(jobs)
+        .where(jobs.c.pk.in_(_leased_before(connection, jobs, lease) or due.scalar_subquery()))
+        .values(lease.columns())
+        .returning(jobs.c.pk)
     ).scalars()
     pks = list(leased)
     if not pks:
@@ -152,6 +155,12 @@ def claim_copies(
     needs = select(job_needs.c.needed_pk, job_needs.c.role).where(job_needs.c.needed_pk.in_(pks))
     needed = {(need.needed_pk, need.role) for need in connection.execute(needs)}
     return [_claimed_copy(row, lease.token, [file for file in files if file.job_pk == row.pk], needed) for row in rows]
+
+
+def _leased_before(connection: Connection, table: Table, lease: Lease) -> list[Any]:
+    """The keys of the rows that have this lease already."""
+    key = next(iter(table.primary_key))
+    return list(connection.execute(select(key).where(table.c.lease_token == lease.token)).scalars())
 
 
 def _claimed_copy(row: Any, token: UUID, files: list[Any], needed: set[tuple[int, str]]) -> ClaimedCopy:

@@ -12,6 +12,7 @@ from orchestrator.store.accounts import Scope
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Database
 from orchestrator.store.due import next_due
+from orchestrator.store.leases import Lease
 from orchestrator.store.tables import accounts, submissions
 
 from .store_rows import claim, make_batch, row
@@ -88,7 +89,7 @@ def test_it_opens_after_five_failures_in_a_row_and_then_nothing_is_sent(database
     assert claim(database, scope) == []
     with database.begin() as connection:
         due = next_due(connection, scope, max_in_flight=64)
-        polls = free_claims.claim_polls(connection, scope, owner=1, lease_seconds=60, limit=9)
+        polls = free_claims.claim_polls(connection, scope, lease=Lease.new(1, 60), limit=9)
     assert (due.submit, due.poll) == (None, 0)
     assert len(polls) == 1, "polls go on"
 

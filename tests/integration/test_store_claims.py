@@ -166,12 +166,12 @@ def test_a_batch_that_does_not_run_sends_nothing(database: Database, state: str)
 
 def polls(database: Database, scope: Scope, *, limit: int = 100, owner: int = 1) -> list[free_claims.ClaimedPoll]:
     with database.begin() as connection:
-        return free_claims.claim_polls(connection, scope, owner=owner, lease_seconds=60, limit=limit)
+        return free_claims.claim_polls(connection, scope, lease=Lease.new(owner, 60), limit=limit)
 
 
 def copies(database: Database, scope: Scope, *, limit: int = 100, owner: int = 1) -> list[free_claims.ClaimedCopy]:
     with database.begin() as connection:
-        return free_claims.claim_copies(connection, scope, owner=owner, lease_seconds=60, limit=limit)
+        return free_claims.claim_copies(connection, scope, lease=Lease.new(owner, 60), limit=limit)
 
 
 def test_eight_threads_share_polls_and_copies_without_giving_one_twice(database: Database) -> None:
@@ -193,6 +193,25 @@ def test_eight_threads_share_polls_and_copies_without_giving_one_twice(database:
     all_at_once(work)
     assert (len(polled), set(polled.values())) == (200, {1})
     assert (len(copied), set(copied.values())) == (200, {1})
+
+
+def test_a_claim_whose_commit_was_not_heard_of_is_repeated_under_its_lease(database: Database) -> None:
+    """Else its rows would lie idle until the lease ends: minutes of a poll, hours of a copy."""
+    scope = make_batch(database, jobs=3)
+    with database.begin() as connection:
+        for _ in range(3):
+            made = put_submission(connection, BATCH, scope.account_pk, SubmissionState.ACCEPTED)
+        force_jobs(connection, BATCH, [JobState.COPYING] * 3, made)
+        connection.execute(update(jobs).values(source_expires_at=text("now() + interval '1 hour'")))
+    for claim_some in (free_claims.claim_polls, free_claims.claim_copies):
+        lease, claimed = Lease.new(1, 60), []
+        for _ in range(2):
+            with database.begin() as connection:
+                claimed.append(
+                    {(work.token, work.batch_id) for work in claim_some(connection, scope, lease=lease, limit=2)}
+                )
+        assert claimed[0] == claimed[1] != set()
+    assert (len(polls(database, scope)), len(copies(database, scope))) == (1, 1)
 
 
 def test_copies_come_by_nearest_expiry(database: Database) -> None:

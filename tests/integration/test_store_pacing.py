@@ -16,6 +16,7 @@ from orchestrator.store.accounts import Scope
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Database
 from orchestrator.store.due import next_due
+from orchestrator.store.leases import Lease
 from orchestrator.store.tables import jobs, paces, submissions
 
 from .store_rows import claim, make_batch, row
@@ -104,11 +105,11 @@ def test_a_second_refused_model_pauses_the_account_with_its_polls(database: Data
     accept(database, claim(database, scope, limit=1)[0])
     slow_down(database, scope, "a", retry_after=0.3)
     with database.begin() as connection:
-        assert len(free_claims.claim_polls(connection, scope, owner=1, lease_seconds=0, limit=9)) == 1
+        assert len(free_claims.claim_polls(connection, scope, lease=Lease.new(1, 0), limit=9)) == 1
         connection.execute(update(submissions).values(lease_token=None, lease_owner=None, lease_until=None))
     slow_down(database, scope, "b", retry_after=0.4)
     with database.begin() as connection:
-        assert free_claims.claim_polls(connection, scope, owner=1, lease_seconds=60, limit=9) == []
+        assert free_claims.claim_polls(connection, scope, lease=Lease.new(1, 60), limit=9) == []
         due = next_due(connection, scope, max_in_flight=MOST)
     assert due.poll is not None
     assert due.submit is not None
