@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.assets.destination import Destination, open_destination
 from orchestrator.assets.errors import DestinationFailed
+from orchestrator.assets.keys import INDEX_NAMES, index_key
 from orchestrator.base.settings import Settings
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import Provider, real_provider
@@ -109,10 +110,14 @@ def _look_for_files(database: Database, wanted: set[_File]) -> tuple[list[KeptFi
 
 
 def _require_not_emptied(database: Database, shelf: Shelf, uri: str) -> None:
-    """Raises DestinationFailed where nothing of what was stored is found: likelier it is not mounted than lost."""
+    """Raises DestinationFailed where nothing of what was stored is found, not even the index: likelier it is not
+    mounted than lost.
+    """
+    destination = open_destination(uri)
+    if destination.read(index_key(shelf.name, INDEX_NAMES[0])) is not None:
+        return
     with database.begin() as connection:
         files = collections.newest_files(connection, shelf, uri)
-    destination = open_destination(uri)
     if files and not any(destination.holds(file.key, file.sha256) for file in files):
         raise DestinationFailed(
             f"nothing of what {shelf.name} has stored in {uri} is found there any more; nothing was bought",

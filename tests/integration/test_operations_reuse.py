@@ -168,6 +168,14 @@ def test_a_destination_that_is_not_mounted_is_no_reason_to_buy(site: Site, tonig
     assert run(site, mug="A mug", cup="A cup")["reused"] == 2
 
 
+def test_the_only_file_that_is_gone_is_bought_again_where_the_index_is(site: Site) -> None:
+    """Its destination is there, so someone has removed it."""
+    (job,) = jobs(site, run(site, mug="A mug")).values()
+    file_of(job).unlink()
+    assert standings(compared(site, {"mug": "A mug"})) == {"mug": "asset-missing"}
+    assert (run(site, mug="A mug")["credits"]["spent"], posts(site)) == (PRICE, 2)
+
+
 def test_again_buys_all_of_a_destination_that_is_gone(site: Site) -> None:
     run(site, mug="A mug")
     shutil.rmtree(site.out)
