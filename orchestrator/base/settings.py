@@ -22,10 +22,12 @@ from orchestrator.base.errors import Unusable
 
 PRODUCTION_URL = "https://kat.imgnai.com"
 _SHORTEST_KEY_BYTES = 16
-_CREDENTIALS = ("KATANA_API_KEY", "KATANA_API_SECRET")
+_CREDENTIALS = ("KATANA_API_KEY", "KATANA_API_SECRET", "EVM_PRIVATE_KEY", "SVM_PRIVATE_KEY")
 _SECRETS = {
     "KATANA_API_KEY": "katana_api_key",
     "KATANA_API_SECRET": "katana_api_secret",
+    "EVM_PRIVATE_KEY": "evm_private_key",
+    "SVM_PRIVATE_KEY": "svm_private_key",
     "ORCHESTRATOR_DATABASE_URL": "database_url",
     "ORCHESTRATOR_BROKER_URL": "broker_url",
     "ORCHESTRATOR_WEBHOOK_SECRET": "webhook_secret",
@@ -91,6 +93,16 @@ class Settings(BaseSettings):
     katana_base_url: str = PRODUCTION_URL
     katana_api_key: SecretStr | None = None
     katana_api_secret: SecretStr | None = None
+    evm_private_key: SecretStr | None = None
+    svm_private_key: SecretStr | None = None
+    #: RPC endpoints of the chains; several, separated by commas, have to agree.
+    base_rpc_url: str = "https://mainnet.base.org"
+    solana_rpc_url: str = "https://api.mainnet-beta.solana.com"
+    #: Whom payments may go to; unset: the recipient that an origin named first.
+    pay_to_base: str | None = Field(default=None, validation_alias="ORCHESTRATOR_PAY_TO_BASE")
+    pay_to_solana: str | None = Field(default=None, validation_alias="ORCHESTRATOR_PAY_TO_SOLANA")
+    #: Whether payments on Solana carry a random memo, without which two equal ones could be one transaction.
+    solana_memo: bool = Field(default=True, validation_alias="ORCHESTRATOR_SOLANA_MEMO")
     home: Path = Field(default_factory=_default_home, validation_alias="ORCHESTRATOR_HOME")
     database_url: SecretStr | None = Field(default=None, validation_alias="ORCHESTRATOR_DATABASE_URL")
     broker_url: SecretStr | None = Field(

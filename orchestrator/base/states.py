@@ -84,6 +84,8 @@ class HoldCode(StrEnum):
     STOP_WHEN = "stop-when"
     GATE = "gate"
     UNUSUAL_WORK = "unusual-work"
+    #: The guard found something in an offer that nothing is signed for.
+    PAYMENT_REFUSED = "payment-refused"
     DESTINATION_FAILING = "destination-failing"
     PROVIDER_REFUSING = "provider-refusing"
 
@@ -131,10 +133,25 @@ class SettledBy(StrEnum):
     ASSUMED = "assumed"
     #: Two readings of the balance left no other explanation.
     BALANCE = "balance"
+    #: The chain shows that its payment can no longer settle and has not.
+    CHAIN = "chain"
+    #: The provider's list of the wallet's transactions names it.
+    TRANSACTIONS = "transactions"
     #: A person settled it with `resolve`.
     PERSON = "person"
     #: Nobody could tell within 72 hours: counted as charged.
     WRITE_OFF = "write-off"
+
+
+class PaymentState(StrEnum):
+    """Where one signed USDC payment is."""
+
+    #: Signed and stored: it may settle, now or later. The same bytes may be sent again until it is too old.
+    SIGNED = "signed"
+    #: It has settled: the provider or the chain says so. Final.
+    SETTLED = "settled"
+    #: It can no longer settle and has not. Final; what it was for may be bought anew.
+    VOID = "void"
 
 
 class WaitsFor(StrEnum):
@@ -187,6 +204,7 @@ HOLD_EXIT_CODES = {
     HoldCode.CANARY: 3,
     HoldCode.GATE: 3,
     HoldCode.UNUSUAL_WORK: 3,
+    HoldCode.PAYMENT_REFUSED: 3,
 }
 
 #: Holds under which a batch sends nothing new. Doubt about a few jobs does not stop the others; too much of it does.
@@ -198,6 +216,7 @@ BLOCKING_HOLDS = (
     HoldCode.STOP_WHEN,
     HoldCode.DESTINATION_FAILING,
     HoldCode.UNUSUAL_WORK,
+    HoldCode.PAYMENT_REFUSED,
 )
 
 _J = JobState

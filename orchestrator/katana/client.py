@@ -5,6 +5,7 @@ would leave a paid request in doubt.
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,8 +20,9 @@ from orchestrator.base import faults
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.proxies import proxy_for
 from orchestrator.katana.problem import Problem, read_problem
-from orchestrator.katana.verdict import Reply, Verdict, judge, retry_after_seconds
+from orchestrator.katana.verdict import Kind, Reply, Verdict, judge, retry_after_seconds
 from orchestrator.katana.wire import Answer, Balance, parse_answer, parse_object
+from orchestrator.katana.x402 import PAYMENT_HEADER, REQUIRED_HEADER, BadRequirement, Offer, parse_requirement
 
 #: A paid POST is over after this long, whatever happens; its lease lasts longer.
 PAY_DEADLINE_SECONDS = 240.0
@@ -47,7 +49,8 @@ class TooLate(OSError):
 class _Phase:
     """Notes when the first byte of the request may leave, from httpcore's trace events; too late it may not."""
 
-    def __init__(self, clock: Clock, send_before: datetime | None) -> None:
+    def __init__(self, name: str, clock: Clock, send_before: datetime | None) -> None:
+        self._name = name
         self._clock = clock
         self._send_before = send_before
         self.sending_began = False
@@ -59,9 +62,32 @@ class _Phase:
                 if self._send_before is not None and self._clock.now() >= self._send_before:
                     raise TooLate("its time to be sent is over")
                 self.sending_began = True
-                faults.point("pay.request")
+                faults.point(f"{self._name}.request")
         elif event.endswith("send_request_body.complete"):
-            faults.point("pay.sent")
+            faults.point(f"{self._name}.sent")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A paid endpoint, with its query."""
+
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+
+
+#: Images and videos (guide, "Main Generation Endpoint").
+GENERATION = Call("/v1/generation-requests", (("wait", "false"),))
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What an unpaid call was answered: `offers` where payment is asked for, else why not (`verdict`).
+
+    Nothing was charged, whatever it says: the call carried neither credentials nor a payment.
+    """
+
+    offers: tuple[Offer, ...] = ()
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +101,8 @@ class Polled:
 class KatanaClient:
     """The provider at one base URL, spoken to with one set of billing headers.
 
-    `transport` carries everything in place of the network; one for paying has to report httpcore's trace events.
+    `proof` makes further headers, anew for each call: a wallet's proof goes stale. `transport` carries everything in
+    place of the network; one for paying has to report httpcore's trace events.
     """
 
     def __init__(
@@ -83,10 +110,12 @@ class KatanaClient:
         base_url: str,
         headers: dict[str, str],
         *,
+        proof: Callable[[], Mapping[str, str]] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._clock = clock
+        self._proof = proof
         common = {"User-Agent": "katana-orchestrator", "Accept": "application/json"}
         self._pay = httpx.AsyncClient(
             base_url=base_url,
@@ -113,36 +142,67 @@ class KatanaClient:
         await self._pay.aclose()
         await self._read.aclose()
 
-    async def submit(self, body: bytes, *, item_count: int = 1, send_before: datetime | None = None) -> Verdict:
-        """One paid POST of exactly `body` (guide, "Main Generation Endpoint"). Never raises for what it meets.
+    async def submit(
+        self,
+        body: bytes,
+        *,
+        call: Call = GENERATION,
+        item_count: int = 1,
+        send_before: datetime | None = None,
+        payment: str | None = None,
+    ) -> Verdict:
+        """One paid POST of exactly `body`. Never raises for what it meets.
 
-        A process that was asleep sends nothing once it is past `send_before`.
+        A process that was asleep sends nothing once it is past `send_before`. `payment` is a signed x402 payment: with
+        one, only an acceptance is final.
         """
-        phase = _Phase(self._clock, send_before)
-        reply: Reply | None = None
-        failure: str | None = None
-        try:
-            async with asyncio.timeout(PAY_DEADLINE_SECONDS):
-                request = self._pay.build_request(
-                    "POST",
-                    "/v1/generation-requests",
-                    params={"wait": "false"},
-                    content=body,
-                    headers={"Content-Type": "application/json"},
-                    extensions={"trace": phase.trace},
-                )
-                response = await self._pay.send(request, stream=True)
-                reply = await _read_reply(response)
-        except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
-            failure = _in_words(error)
+        headers = {PAYMENT_HEADER: payment} if payment is not None else self._proven()
+        phase = _Phase("pay", self._clock, send_before)
+        reply, failure = await self._post(call, body, headers, phase)
         faults.point("pay.answered")
         return judge(
             sending_began=phase.sending_began,
             reply=reply,
             failure=failure,
+            signed=payment is not None,
             item_count=item_count,
             clock=self._clock,
         )
+
+    async def discover(self, body: bytes, *, call: Call = GENERATION, item_count: int = 1) -> Discovery:
+        """The same POST without a payment, to be told what it costs (guide, "x402 request sequence"). Never raises."""
+        phase = _Phase("offer", self._clock, None)
+        reply, failure = await self._post(call, body, {}, phase)
+        if reply is not None and reply.status == httpx.codes.PAYMENT_REQUIRED:
+            try:
+                return Discovery(offers=tuple(parse_requirement(reply.headers.get(REQUIRED_HEADER))))
+            except BadRequirement as error:
+                return Discovery(verdict=Verdict(Kind.REFUSED, error.reason, status=reply.status))
+        verdict = judge(
+            sending_began=phase.sending_began, reply=reply, failure=failure, item_count=item_count, clock=self._clock
+        )
+        return Discovery(verdict=verdict)
+
+    async def _post(
+        self, call: Call, body: bytes, headers: Mapping[str, str], phase: _Phase
+    ) -> tuple[Reply | None, str | None]:
+        """The answer to a POST, or what broke in words."""
+        try:
+            async with asyncio.timeout(PAY_DEADLINE_SECONDS):
+                request = self._pay.build_request(
+                    "POST",
+                    call.path,
+                    params=dict(call.query),
+                    content=body,
+                    headers={"Content-Type": "application/json", **headers},
+                    extensions={"trace": phase.trace},
+                )
+                return await _read_reply(await self._pay.send(request, stream=True)), None
+        except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
+            return None, _in_words(error)
+
+    def _proven(self) -> Mapping[str, str]:
+        return self._proof() if self._proof is not None else {}
 
     async def poll(self, request_id: str) -> Polled:
         """The present state of a request. Raises ProviderUnavailable; its status 404 may mean "not yet" or "lost"."""
@@ -169,7 +229,7 @@ class KatanaClient:
     async def _get(self, path: str) -> Reply:
         try:
             async with asyncio.timeout(_READ_DEADLINE_SECONDS):
-                request = self._read.build_request("GET", path)
+                request = self._read.build_request("GET", path, headers=dict(self._proven()))
                 faults.point("ask.request")
                 reply = await _read_reply(await self._read.send(request, stream=True))
                 faults.point("ask.answered")

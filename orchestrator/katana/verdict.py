@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from typing import Any
 
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.katana.problem import Problem, read_problem
 from orchestrator.katana.wire import Answer, parse_answer, parse_object
+from orchestrator.katana.x402 import RESPONSE_HEADER, parse_settlement
 
 #: Statuses that say "this did not start", where the body is the API's own.
 REFUSALS = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})
@@ -56,6 +58,8 @@ class Verdict:
     problem: Problem | None = None
     retry_after_seconds: float | None = None
     heard_request_id: str | None = None
+    #: The receipt of an x402 payment, where one came with the answer.
+    settlement: dict[str, Any] | None = None
 
     def document(self) -> dict[str, object]:
         """What is kept with the submission: never a header, never a body."""
@@ -107,7 +111,8 @@ def _heard_request_id(reply: Reply) -> str | None:
 def _judge_success(reply: Reply, *, signed: bool, item_count: int) -> Verdict:
     answer = parse_answer(reply.body) if reply.body is not None else None
     if answer is not None and answer.request_id is not None:
-        return Verdict(Kind.ACCEPTED, f"HTTP {reply.status}", status=reply.status, answer=answer)
+        settlement = parse_settlement(reply.headers.get(RESPONSE_HEADER))
+        return Verdict(Kind.ACCEPTED, f"HTTP {reply.status}", reply.status, answer=answer, settlement=settlement)
     if answer is not None and answer.is_rejected(item_count) and not signed:
         problem = read_problem(answer.model_dump(include={"error", "responses"}))
         return Verdict(

@@ -17,7 +17,8 @@ from orchestrator.engine.receipts import Receipts
 from orchestrator.engine.runtime import Engine, Limits
 from orchestrator.katana.client import KatanaClient
 from orchestrator.notices.client import NoticeClient
-from orchestrator.payments.credits import Payer, credits_payer, payer_of
+from orchestrator.payments.credits import credits_payer, payer_of
+from orchestrator.payments.payer import Payer
 from orchestrator.receipts.book import ReceiptBook
 from orchestrator.sandbox import Sandbox, SandboxBusy
 from orchestrator.store.accounts import Scope, origin_and_account
@@ -77,7 +78,7 @@ async def open_engine(
 ) -> AsyncIterator[Engine]:
     """An engine for the work in `scope`, beside which notifications are sent; its leases are let go of at the end."""
     async with (
-        KatanaClient(provider.base_url, provider.payer.headers) as client,
+        KatanaClient(provider.base_url, provider.payer.headers, proof=provider.payer.proof) as client,
         AssetClient(allow_loopback=is_loopback_url(provider.base_url)) as assets,
     ):
         engine = await asyncio.to_thread(make_engine, settings, database, client, assets, scope)

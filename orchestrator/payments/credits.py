@@ -1,18 +1,10 @@
 """Billing by API-key credits (guide, "Authentication and x402 Payment")."""
 
 import hashlib
-from dataclasses import dataclass, field
 
 from orchestrator.base.errors import Unusable
 from orchestrator.base.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Payer:
-    """Who pays: `account` is a digest that may be stored and shown, `headers` are secret."""
-
-    account: str
-    headers: dict[str, str] = field(repr=False)
+from orchestrator.payments.payer import Payer
 
 
 def credits_payer(settings: Settings) -> Payer:

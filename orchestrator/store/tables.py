@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from orchestrator.base.payments import Network, Payment, Unit
 from orchestrator.base.states import (
     BatchState,
     Book,
@@ -35,12 +36,13 @@ from orchestrator.base.states import (
     Gate,
     HoldCode,
     JobState,
+    PaymentState,
     SettledBy,
     SubmissionState,
     WaitsFor,
 )
 
-#: Credits and US dollars: exact, six decimals are enough for both and for USDC.
+#: Credits, USDC and US dollars: exact, with the six decimals that USDC has.
 MONEY = Numeric(20, 6)
 #: Who works here, as each connection says it at its start.
 CURRENT_ACTOR = text("nullif(current_setting('orchestrator.actor', true), '')")
@@ -79,7 +81,8 @@ def _due(name: str, state: str, *columns: str) -> Index:
 
 
 class Account(SQLModel, table=True):
-    """Who pays where: a digest of the key at one provider origin, its caps, and whether the provider is there.
+    """Who pays where: a digest of the key, or a wallet, at one provider origin, its caps, and whether the provider is
+    there. All amounts of its batches, jobs, submissions and ledger are in its `unit`.
 
     A cap is an amount of its unit (credits or usd) a UTC day or month. `breaker_opened_at` is set while the provider
     is taken for down, `breaker_closed_at` tells when it last came back; the failures are those in a row, of paid POSTs
@@ -91,10 +94,12 @@ class Account(SQLModel, table=True):
         CheckConstraint("(daily_cap IS NULL) = (daily_unit IS NULL)", name="daily_whole"),
         CheckConstraint("(monthly_cap IS NULL) = (monthly_unit IS NULL)", name="monthly_whole"),
         CheckConstraint("daily_unit IN ('credits', 'usd') AND monthly_unit IN ('credits', 'usd')", name="unit_known"),
+        CheckConstraint("unit IN ('credits', 'usdc')", name="account_unit_known"),
     )
     pk: int = _key()
     origin: str
     account: str
+    unit: str = Field(default=Unit.CREDITS, sa_column_kwargs={"server_default": "credits"})
     daily_cap: Decimal | None = _money(nullable=True)
     daily_unit: str | None = None
     monthly_cap: Decimal | None = _money(nullable=True)
@@ -151,6 +156,8 @@ class CatalogRow(SQLModel, table=True):
 class Batch(SQLModel, table=True):
     """One run of a manifest.
 
+    `estimated` and `budget` are in the account's unit, and `usd_per_credit` is the price of one of it in dollars (1
+    where it is USDC); `work_credits` is the catalogue's price in credits, null where that is `estimated`.
     `submit_key` makes a repeated `submit --key` find it; `notify` are the manifest's own entries. A
     `partial` one is about a part of its collection only.
     """
@@ -162,12 +169,14 @@ class Batch(SQLModel, table=True):
             name="finished_iff_ended",
         ),
         UniqueConstraint("account_pk", "submit_key"),
+        _one_of("payment", Payment),
     )
     id: str = Field(primary_key=True)
     name: str = Field(index=True)
     state: str
     sandbox: bool
     account_pk: int = _reference("account.pk")
+    payment: str = Field(default=Payment.CREDITS, sa_column_kwargs={"server_default": "credits"})
     destination: str
     media: str
     key: str
@@ -176,6 +185,7 @@ class Batch(SQLModel, table=True):
     manifest: str
     catalog_digest: str = _reference("catalog.digest")
     estimated: Decimal = _money()
+    work_credits: Decimal | None = _money(nullable=True)
     budget: Decimal | None = _money(nullable=True)
     usd_per_credit: Decimal = _money()
     price_tolerance: Decimal = Field(default=0, sa_column=Column(SHARE, nullable=False, server_default="0"))
@@ -250,9 +260,10 @@ class Submission(SQLModel, table=True):
 class Job(SQLModel, table=True):
     """One item of a manifest; `due_at` is when it may be sent or copied next.
 
-    `fingerprint` stands for all that determines its result. A reused job has the results of `reused_from_pk` and was
-    never sent. `row` are the columns of the row that it was made from. `dependents_due`: its end has still to be passed
-    on to the jobs that need it.
+    `estimate`, `price` and `spent` are in the account's unit; `work_credits` is the catalogue's price in credits, null
+    where that is the estimate. `fingerprint` stands for all that determines its result. A reused job has the results of
+    `reused_from_pk` and was never sent. `row` are the columns of the row that it was made from. `dependents_due`: its
+    end has still to be passed on to the jobs that need it.
     """
 
     __table_args__ = (
@@ -294,6 +305,7 @@ class Job(SQLModel, table=True):
     item: dict[str, Any] = _json()
     labels: dict[str, str] = _json()
     estimate: Decimal = _money()
+    work_credits: Decimal | None = _money(nullable=True)
     #: What is reserved for it, where a charge has shown that the estimate is wrong.
     price: Decimal | None = _money(nullable=True)
     state: str
@@ -316,6 +328,63 @@ class Job(SQLModel, table=True):
     lease_owner: int | None = None
     lease_until: datetime | None = _instant()
     ended_at: datetime | None = _instant()
+
+
+class PaymentRow(SQLModel, table=True):
+    """One signed USDC payment: for a submission, or (`submission_id` null) to top up a wallet's balance.
+
+    `signed` is the value of its header: as good as money until it has settled or is void, and null from then on.
+    `nonce` identifies it on chain: the authorization's nonce on Base, our owner signature on Solana. It cannot settle
+    after `valid_before` (Base, by the chain's clock) or above the block height `last_valid_height` (Solana). `credited`
+    is what a top-up adds to the balance; `due_at` when to send it again or to look at the chain next.
+    """
+
+    __tablename__ = "payment"
+    __table_args__ = (
+        _one_of("state", PaymentState),
+        _one_of("network", Network),
+        CheckConstraint("state = 'signed' OR signed IS NULL", name="signature_removed"),
+        CheckConstraint("(submission_id IS NULL) = (credited IS NOT NULL)", name="one_purpose"),
+        CheckConstraint("(lease_token IS NULL) = (lease_owner IS NULL)", name="lease_whole"),
+        UniqueConstraint("submission_id"),
+        UniqueConstraint("network", "nonce"),
+        _due("ix_payment_due", "signed", "account_pk", "due_at"),
+    )
+    id: UUID = Field(primary_key=True)
+    account_pk: int = _reference("account.pk")
+    submission_id: UUID | None = _reference("submission.id", nullable=True)
+    state: str
+    network: str
+    payer: str
+    pay_to: str
+    asset: str
+    amount: Decimal = _money()
+    credited: Decimal | None = _money(nullable=True)
+    signed: str | None = None
+    nonce: str
+    valid_before: datetime | None = _instant()
+    last_valid_height: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
+    sends: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    due_at: datetime | None = _instant()
+    lease_token: UUID | None = None
+    lease_owner: int | None = None
+    lease_until: datetime | None = _instant()
+    transaction: str | None = None
+    receipt: dict[str, Any] | None = _json(nullable=True)
+    evidence: dict[str, Any] | None = _json(nullable=True)
+    actor: str | None = Field(default=None, sa_column_kwargs={"server_default": CURRENT_ACTOR})
+    created_at: datetime = _instant(nullable=False)
+    ended_at: datetime | None = _instant()
+
+
+class Payee(SQLModel, table=True):
+    """Whom an origin's payments go to on a network: pinned when it was first seen, and never changed by an answer."""
+
+    __table_args__ = (_one_of("network", Network),)
+    origin: str = Field(primary_key=True)
+    network: str = Field(primary_key=True)
+    address: str
+    pinned_at: datetime = _instant(nullable=False)
 
 
 class JobNeed(SQLModel, table=True):
@@ -397,11 +466,15 @@ class Notification(SQLModel, table=True):
 
 
 class Asset(SQLModel, table=True):
-    """One file of a finished job; stored when `stored_at` is set. `source_url` may carry a signature: never show it."""
+    """One file of a finished job; stored when `stored_at` is set. `source_url` may carry a signature: never show it.
+
+    `content` is the file itself, where it came with the answer (a text); it goes once the file is stored.
+    """
 
     __table_args__ = (
         UniqueConstraint("job_pk", "position", "role"),
         CheckConstraint("stored_at IS NULL OR (uri IS NOT NULL AND sha256 IS NOT NULL)", name="stored_is_whole"),
+        CheckConstraint("(source_url <> '') <> (content IS NOT NULL) OR stored_at IS NOT NULL", name="one_source"),
     )
     pk: int = _key()
     job_pk: int = _reference("job.pk")
@@ -409,6 +482,7 @@ class Asset(SQLModel, table=True):
     role: str
     kind: str
     source_url: str
+    content: str | None = None
     source_expires_at: datetime | None = _instant()
     declared_mime: str | None = None
     tags: list[dict[str, Any]] = _json()
@@ -424,7 +498,8 @@ class Asset(SQLModel, table=True):
 
 
 class LedgerEntry(SQLModel, table=True):
-    """One movement of credits from one book to another, for one job of one submission. Rows are only ever added.
+    """One movement of money (in the account's unit) from one book to another, for one job of one submission. Rows are
+    only ever added.
 
     `day` is the UTC day on which the job's reserve was made: whatever becomes of it counts in that day's and
     month's window. `usd_per_credit` is the price of a credit at that time.
@@ -505,6 +580,8 @@ batches = table_of(Batch)
 holds = table_of(Hold)
 submissions = table_of(Submission)
 jobs = table_of(Job)
+payments = table_of(PaymentRow)
+payees = table_of(Payee)
 job_needs = table_of(JobNeed)
 schedules = table_of(Schedule)
 schedule_runs = table_of(ScheduleRun)
