@@ -4,7 +4,7 @@ What is fixed here is never taken from the wire: network ids, the USDC contract 
 """
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from enum import StrEnum
 
 
@@ -90,3 +90,8 @@ def to_atomic(amount: Decimal) -> int:
 def from_atomic(amount: int) -> Decimal:
     """Atomic units in USDC, with six decimals."""
     return amount * ATOMIC
+
+
+def settlement_share(bundle: int) -> Decimal:
+    """What each job of a full request sets aside for its settlement, in USDC: together at least the allowance."""
+    return (SETTLEMENT_ALLOWANCE / bundle).quantize(ATOMIC, ROUND_UP)
