@@ -7,8 +7,9 @@ would leave a paid request in doubt.
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -21,8 +22,23 @@ from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.proxies import proxy_for
 from orchestrator.katana.problem import Problem, read_problem
 from orchestrator.katana.verdict import Kind, Reply, Verdict, judge, retry_after_seconds
+from orchestrator.katana.wallet_wire import (
+    TopUpAnswer,
+    WalletTransaction,
+    read_top_up,
+    read_wallet_balance,
+    read_wallet_transactions,
+)
 from orchestrator.katana.wire import Answer, Balance, parse_answer, parse_object
-from orchestrator.katana.x402 import PAYMENT_HEADER, REQUIRED_HEADER, BadRequirement, Offer, parse_requirement
+from orchestrator.katana.x402 import (
+    PAYMENT_HEADER,
+    REQUIRED_HEADER,
+    RESPONSE_HEADER,
+    BadRequirement,
+    Offer,
+    parse_requirement,
+    parse_settlement,
+)
 
 #: A paid POST is over after this long, whatever happens; its lease lasts longer.
 PAY_DEADLINE_SECONDS = 240.0
@@ -30,6 +46,8 @@ _PAY_TIMEOUT = httpx.Timeout(connect=10, write=60, read=150, pool=30)
 _READ_TIMEOUT = httpx.Timeout(connect=10, write=30, read=60, pool=30)
 _READ_DEADLINE_SECONDS = 90.0
 _MAX_BODY_BYTES = 16 * 1024 * 1024
+#: Our clock is put right for wallet proofs where it is further than this from the provider's `Date`.
+_TOLERABLE_SKEW = timedelta(seconds=30)
 
 
 class ProviderUnavailable(Exception):
@@ -77,6 +95,8 @@ class Call:
 
 #: Images and videos (guide, "Main Generation Endpoint").
 GENERATION = Call("/v1/generation-requests", (("wait", "false"),))
+#: The balance of the paying wallet (guide, "x402 wallet balance top-up").
+TOP_UP = Call("/v1/x402/top-up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +111,16 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True)
+class ToppedUp:
+    """What a paid top-up was answered: final only where there is an `answer` that tells what was credited."""
+
+    reason: str
+    status: int | None = None
+    answer: TopUpAnswer | None = None
+    settlement: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Polled:
     """The provider's present word on a request."""
 
@@ -101,8 +131,9 @@ class Polled:
 class KatanaClient:
     """The provider at one base URL, spoken to with one set of billing headers.
 
-    `proof` makes further headers, anew for each call: a wallet's proof goes stale. `transport` carries everything in
-    place of the network; one for paying has to report httpcore's trace events.
+    `proof` makes further headers, anew for each call, as of the provider's time: a wallet's proof goes stale.
+    `balance_of` is the address of the wallet whose balance pays; without one, `balance` is that of the credits.
+    `transport` carries everything in place of the network; one for paying has to report httpcore's trace events.
     """
 
     def __init__(
@@ -110,12 +141,15 @@ class KatanaClient:
         base_url: str,
         headers: dict[str, str],
         *,
-        proof: Callable[[], Mapping[str, str]] | None = None,
+        proof: Callable[[datetime], Mapping[str, str]] | None = None,
+        balance_of: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._clock = clock
         self._proof = proof
+        self._balance_of = balance_of
+        self._skew = timedelta()
         common = {"User-Agent": "katana-orchestrator", "Accept": "application/json"}
         self._pay = httpx.AsyncClient(
             base_url=base_url,
@@ -156,6 +190,14 @@ class KatanaClient:
         A process that was asleep sends nothing once it is past `send_before`. `payment` is a signed x402 payment: with
         one, only an acceptance is final.
         """
+        attempt = await self._pay_once(call, body, send_before, item_count, payment)
+        if payment is None and attempt.kind is Kind.REFUSED and self._is_stale(attempt.status):
+            return await self._pay_once(call, body, send_before, item_count, None)
+        return attempt
+
+    async def _pay_once(
+        self, call: Call, body: bytes, send_before: datetime | None, item_count: int, payment: str | None
+    ) -> Verdict:
         headers = {PAYMENT_HEADER: payment} if payment is not None else self._proven()
         phase = _Phase("pay", self._clock, send_before)
         reply, failure = await self._post(call, body, headers, phase)
@@ -168,6 +210,20 @@ class KatanaClient:
             item_count=item_count,
             clock=self._clock,
         )
+
+    async def top_up(self, body: bytes, *, payment: str, send_before: datetime | None = None) -> ToppedUp:
+        """One top-up of exactly `body`, with its signed payment. Never raises; only a told credit is final."""
+        phase = _Phase("pay", self._clock, send_before)
+        reply, failure = await self._post(TOP_UP, body, {PAYMENT_HEADER: payment}, phase)
+        faults.point("pay.answered")
+        if reply is None:
+            return ToppedUp(failure or "no answer")
+        answer = read_top_up(reply.body or b"") if 200 <= reply.status < 300 else None
+        if answer is None or not answer.is_told:
+            problem = read_problem(parse_object(reply.body or b""))
+            return ToppedUp(f"HTTP {reply.status}{f': {problem.message}' if problem else ''}", reply.status)
+        settlement = parse_settlement(reply.headers.get(RESPONSE_HEADER))
+        return ToppedUp(f"HTTP {reply.status}", reply.status, answer, settlement)
 
     async def discover(self, body: bytes, *, call: Call = GENERATION, item_count: int = 1) -> Discovery:
         """The same POST without a payment, to be told what it costs (guide, "x402 request sequence"). Never raises."""
@@ -197,12 +253,26 @@ class KatanaClient:
                     headers={"Content-Type": "application/json", **headers},
                     extensions={"trace": phase.trace},
                 )
-                return await _read_reply(await self._pay.send(request, stream=True)), None
+                return self._heed_date(await _read_reply(await self._pay.send(request, stream=True))), None
         except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
             return None, _in_words(error)
 
     def _proven(self) -> Mapping[str, str]:
-        return self._proof() if self._proof is not None else {}
+        return self._proof(self._clock.now() + self._skew) if self._proof is not None else {}
+
+    def _is_stale(self, status: int | None) -> bool:
+        """Whether a refusal may be about our proof alone: once more with a fresh one, by the provider's clock."""
+        return self._proof is not None and status == httpx.codes.UNAUTHORIZED
+
+    def _heed_date(self, reply: Reply) -> Reply:
+        """Take over the provider's time from the `Date` of an answer, where ours is off."""
+        try:
+            told = parsedate_to_datetime(reply.headers.get("date", ""))
+        except (ValueError, OverflowError):
+            return reply
+        skew = told.replace(tzinfo=told.tzinfo or UTC) - self._clock.now()
+        self._skew = skew if abs(skew) > _TOLERABLE_SKEW else timedelta()
+        return reply
 
     async def poll(self, request_id: str) -> Polled:
         """The present state of a request. Raises ProviderUnavailable; its status 404 may mean "not yet" or "lost"."""
@@ -215,26 +285,47 @@ class KatanaClient:
         return Polled(answer, read_problem(answer.error))
 
     async def balance(self) -> Decimal:
-        """The account's credits as Decimal (guide, "Credits / API key examples"). Raises ProviderUnavailable."""
+        """What the account has, in its own unit (guide, "Credits / API key examples"). Raises ProviderUnavailable."""
+        if self._balance_of is not None:
+            return await self.wallet_balance(self._balance_of)
         reply = await self._get("/v1/me/balance")
         has = Balance.model_validate(parse_object(reply.body or b"") or {}).credits
         if has is None:
             raise ProviderUnavailable("the balance answer is not readable", status=reply.status)
         return has
 
+    async def wallet_balance(self, address: str) -> Decimal:
+        """The USDC of a wallet at the provider. Needs its proof. Raises ProviderUnavailable."""
+        reply = await self._get(f"/v1/x402/balance/{_path_word(address)}")
+        has = read_wallet_balance(reply.body or b"")
+        if has is None:
+            raise ProviderUnavailable("the answer on the wallet's balance is not readable", status=reply.status)
+        return has
+
+    async def transactions(self, address: str) -> list[WalletTransaction]:
+        """What moved the balance of a wallet at the provider. Needs its proof. Raises ProviderUnavailable."""
+        reply = await self._get(f"/v1/x402/transactions/{_path_word(address)}")
+        told = read_wallet_transactions(reply.body or b"")
+        if told is None:
+            raise ProviderUnavailable("the list of the wallet's transactions is not readable", status=reply.status)
+        return told
+
+    async def x402(self) -> dict[str, Any]:
+        """The description of the x402 endpoints (guide, "x402 discovery endpoint"). Raises ProviderUnavailable."""
+        reply = await self._get("/v1/x402")
+        document = parse_object(reply.body or b"")
+        if document is None:
+            raise ProviderUnavailable("the answer on x402 is not readable", status=reply.status)
+        return document
+
     async def models(self) -> bytes:
         """The catalogue document as it came. Raises ProviderUnavailable."""
         return (await self._get("/v1/models")).body or b""
 
     async def _get(self, path: str) -> Reply:
-        try:
-            async with asyncio.timeout(_READ_DEADLINE_SECONDS):
-                request = self._read.build_request("GET", path, headers=dict(self._proven()))
-                faults.point("ask.request")
-                reply = await _read_reply(await self._read.send(request, stream=True))
-                faults.point("ask.answered")
-        except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
-            raise ProviderUnavailable(_in_words(error)) from None
+        reply = await self._ask(path)
+        if self._is_stale(reply.status):
+            reply = await self._ask(path)
         if reply.status != 200:
             problem = read_problem(parse_object(reply.body or b""))
             said = f": {problem.message}" if problem else ""
@@ -243,6 +334,17 @@ class KatanaClient:
                 status=reply.status,
                 retry_after_seconds=retry_after_seconds(reply.headers, self._clock),
             )
+        return reply
+
+    async def _ask(self, path: str) -> Reply:
+        try:
+            async with asyncio.timeout(_READ_DEADLINE_SECONDS):
+                request = self._read.build_request("GET", path, headers=dict(self._proven()))
+                faults.point("ask.request")
+                reply = self._heed_date(await _read_reply(await self._read.send(request, stream=True)))
+                faults.point("ask.answered")
+        except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
+            raise ProviderUnavailable(_in_words(error)) from None
         return reply
 
 

@@ -21,7 +21,14 @@ from typing import Any
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.katana.problem import Problem, read_problem
 from orchestrator.katana.wire import Answer, parse_answer, parse_object
-from orchestrator.katana.x402 import RESPONSE_HEADER, parse_settlement
+from orchestrator.katana.x402 import (
+    REQUIRED_HEADER,
+    RESPONSE_HEADER,
+    BadRequirement,
+    Offer,
+    parse_requirement,
+    parse_settlement,
+)
 
 #: Statuses that say "this did not start", where the body is the API's own.
 REFUSALS = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})
@@ -60,6 +67,8 @@ class Verdict:
     heard_request_id: str | None = None
     #: The receipt of an x402 payment, where one came with the answer.
     settlement: dict[str, Any] | None = None
+    #: What a 402 asks for where no payment was signed: a wallet's balance lacks it.
+    offers: tuple[Offer, ...] = ()
 
     def document(self) -> dict[str, object]:
         """What is kept with the submission: never a header, never a body."""
@@ -99,7 +108,16 @@ def judge(
         problem=problem,
         retry_after_seconds=retry_after_seconds(reply.headers, clock),
         heard_request_id=None if refused else _heard_request_id(reply),
+        offers=_offers(reply) if refused and reply.status == 402 else (),
     )
+
+
+def _offers(reply: Reply) -> tuple[Offer, ...]:
+    """The ways to pay in a 402; none where it does not name them."""
+    try:
+        return tuple(parse_requirement(reply.headers.get(REQUIRED_HEADER)))
+    except BadRequirement:
+        return ()
 
 
 def _heard_request_id(reply: Reply) -> str | None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from orchestrator.base.errors import SpendRefused, Unusable
 from orchestrator.base.money import canonical
 from orchestrator.base.settings import Settings
-from orchestrator.katana.client import KatanaClient, ProviderUnavailable
+from orchestrator.katana.client import ProviderUnavailable
 from orchestrator.operations.opening import Provider, real_provider
 from orchestrator.store import readings
 from orchestrator.store.database import Database
@@ -49,5 +49,5 @@ def read_balance(provider: Provider) -> Decimal:
 
 
 async def _balance(provider: Provider) -> Decimal:
-    async with KatanaClient(provider.base_url, provider.payer.headers) as client:
+    async with provider.client() as client:
         return await client.balance()

@@ -42,6 +42,11 @@ class Provider:
     def account(self) -> str:
         return self.payer.account
 
+    def client(self) -> KatanaClient:
+        """Speaks to it for this payer; use it as a context manager."""
+        payer = self.payer
+        return KatanaClient(self.base_url, payer.headers, proof=payer.proof, balance_of=payer.balance_of)
+
 
 def real_provider(settings: Settings) -> Provider:
     """The provider and account of `settings`. Raises Unusable without credentials."""
@@ -78,7 +83,7 @@ async def open_engine(
 ) -> AsyncIterator[Engine]:
     """An engine for the work in `scope`, beside which notifications are sent; its leases are let go of at the end."""
     async with (
-        KatanaClient(provider.base_url, provider.payer.headers, proof=provider.payer.proof) as client,
+        provider.client() as client,
         AssetClient(allow_loopback=is_loopback_url(provider.base_url)) as assets,
     ):
         engine = await asyncio.to_thread(make_engine, settings, database, client, assets, scope)
