@@ -1,4 +1,4 @@
-"""Exact money: credits and US dollars as Decimal, never float.
+"""Exact money: credits, USDC and US dollars as Decimal, never float.
 
 Credits have one decimal place at the provider (guide, "Credits / API key examples": a balance of 2000 is "200.0").
 """
@@ -35,6 +35,16 @@ def canonical(amount: Decimal) -> str:
 def optional_canonical(amount: Decimal | None) -> str | None:
     """`canonical`, with None where there is no amount."""
     return None if amount is None else canonical(amount)
+
+
+def unit_word(unit: str) -> str:
+    """What people call a unit: `credits`, `usd`, and `USDC` for `usdc`."""
+    return "USDC" if unit == "usdc" else unit
+
+
+def in_words(amount: Decimal, unit: str) -> str:
+    """An amount as messages say it: `14 credits`, `0.013938 USDC`."""
+    return f"{canonical(amount)} {unit_word(unit)}"
 
 
 def credits_to_usd(credit_amount: Decimal, usd_per_credit: Decimal) -> Decimal:

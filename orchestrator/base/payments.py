@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 from enum import StrEnum
 
+from orchestrator.base.money import canonical
+
 
 class Unit(StrEnum):
     """What the amounts of an account are counted in: its ledger, reserves, prices, budgets and charges."""
 
     CREDITS = "credits"
     USDC = "usdc"
+
+    def words(self, amount: Decimal) -> str:
+        """`14 credits`, `0.0728 USDC`."""
+        return f"{canonical(amount)} {'credits' if self is Unit.CREDITS else 'USDC'}"
 
 
 class Network(StrEnum):
@@ -68,6 +74,15 @@ CHAINS = {
 }
 #: The CAIP-2 id's chain id that Base's typed data are signed for.
 BASE_CHAIN_ID = 8453
+
+
+@dataclass(frozen=True, slots=True)
+class Blockhash:
+    """A finalized blockhash of Solana, and the last block height at which a transaction with it can land."""
+
+    value: str
+    last_valid_height: int
+
 
 #: The provider's price of a credit in USDC (guide, "Service URLs and Account Setup": the reference price).
 USDC_PER_CREDIT = Decimal("0.0052")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from orchestrator.base.payments import Network
+from orchestrator.base.payments import Blockhash, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,6 @@ class SignedPayment:
     header: str = field(repr=False)
     valid_before: datetime | None = None
     last_valid_height: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Blockhash:
-    """A finalized blockhash of Solana, and the last block height at which a transaction with it can land."""
-
-    value: str
-    last_valid_height: int
 
 
 class Wallet(Protocol):
