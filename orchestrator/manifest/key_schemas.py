@@ -104,7 +104,7 @@ _MANIFEST: dict[str, JsonSchema] = {
         "minProperties": 1,
         "maxProperties": 1,
     },
-    "payment": {"enum": list(PAYMENTS), "default": "credits", "description": "Who pays."},
+    "payment": {"enum": list(PAYMENTS), "default": "credits", "description": "Who pays, and how."},
     "bundle": {
         "type": "integer",
         "minimum": 1,

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from orchestrator.base.diagnostics import Code
+from orchestrator.base.payments import Payment
 from orchestrator.manifest import values
 from orchestrator.manifest.bare import collection_name, read_bare
 from orchestrator.manifest.careful_start import CarefulStart, read_careful_start
@@ -54,7 +55,7 @@ MANIFEST_KEYS = (
     "defaults",
     "jobs",
 )
-PAYMENTS = ("credits", "x402-base", "x402-solana", "wallet-base", "wallet-solana")
+PAYMENTS = tuple(payment.value for payment in Payment)
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
 
 
@@ -71,13 +72,16 @@ class Budget:
 class Manifest:
     """What a file asks for, with its jobs' fields still as written.
 
-    `skip_at_most` is a fraction of all jobs (Decimal) or a number of jobs (int).
+    `skip_at_most` is a fraction of all jobs (Decimal) or a number of jobs (int). `payment_node` is where it says who
+    pays, if it does.
     """
 
     name: str | None = None
     destination: str | None = None
     key: str = DEFAULT_KEY
     budget: Budget | None = None
+    payment: Payment = Payment.CREDITS
+    payment_node: Node | None = None
     bundle: int = 1
     careful_start: CarefulStart = field(default_factory=CarefulStart)
     labels: dict[str, str] = field(default_factory=dict)
@@ -102,7 +106,6 @@ def read_manifest(root: Node, setting: Setting, findings: Findings) -> Manifest:
     entries = {name: entry for name, entry in root.entries.items() if not name.startswith("x-")}
     _check_keys(root, entries, findings)
     _check_version(entries.get("version"), findings)
-    _check_payment(entries.get("payment"), findings)
     files = read_includes(entries.get("include"), setting, findings)
     given = {name: merged(name, entries.get(name), files, findings) for name in MERGED_KEYS}
     setting = replace(setting, variables=read_variables(given["vars"], findings))
@@ -116,6 +119,8 @@ def read_manifest(root: Node, setting: Setting, findings: Findings) -> Manifest:
         destination=_destination(entries.get("destination"), findings),
         key=key,
         budget=_budget(entries.get("budget"), findings),
+        payment=_payment(entries.get("payment"), findings),
+        payment_node=entries["payment"].value if "payment" in entries else None,
         bundle=_bundle(entries.get("bundle"), findings),
         careful_start=read_careful_start(entries, findings),
         labels=batch_labels(labels, setting.variables, jobs),
@@ -176,16 +181,15 @@ def _check_version(entry: Entry | None, findings: Findings) -> None:
         findings.error(Code.INVALID_VALUE, entry.value, message, "version")
 
 
-def _check_payment(entry: Entry | None, findings: Findings) -> None:
+def _payment(entry: Entry | None, findings: Findings) -> Payment:
     payment = values.text(entry.value, "payment", findings) if entry else None
-    if entry is None or payment is None or payment == "credits":
-        return
-    if payment in PAYMENTS:
-        message = f"`payment: {payment}` is not available in this release; `credits` is"
-        findings.error(Code.UNSUPPORTED_FIELD, entry.key, message, "payment")
-    else:
+    if entry is None or payment is None:
+        return Payment.CREDITS
+    if payment not in PAYMENTS:
         message = f"`payment` must be one of {', '.join(PAYMENTS)}{did_you_mean(payment, PAYMENTS)}"
         findings.error(Code.INVALID_VALUE, entry.value, message, "payment")
+        return Payment.CREDITS
+    return Payment(payment)
 
 
 def _check_key_labels(entry: Entry | None, key: str, jobs: tuple[ManifestJob, ...], findings: Findings) -> None:

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Any
 
 from orchestrator.base.diagnostics import Code, Diagnostic
-from orchestrator.base.money import ZERO, canonical
+from orchestrator.base.money import ZERO
 from orchestrator.base.states import Gate, JobError, JobState
 from orchestrator.planner.fingerprint import canonical_item, differences
 from orchestrator.planner.result import Plan, PlannedJob
@@ -186,16 +186,15 @@ class Comparison:
 
     @property
     def estimate(self) -> Decimal:
-        """The credits of what is bought."""
+        """What all that is bought costs in credits by the catalogue, whoever pays."""
         return sum((verdict.job.estimate for verdict in self.verdicts if verdict.is_bought), ZERO)
 
     def bought(self) -> Plan:
         """The plan of what is bought alone: its price, its models, and a budget that it is held against anew."""
         jobs = tuple(verdict.job for verdict in self.verdicts if verdict.is_bought)
-        estimate = self.estimate
-        errors = tuple(_against_budget(self.plan, estimate))
         job_count = len(jobs) + len(self.plan.rejected)
-        return replace(self.plan, jobs=jobs, job_count=job_count, estimate=estimate, errors=errors)
+        bought = replace(self.plan, jobs=jobs, job_count=job_count, estimate=self.estimate)
+        return replace(bought, errors=tuple(_against_budget(bought)))
 
     def counts(self) -> dict[str, int]:
         """How many jobs stand how."""
@@ -316,11 +315,13 @@ def _changed_fields(before: PastJob, job: PlannedJob) -> tuple[str, ...]:
     return tuple(differences(old, canonical_item(type=job.type, model=job.model, item=job.item)))
 
 
-def _against_budget(plan: Plan, estimate: Decimal) -> list[Diagnostic]:
+def _against_budget(bought: Plan) -> list[Diagnostic]:
     """The plan's errors, with what is bought, not the whole plan, held against its budget."""
-    others = [error for error in plan.errors if error.code is not Code.OVER_BUDGET]
-    over = [error for error in plan.errors if error.code is Code.OVER_BUDGET]
-    if not over or plan.budget is None or estimate <= plan.budget:
+    others = [error for error in bought.errors if error.code is not Code.OVER_BUDGET]
+    over = [error for error in bought.errors if error.code is Code.OVER_BUDGET]
+    amount = bought.amount
+    if not over or bought.budget is None or amount <= bought.budget:
         return others
     limit = over[0].message.partition(", ")[2]
-    return [*others, replace(over[0], message=f"what is to be bought costs {canonical(estimate)} credits, {limit}")]
+    price = bought.payment.unit.words(amount)
+    return [*others, replace(over[0], message=f"what is to be bought costs {price}, {limit}")]

@@ -1,23 +1,26 @@
 """The whole flow of planning: read → check each job → price → compare with the budget."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 from orchestrator.base.diagnostics import Code
-from orchestrator.base.money import ZERO, canonical
+from orchestrator.base.money import ZERO
+from orchestrator.base.payments import Unit
 from orchestrator.catalog.models import Catalog
 from orchestrator.manifest.files import uri_beside, uri_of
 from orchestrator.manifest.findings import Findings, in_order
 from orchestrator.manifest.load import load_manifest, without_garbage_collection
-from orchestrator.manifest.nodes import Scalar
-from orchestrator.manifest.schema import Budget, Manifest
+from orchestrator.manifest.schema import Manifest
+from orchestrator.planner import limits
 from orchestrator.planner.chains import check_chains
 from orchestrator.planner.fields import PROVIDER_FIELDS
 from orchestrator.planner.fingerprint import with_fingerprints
 from orchestrator.planner.inputs import pictures
 from orchestrator.planner.job import check_job
+from orchestrator.planner.limits import Limit
 from orchestrator.planner.media import MediaReader, Remote
-from orchestrator.planner.pricing import budget_in_credits
 from orchestrator.planner.rejecting import reject_rows
 from orchestrator.planner.result import MediaBlob, Plan, PlannedJob
 from orchestrator.planner.rules_fields import check_names, check_texts
@@ -44,7 +47,13 @@ def plan(
     manifest = load_manifest(path, PROVIDER_FIELDS, findings, remote)
     reader = MediaReader(path.parent, auto_rotate=manifest.auto_rotate, remote=remote)
     return plan_manifest(
-        manifest, reader, catalog, findings, usd_per_credit=usd_per_credit, max_credits=max_credits, canary=canary
+        manifest,
+        reader,
+        catalog,
+        findings,
+        usd_per_credit=usd_per_credit,
+        limit=limits.of_command(max_credits, manifest.payment),
+        canary=canary,
     )
 
 
@@ -55,15 +64,13 @@ def plan_manifest(
     findings: Findings,
     *,
     usd_per_credit: Decimal,
-    max_credits: Decimal | None,
+    limit: Limit | None,
     canary: int | None,
     absent: frozenset[str] = frozenset(),
-    limit_name: str = "--max-credits",
 ) -> Plan:
     """`plan` from the manifest on; `findings` may hold what was wrong with its file.
 
-    `absent` are the ids of jobs that were left out of the manifest, which others may still need. `limit_name` is what
-    people know `max_credits` as.
+    `absent` are the ids of jobs that were left out of the manifest, which others may still need.
     """
     check_names(manifest.defaults, None, findings)
     check_texts(manifest.defaults.values(), findings, has_text=not all(job.is_template for job in manifest.jobs))
@@ -73,17 +80,17 @@ def plan_manifest(
     order = check_chains((link for job in checked if (link := job.link)), absent)
     rejected = reject_rows(checked, manifest.skip_at_most, findings)
     jobs = with_fingerprints([job.planned for job in checked if job.planned], order)
-    estimate = sum((job.estimate for job in jobs), ZERO)
+    _check_payable(jobs, manifest, catalog, findings)
 
     budget = manifest.budget
-    cap = budget_in_credits(budget, usd_per_credit) if budget else None
-    _check_budget(estimate, budget, cap, max_credits, limit_name, findings)
-    return Plan(
+    cap = limits.of_budget(budget, manifest.payment, usd_per_credit) if budget else None
+    caps = [amount for amount in (cap, limit.amount if limit else None) if amount is not None]
+    planned = Plan(
         file=findings.file,
         name=manifest.name,
         destination=_destination(manifest.destination, reader.folder),
         key=manifest.key,
-        budget=min((limit for limit in (cap, max_credits) if limit is not None), default=None),
+        budget=min(caps, default=None),
         budget_usd=budget.amount if budget and budget.unit == "usd" else None,
         bundle=manifest.bundle,
         price_tolerance=manifest.careful_start.price_tolerance,
@@ -92,10 +99,10 @@ def plan_manifest(
         labels=manifest.labels,
         jobs=jobs,
         job_count=len(manifest.jobs),
-        estimate=estimate,
+        estimate=sum((job.estimate for job in jobs), ZERO),
         usd_per_credit=usd_per_credit,
         catalog=catalog,
-        errors=in_order(findings.errors),
+        errors=(),
         warnings=in_order(findings.warnings),
         media=reader.blobs(),
         rejected=rejected,
@@ -103,7 +110,22 @@ def plan_manifest(
         reuse=manifest.reuse,
         partial=manifest.partial,
         schedule=manifest.schedule,
+        payment=manifest.payment,
     )
+    limits.check_limits(planned.amount, manifest.payment, budget, cap, limit, findings)
+    return replace(planned, errors=in_order(findings.errors))
+
+
+def _check_payable(jobs: Iterable[PlannedJob], manifest: Manifest, catalog: Catalog, findings: Findings) -> None:
+    """Reports models that take no USDC where it is to pay, each with its first job."""
+    if manifest.payment_node is None or manifest.payment.unit is Unit.CREDITS:
+        return
+    first = {job.model: job.id for job in reversed(list(jobs))}
+    for name, job_id in first.items():
+        model = catalog.get(name)
+        if model is not None and not model.x402:
+            message = f"{name} of job `{job_id}` takes credits only, not `payment: {manifest.payment}`"
+            findings.for_job(job_id).error(Code.UNSUPPORTED_FIELD, manifest.payment_node, message, "payment")
 
 
 def _destination(written: str | None, folder: Path) -> str | None:
@@ -121,25 +143,3 @@ def _without_tilde(path: Path) -> Path:
         return path.expanduser()
     except RuntimeError:  # nobody's home: a folder of that name
         return path
-
-
-def _check_budget(
-    estimate: Decimal,
-    budget: Budget | None,
-    cap: Decimal | None,
-    max_credits: Decimal | None,
-    limit_name: str,
-    findings: Findings,
-) -> None:
-    """Reports the lesser of the two limits, where the estimate is over it."""
-    if max_credits is not None and (cap is None or max_credits < cap):
-        if estimate > max_credits:
-            message = f"{_over(estimate)} {limit_name} {canonical(max_credits)}: raise it, or submit fewer jobs"
-            findings.error(Code.OVER_BUDGET, Scalar(None, 1, 1), message)
-    elif budget is not None and cap is not None and estimate > cap:
-        message = f"{_over(estimate)} the budget of {canonical(cap)}"
-        findings.error(Code.OVER_BUDGET, budget.node, message, f"budget.{budget.unit}")
-
-
-def _over(estimate: Decimal) -> str:
-    return f"the estimate is {canonical(estimate)} credits, over"

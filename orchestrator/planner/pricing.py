@@ -8,7 +8,6 @@ from orchestrator.base.diagnostics import Code
 from orchestrator.base.money import ZERO, canonical
 from orchestrator.catalog.models import ImageModel, VideoModel
 from orchestrator.manifest.nodes import Scalar
-from orchestrator.manifest.schema import Budget
 from orchestrator.planner.draft import Draft
 from orchestrator.planner.fields import FAST, UHD
 
@@ -35,11 +34,6 @@ def price(draft: Draft) -> Decimal:
     if amount is not None:
         _warn_of_unknown_price(draft, amount, has_audio=has_audio)
     return amount or ZERO
-
-
-def budget_in_credits(budget: Budget, usd_per_credit: Decimal) -> Decimal | None:
-    """The budget in credits, a dollar budget rounded down to 0.1; None where credits cost no dollars."""
-    return budget.amount if budget.unit == "credits" else dollars_in_credits(budget.amount, usd_per_credit)
 
 
 def dollars_in_credits(usd: Decimal, usd_per_credit: Decimal) -> Decimal | None:

@@ -18,7 +18,8 @@ from orchestrator.manifest.job_keys import ManifestJob, Row
 from orchestrator.manifest.load import without_garbage_collection
 from orchestrator.manifest.nodes import Entry, Mapping, Scalar, node_of
 from orchestrator.manifest.schema import Budget, Manifest
-from orchestrator.planner.fields import ALL_FIELDS
+from orchestrator.planner import limits
+from orchestrator.planner.fields import fields_beside_extra
 from orchestrator.planner.media import MediaReader
 from orchestrator.planner.plan import plan_manifest
 from orchestrator.planner.price_changes import report_price_changes
@@ -44,15 +45,14 @@ def replan(
     check = partial(plan_manifest, reader=MediaReader(path.parent), catalog=catalog, usd_per_credit=usd_per_credit)
     saved = read_saved_plan(path, findings)
     if saved is None:
-        return check(Manifest(), findings=findings, max_credits=max_credits, canary=canary)
-    caps = sorted(cap for cap in (saved.budget, max_credits) if cap is not None)
+        return check(Manifest(), findings=findings, limit=None, canary=canary)
+    both = limits.of_command(max_credits, saved.payment), limits.of_saved_plan(saved.budget, saved.payment)
     manifest = _manifest(saved, without=_broken_media(saved, findings))
     fresh = check(
         manifest,
         findings=findings,
-        max_credits=caps[0] if caps else None,
+        limit=min((limit for limit in both if limit is not None), key=lambda limit: limit.amount, default=None),
         canary=canary,
-        limit_name="--max-credits" if caps[:1] == [max_credits] else "the plan's budget of",
         absent=_ids(saved.rejected) | _ids(saved.jobs) - _ids(manifest.jobs),
     )
     return _as_seen(saved, fresh)
@@ -109,6 +109,8 @@ def _manifest(saved: SavedPlan, *, without: set[str]) -> Manifest:
         destination=saved.destination,
         key=saved.key,
         budget=None if saved.budget_usd is None else Budget(saved.budget_usd, "usd", START),
+        payment=saved.payment,
+        payment_node=START,
         bundle=saved.bundle,
         careful_start=CarefulStart(saved.price_tolerance, saved.canary, saved.stop_when_failed_over),
         labels=saved.labels,
@@ -125,8 +127,9 @@ def _manifest(saved: SavedPlan, *, without: set[str]) -> Manifest:
 
 def _manifest_job(number: int, job: SavedJob, media: dict[str, SavedMedium]) -> ManifestJob:
     item = {name: Entry(Scalar(name, 1, 1), node_of(_as_written(value, media))) for name, value in job.item.items()}
-    fields = {name: entry for name, entry in item.items() if name in ALL_FIELDS}
-    extra = {name: entry for name, entry in item.items() if name not in ALL_FIELDS}
+    documented = fields_beside_extra(job.type)
+    fields = {name: entry for name, entry in item.items() if name in documented}
+    extra = {name: entry for name, entry in item.items() if name not in documented}
     node = Mapping({"id": Entry(Scalar("id", 1, 1), Scalar(job.id, 1, 1))}, 1, 1)
     return ManifestJob(
         ordinal=number if job.ordinal is None else job.ordinal,

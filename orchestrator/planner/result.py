@@ -1,6 +1,7 @@
 """What planning gives: the jobs to send, what they cost, and what is wrong."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any, Literal
 
 from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.base.money import ZERO, canonical, credits_to_usd
+from orchestrator.base.payments import Payment, Unit
 from orchestrator.catalog.models import Catalog
 from orchestrator.manifest.collection_keys import ScheduleTimes
+from orchestrator.planner.usdc import UsdcPrice, total_usdc
 
 _MONEY = frozenset({Code.OVER_BUDGET, Code.PRICE_CHANGED})
 
@@ -21,7 +24,8 @@ class PlannedJob:
     Another job's result stands in it as `{"$from": job id, "use": "original" | "final_frame"}`; `needs` are the ids of
     all of them. `fingerprint` (`fp1:...`) stands for everything that determines the result. `has_gate`: those that
     need this one wait until a person has looked at it. `row` are the columns of the row that it was made from, which
-    stands at `row_place` (`products.csv, row 12`); `take` is its number where there are several of one kind.
+    stands at `row_place` (`products.csv, row 12`); `take` is its number where there are several of one kind. `estimate`
+    is its price in credits by the catalogue, whoever pays.
     """
 
     ordinal: int
@@ -70,10 +74,12 @@ class MediaBlob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A manifest, checked and priced. Amounts are credits; `jobs` holds the valid ones of `job_count`.
+    """A manifest, checked and priced. `jobs` holds the valid ones of `job_count`.
 
-    `destination` is s3://, file:// or an absolute path. `budget` is the least of all caps, `budget_usd` what the
-    manifest says where it says dollars. `price_tolerance` and `stop_when_failed_over` are fractions, 0.05 for 5 %.
+    `estimate` is their price in credits by the catalogue, whoever pays; `amount` is what is set aside for them, in the
+    unit of `payment`. So is `budget`, the least of all caps; `budget_usd` is what the manifest says where it says
+    dollars. `destination` is s3://, file:// or an absolute path. `price_tolerance` and `stop_when_failed_over` are
+    fractions, 0.05 for 5 %.
     `canary` is the number of jobs of each model that run first. `reuse` is where results are looked for that need not
     be bought: in the collection, in all of the account's, or nowhere. A `partial` one leaves the rest of its collection
     as it is.
@@ -103,6 +109,7 @@ class Plan:
     reuse: Literal["collection", "all", "none"] = "collection"
     partial: bool = False
     schedule: ScheduleTimes | None = None
+    payment: Payment = Payment.CREDITS
 
     @property
     def source(self) -> str:
@@ -128,32 +135,62 @@ class Plan:
         """Whether all that is wrong is the price of it all, while not all of it may have to be bought."""
         return bool(self.errors) and all(error.code is Code.OVER_BUDGET for error in self.errors)
 
+    @property
+    def usdc(self) -> UsdcPrice | None:
+        """What the jobs cost in USDC; None where credits pay for them."""
+        if self.payment.unit is Unit.CREDITS:
+            return None
+        return total_usdc(self.jobs, self.payment, self.bundle, self.catalog)
+
+    @property
+    def amount(self) -> Decimal:
+        """What is set aside for all jobs, in the unit of `payment`."""
+        usdc = self.usdc
+        return self.estimate if usdc is None else usdc.total
+
+    @property
+    def usd_per_unit(self) -> Decimal:
+        """US dollars of one unit of `payment`: a credit's price, or 1 for USDC."""
+        return self.usd_per_credit if self.payment.unit is Unit.CREDITS else Decimal(1)
+
     def document(self) -> dict[str, Any]:
         """The interface's `plan` JSON."""
+        usdc = self.usdc
         return {
             "valid": self.valid,
             "name": self.name,
             "jobs": self.run_count,
             "rejected": len(self.rejected),
-            "estimate": self._money(self.estimate),
+            "payment": self.payment.value,
+            "estimate": self._money(self.estimate, self.amount),
+            "usdc": None if usdc is None else usdc.document(),
             "by_model": self._by_model(),
             "catalog": self.catalog.info(),
             "errors": [error.document() for error in self.errors],
             "warnings": [warning.document() for warning in self.warnings],
         }
 
-    def _money(self, amount: Decimal) -> dict[str, str]:
-        usd = credits_to_usd(amount, self.usd_per_credit)
-        return {"credits": canonical(amount), "usd": canonical(usd)}
+    def _money(self, credit_amount: Decimal, amount: Decimal) -> dict[str, str]:
+        usd = credits_to_usd(amount, self.usd_per_unit)
+        return {"credits": canonical(credit_amount), "usd": canonical(usd)}
 
     def _by_model(self) -> list[dict[str, Any]]:
-        counts: dict[tuple[str, str], int] = defaultdict(int)
-        costs: dict[tuple[str, str], Decimal] = defaultdict(lambda: ZERO)
+        by_model: dict[tuple[str, str], list[PlannedJob]] = defaultdict(list)
         for job in self.jobs:
-            counts[job.model, job.type] += 1
-            costs[job.model, job.type] += job.estimate
-        dearest_first = sorted(counts, key=lambda key: (-costs[key], key))
+            by_model[job.model, job.type].append(job)
+        costs = {key: sum((job.estimate for job in jobs), ZERO) for key, jobs in by_model.items()}
+        dearest_first = sorted(by_model, key=lambda key: (-costs[key], key))
         return [
-            {"model": model, "type": type_, "jobs": counts[model, type_], **self._money(costs[model, type_])}
+            {
+                "model": model,
+                "type": type_,
+                "jobs": len(by_model[model, type_]),
+                **self._money(costs[model, type_], self._amount(by_model[model, type_])),
+            }
             for model, type_ in dearest_first
         ]
+
+    def _amount(self, jobs: Sequence[PlannedJob]) -> Decimal:
+        if self.payment.unit is Unit.CREDITS:
+            return sum((job.estimate for job in jobs), ZERO)
+        return total_usdc(jobs, self.payment, self.bundle, self.catalog).total

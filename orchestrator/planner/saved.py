@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.base.diagnostics import Code, Diagnostic
+from orchestrator.base.payments import Payment
 from orchestrator.catalog.models import Amount
 from orchestrator.manifest.collection_keys import Reuse
 from orchestrator.manifest.findings import Findings
@@ -37,7 +38,7 @@ class SavedJob(_Part):
 
     ordinal: int | None = None
     id: str
-    type: Literal["image", "video"]
+    type: Literal["image", "video", "text"]
     model: str
     estimate: Amount
     labels: dict[str, str]
@@ -67,7 +68,9 @@ class SavedManifest(_Part):
 
 
 class SavedPlan(_Part):
-    """A valid plan. Amounts are credits, tolerances fractions; `budget` is the least of all caps."""
+    """A valid plan. Prices are credits, whoever pays, tolerances fractions; `budget` is the least of all caps, in the
+    unit of `payment`.
+    """
 
     saved_plan: Literal[1] = 1
     manifest: SavedManifest
@@ -91,6 +94,7 @@ class SavedPlan(_Part):
     notify: tuple[dict[str, Any], ...] = ()
     reuse: Reuse = "collection"
     partial: bool = False
+    payment: Payment = Payment.CREDITS
 
     @property
     def job_count(self) -> int:
@@ -197,6 +201,7 @@ def _saved(plan: Plan) -> SavedPlan:
         notify=plan.notify,
         reuse=plan.reuse,
         partial=plan.partial,
+        payment=plan.payment,
     )
 
 

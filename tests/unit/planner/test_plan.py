@@ -71,7 +71,9 @@ def test_document(plan_text: PlanText) -> None:
         "name": "spring-catalog",
         "jobs": 3,
         "rejected": 0,
+        "payment": "credits",
         "estimate": {"credits": "228", "usd": "1.1856"},
+        "usdc": None,
         "by_model": [
             {"model": "seedance-2-0", "type": "video", "jobs": 1, "credits": "200", "usd": "1.04"},
             {"model": "gpt-image-2", "type": "image", "jobs": 2, "credits": "28", "usd": "0.1456"},
