@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from orchestrator.base.money import ZERO
 from orchestrator.base.states import JobError, JobState
-from orchestrator.engine.charges import item_charges
+from orchestrator.engine.tariff import IN_CREDITS, Tariff
 from orchestrator.katana.problem import Problem, read_problem
 from orchestrator.katana.wire import Answer, Item, OutputAsset
 from orchestrator.store.polling import ItemOutcome, Source
@@ -25,15 +25,15 @@ def job_error(code: JobError, message: str, *, charged: bool | None, provider: P
 
 
 def read_outcomes(
-    answer: Answer, open_items: Iterable[tuple[int, Decimal]], *, patience_over: bool
+    answer: Answer, open_items: Iterable[tuple[int, Decimal]], *, patience_over: bool, tariff: Tariff = IN_CREDITS
 ) -> list[ItemOutcome]:
     """The outcomes of those items of `open_items` (position, estimate) on which the answer is final.
 
     A status word that the guide does not know is no outcome. `patience_over`: the request is called finished, and
-    an item of which nothing final can be read has been asked about for long enough.
+    an item of which nothing final can be read has been asked about for long enough. `tariff` tells how it is paid.
     """
     positions = list(open_items)
-    charges = item_charges(answer, positions, final=answer.status in _FINAL)
+    charges = tariff.charges(answer, positions, final=answer.status in _FINAL)
     read = (
         _read_item(answer, position, estimate, charges[position], patience_over=patience_over)
         for position, estimate in positions

@@ -8,6 +8,7 @@ from orchestrator.engine.breaker import note_opening
 from orchestrator.engine.pacing import next_poll_seconds, retry_seconds
 from orchestrator.engine.policy import KEPT_SECONDS, REFUSED_POLLS, Effect, PollRule, on_poll
 from orchestrator.engine.runtime import Engine, log
+from orchestrator.engine.tariff import tariff_of
 from orchestrator.katana.client import Polled, ProviderUnavailable
 from orchestrator.store import breaker, pacing, polling
 from orchestrator.store.database import Connection, OutOfReach
@@ -55,7 +56,8 @@ def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, po
     breaker.note_poll_success(connection, engine.scope.account_pk)
     patience_over = (work.not_found_seconds or 0) >= engine.limits.request_lost_after_seconds
     open_items = polling.open_items(connection, work.id)
-    outcomes = read_outcomes(answer, open_items, patience_over=patience_over)
+    tariff = tariff_of(connection, work.id)
+    outcomes = read_outcomes(answer, open_items, patience_over=patience_over, tariff=tariff)
     if not outcomes and work.age_seconds > KEPT_SECONDS:
         outcomes = _given_up(open_items, f"not finished within 72 h (last status: {answer.status})")
     polling.record_outcomes(connection, work.id, outcomes)  # first: it may lock the account and its batches

@@ -24,6 +24,7 @@ from orchestrator.engine.pacing import first_poll_seconds
 from orchestrator.engine.policy import MEDIA_RETRY_SECONDS, Effect, PostRule, filed_under, on_post
 from orchestrator.engine.reconcile import take_baseline
 from orchestrator.engine.runtime import Engine, log
+from orchestrator.engine.tariff import tariff_of
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind, Verdict
 from orchestrator.receipts.receipt import Order, Receipt
@@ -222,7 +223,8 @@ def _record_outcomes(connection: Connection, engine: Engine, work: ClaimedSubmis
     answer = verdict.answer
     assert answer is not None
     _follow(connection, engine, work, verdict, Effect.FASTER)
-    outcomes = read_outcomes(answer, polling.open_items(connection, work.id), patience_over=False)
+    open_items = polling.open_items(connection, work.id)
+    outcomes = read_outcomes(answer, open_items, patience_over=False, tariff=tariff_of(connection, work.id))
     polling.record_outcomes(connection, work.id, outcomes)
     polling.resolve_finished(connection, work.id, answer.status)
 

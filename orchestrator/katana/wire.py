@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_UP, Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from orchestrator.base.money import parse_amount
 
@@ -73,9 +73,10 @@ class _Wire(BaseModel):
 
 
 class Metadata(_Wire):
-    """`credits_spent` of an item or a request, and the CLIP tags of an asset."""
+    """`credits_spent` (or USDC) of an item or a request, and the CLIP tags of an asset."""
 
     credits_spent: Amount = None
+    usdc_spent: Amount = Field(default=None, validation_alias=AliasChoices("usdc_spent", "paid_usdc", "spent_usdc"))
     model: Text = None
     tags: Annotated[list[Any], BeforeValidator(_list_or_empty)] = Field(default_factory=list)
 

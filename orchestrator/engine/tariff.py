@@ -1,0 +1,69 @@
+"""What each item of a request cost, in the unit of the account that pays.
+
+Credits are what the provider says. A direct payment has paid its price before the work began, whatever becomes of it. A
+wallet's balance is charged what the provider says in USDC, else what it says in credits at the rate of the job's price;
+what it does not say is counted at its reserve by the caller.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_UP, Decimal
+from uuid import UUID
+
+from orchestrator.base.money import ZERO
+from orchestrator.base.payments import ATOMIC, Payment
+from orchestrator.engine.charges import OpenItem, item_charges
+from orchestrator.katana.wire import Answer, Metadata
+from orchestrator.store import terms
+from orchestrator.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """How a submission is paid, and the catalogue's price in credits of its positions where USDC pays."""
+
+    payment: Payment = Payment.CREDITS
+    work_credits: Mapping[int, Decimal] = field(default_factory=dict)
+
+    def charges(self, answer: Answer, open_items: Sequence[OpenItem], *, final: bool) -> dict[int, Decimal | None]:
+        """The charge of each open item, None where it is not said; one that is left out waits for the total."""
+        if self.payment.is_direct:
+            return dict(open_items)
+        told = _in_usdc(answer, self._rate(open_items)) if self.payment.is_wallet else answer
+        return item_charges(told, open_items, final=final)
+
+    def _rate(self, open_items: Sequence[OpenItem]) -> Decimal | None:
+        """USDC for a credit of these items; None where the catalogue's prices are not known."""
+        credit_amounts = [self.work_credits.get(position, ZERO) for position, _ in open_items]
+        if ZERO in credit_amounts or not credit_amounts:
+            return None
+        return sum((price for _, price in open_items), ZERO) / sum(credit_amounts, ZERO)
+
+
+IN_CREDITS = Tariff()
+
+
+def tariff_of(connection: Connection, submission_id: UUID) -> Tariff:
+    """How a submission is charged."""
+    payment = terms.payment_of(connection, submission_id)
+    work_credits = terms.work_credits(connection, submission_id) if payment.is_wallet else {}
+    return Tariff(payment, work_credits)
+
+
+def _in_usdc(answer: Answer, rate: Decimal | None) -> Answer:
+    """The answer with USDC where its charges are."""
+    everyone = [answer.metadata, *(item.metadata for item in answer.responses)]
+    is_told = any(metadata.usdc_spent is not None for metadata in everyone)
+
+    def converted(metadata: Metadata) -> dict[str, Metadata]:
+        usdc = metadata.usdc_spent if is_told else _scaled(metadata.credits_spent, rate)
+        return {"metadata": metadata.model_copy(update={"credits_spent": usdc})}
+
+    responses = [item.model_copy(update=converted(item.metadata)) for item in answer.responses]
+    return answer.model_copy(update={"responses": responses, **converted(answer.metadata)})
+
+
+def _scaled(credit_amount: Decimal | None, rate: Decimal | None) -> Decimal | None:
+    if credit_amount is None or rate is None:
+        return None
+    return (credit_amount * rate).quantize(ATOMIC, ROUND_UP)
