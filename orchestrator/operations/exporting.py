@@ -11,7 +11,7 @@ from orchestrator.base.errors import UsageError
 from orchestrator.base.settings import Settings
 from orchestrator.manifest.writing import manifest_text
 from orchestrator.operations.database import open_database
-from orchestrator.planner.fields import ALL_FIELDS
+from orchestrator.planner.fields import fields_beside_extra
 from orchestrator.planner.fingerprint import fingerprint
 from orchestrator.store import batches, exports, reads
 from orchestrator.store.exports import ExportedBatch, ExportedJob
@@ -105,9 +105,10 @@ def _with_origins(value: Any) -> Any:
 
 def _job(job: ExportedJob, media: Destination) -> dict[str, Any]:
     item = {name: _as_written(value, media) for name, value in _with_origins(job.item).items()}
-    extra = {name: value for name, value in item.items() if name not in ALL_FIELDS}
+    documented = fields_beside_extra(job.type)
+    extra = {name: value for name, value in item.items() if name not in documented}
     ours = {"labels": dict(job.labels), "extra": extra, "gate": "manual" if job.has_gate else None}
-    fields = {name: value for name, value in item.items() if name in ALL_FIELDS}
+    fields = {name: value for name, value in item.items() if name in documented}
     return {"id": job.name, **fields, **{name: value for name, value in ours.items() if value}}
 
 

@@ -63,6 +63,9 @@ def _check_reference(reference: Reference, known: Mapping[str, Link], findings: 
     elif needed.type == "video" and reference.use == "original":
         message = f"{name} makes a video and this takes a picture; add `use: final_frame` to go on from its end"
         findings.error(Code.INVALID_VALUE, reference.name, message, reference.path)
+    elif needed.type == "text":
+        message = f"{name} makes a text, which is no picture"
+        findings.error(Code.INVALID_VALUE, reference.name, message, reference.path)
     elif needed.type == "image" and reference.use == "final_frame":
         message = f"{name} makes a picture, only a video has a `final_frame`; leave `use` out"
         findings.error(Code.INVALID_VALUE, reference.use_place, message, f"{reference.path}.use")

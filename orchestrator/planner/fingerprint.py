@@ -13,15 +13,17 @@ from typing import Any
 
 from orchestrator.base.money import ZERO
 from orchestrator.planner.fields import (
-    ALL_FIELDS,
     ASSET_SLOTS,
     FAST,
+    FIELDS,
     FRAMES,
     IMAGE_LISTS,
     PROMPT_ASSIST,
     SINGLE_IMAGES,
     UHD,
+    fields_beside_extra,
 )
+from orchestrator.planner.messages import with_pictures
 from orchestrator.planner.result import PlannedJob
 
 _PREFIX = "fp1:"
@@ -31,6 +33,7 @@ _REFERENCES = "video_image_data.reference_image_urls"
 _AUDIO = "video_image_data.audio_input_urls"
 _SHAPING = ("image_urls", _FIRST_FRAME, _REFERENCES)
 """What `aspect_ratio: auto` looks at; without any of it, it is 1:1 (guide, "Image Generation Basics")."""
+_OF_TEXTS = sorted(FIELDS["text"] - {"type", "model", "prompt", "messages", "stream", "stream_options"})
 
 
 def fingerprint(
@@ -77,20 +80,29 @@ def canonical_item(
 
     `model` is the public name. Without `needed` all results of other jobs are alike, whichever job they are of.
     """
+    extra = {f"extra.{name}": _exact(value) for name, value in item.items() if name not in fields_beside_extra(type)}
+    takes = {} if take is None else {"takes": take}
+    if type == "text":
+        return {"type": type, "model": model, **_question(item, needed), **extra, **takes}
     media = {name: value for name, value in _media(type, item, needed).items() if value}
     canonical = {name: item[name] for name in _PLAIN if name in item} | _switches(item) | media
     if canonical.get("aspect_ratio") == "auto" and not any(name in media for name in _SHAPING):
         canonical["aspect_ratio"] = "1:1"
     if canonical.get("output_format") == "jpg":
         canonical["output_format"] = "jpeg"
-    extra = {f"extra.{name}": _exact(value) for name, value in item.items() if name not in ALL_FIELDS}
-    takes = {} if take is None else {"takes": take}
     return {"type": type, "model": model, **canonical, **extra, **takes}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The fields in which two canonical items differ, in the order of the new one."""
     return [name for name in {**new, **old} if old.get(name) != new.get(name)]
+
+
+def _question(item: Mapping[str, Any], needed: Mapping[str, str] | None) -> dict[str, Any]:
+    """What a text job asks; a `prompt` is one message of a user (guide, "Compatibility notes")."""
+    messages = item["messages"] if "messages" in item else [{"role": "user", "content": item.get("prompt")}]
+    asked = with_pictures(messages, lambda picture: _medium(picture, needed))
+    return {"messages": _exact(asked)} | {name: _exact(item[name]) for name in _OF_TEXTS if name in item}
 
 
 def _switches(item: Mapping[str, Any]) -> dict[str, bool]:

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from orchestrator.base.diagnostics import Code
-from orchestrator.catalog.models import Catalog, ImageModel, TextModel, VideoModel
+from orchestrator.catalog.models import AnyModel, Catalog
 from orchestrator.manifest import values
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Entry, Scalar
 from orchestrator.manifest.suggest import did_you_mean
 from orchestrator.planner.fields import JobType
 
-_TYPES: dict[str, JobType] = {"image": "image", "video": "video"}
+_TYPES: dict[str, JobType] = {"image": "image", "video": "video", "text": "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Identity:
     """`model` is None where an unknown model or a wrong type silences the model rules; `type` where it is unknown."""
 
     type: JobType | None
-    model: ImageModel | VideoModel | None
+    model: AnyModel | None
 
 
 def identify(type_entry: Entry | None, model_entry: Entry | None, catalog: Catalog, findings: Findings) -> Identity:
@@ -26,27 +26,26 @@ def identify(type_entry: Entry | None, model_entry: Entry | None, catalog: Catal
     model = _model(model_entry, catalog, findings)
     written = type_entry.value.value if type_entry and isinstance(type_entry.value, Scalar) else None
     declared = _TYPES.get(written) if isinstance(written, str) else None
-    if type_entry is not None and declared is None and not (model and written == model.type == "text"):
-        message = f"`type` must be image or video, it is {values.describe(type_entry.value)}"
+    if type_entry is not None and declared is None:
+        message = f"`type` must be image, video or text, it is {values.describe(type_entry.value)}"
         findings.error(Code.INVALID_VALUE, type_entry.value, message, "type")
         return Identity(None, None)
     if model is None or model_entry is None:
         return Identity(declared, None)
-    if isinstance(model, TextModel) or (declared and model.type != declared):
-        wanted = f"{declared} model" if declared else "image or video model"
-        message = f"{model.name} is {_a(model.type)} model, not {_a(wanted)}"
+    if declared and model.type != declared:
+        message = f"{model.name} is {_a(model.type)} model, not {_a(declared)} model"
         findings.error(Code.WRONG_MODEL_TYPE, model_entry.value, message, "model")
         return Identity(None, None)
     return Identity(model.type, model)
 
 
-def _model(entry: Entry | None, catalog: Catalog, findings: Findings) -> ImageModel | VideoModel | TextModel | None:
+def _model(entry: Entry | None, catalog: Catalog, findings: Findings) -> AnyModel | None:
     name = values.text(entry.value, "model", findings) if entry else None
     if entry is None or name is None:
         return None
     model = catalog.get(name)
     if model is None:
-        known = [known.name for known in catalog.models.values() if known.type != "text"]
+        known = [known.name for known in catalog.models.values()]
         spelled = name.lower().replace(" ", "-").replace(".", "-").replace("_", "-")
         message = f"there is no model `{values.shorten(name)}`{did_you_mean(spelled, known)}"
         findings.error(Code.UNKNOWN_MODEL, entry.value, message, "model")

@@ -20,6 +20,7 @@ from orchestrator.planner.fields import (
     JobType,
 )
 from orchestrator.planner.media import MediaFault, MediaKind, MediaReader, Medium
+from orchestrator.planner.messages import picture_entries
 from orchestrator.planner.references import Reference, is_reference, read_reference
 
 _PICTURES = VIDEO_IMAGE_DATA - {"audio_input_urls"}
@@ -73,6 +74,9 @@ def pictures(fields: dict[str, Entry]) -> Iterator[tuple[str, str | None]]:
     """All pictures in a job's fields, for `MediaReader.read_ahead`."""
     for name in MEDIA_FIELDS & fields.keys():
         yield from _pictures(fields[name].value)
+    if "messages" in fields:
+        for _, entry in picture_entries(fields["messages"].value):
+            yield from _pictures(entry.value)
 
 
 def _pictures(node: Node) -> Iterator[tuple[str, str | None]]:
@@ -88,6 +92,11 @@ def _pictures(node: Node) -> Iterator[tuple[str, str | None]]:
 
 
 def _given(fields: dict[str, Entry], job_type: JobType | None, findings: Findings) -> Iterator[tuple[Slot, MediaInput]]:
+    if job_type in ("text", None) and "messages" in fields:
+        for path, entry in picture_entries(fields["messages"].value):
+            yield "image", _one(entry, path)
+    if job_type == "text":
+        return
     single: Slot = "first_frame" if job_type == "video" else "image"
     if job_type != "image":
         yield from _video_image_data(fields.get("video_image_data"), findings)

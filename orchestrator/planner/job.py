@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from orchestrator.base.diagnostics import Diagnostic
-from orchestrator.catalog.models import Catalog, ImageModel, VideoModel
+from orchestrator.catalog.models import AnyModel, Catalog, ImageModel, TextModel, VideoModel
 from orchestrator.manifest import values
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.job_keys import ManifestJob
@@ -24,7 +24,9 @@ from orchestrator.planner.rules_custom import check_custom_rules
 from orchestrator.planner.rules_fields import check_extra, check_names, check_required, check_texts, warn_template
 from orchestrator.planner.rules_image import check_input_images
 from orchestrator.planner.rules_model import check_aspect_ratio, check_duration, check_output_format, check_switches
+from orchestrator.planner.rules_text import check_text_fields, check_text_model, warn_of_reserve
 from orchestrator.planner.rules_video import check_audio, check_frames, check_references, check_required_image
+from orchestrator.planner.text_pricing import text_reserve
 from orchestrator.planner.typed import with_types
 
 
@@ -64,23 +66,44 @@ def check_job(
     inputs = read_inputs(fields, identity.type, reader, own)
     if identity.model is None:
         return CheckedJob(job, identity.type, own, inputs.references)
-    draft = Draft(job.node, fields, identity.model, inputs, own)
-    _check_model_rules(draft)
-    estimate = price(draft)
-    planned = _planned(job, job.id, draft, estimate) if job.id is not None and not (own.errors or job.faults) else None
+    item = _item(identity.model.type, fields, job.extra, inputs)
+    estimate = _priced(job, fields, identity.model, item, inputs, own)
+    is_sound = not (own.errors or job.faults)
+    planned = _planned(job, job.id, identity.model, item, inputs, estimate) if job.id is not None and is_sound else None
     return CheckedJob(job, identity.type, own, inputs.references, planned)
 
 
-def _planned(job: ManifestJob, job_id: str, draft: Draft, estimate: Decimal) -> PlannedJob:
+def _priced(
+    job: ManifestJob,
+    fields: dict[str, Entry],
+    model: AnyModel,
+    item: dict[str, Any],
+    inputs: Inputs,
+    findings: Findings,
+) -> Decimal:
+    """What the job costs, once its model has judged it."""
+    if isinstance(model, TextModel):
+        check_text_model(fields, model, inputs, findings)
+        reserve = text_reserve(model, item)
+        warn_of_reserve(job.node, fields, model, reserve, findings)
+        return reserve.credits
+    draft = Draft(job.node, fields, model, inputs, findings)
+    _check_model_rules(draft)
+    return price(draft)
+
+
+def _planned(
+    job: ManifestJob, job_id: str, model: AnyModel, item: dict[str, Any], inputs: Inputs, estimate: Decimal
+) -> PlannedJob:
     return PlannedJob(
         ordinal=job.ordinal,
         id=job_id,
-        type=draft.model.type,
-        model=draft.model.name,
-        item=_item(draft.model.type, draft.fields, job.extra, draft.inputs),
+        type=model.type,
+        model=model.name,
+        item=item,
         labels=job.labels,
         estimate=estimate,
-        needs=tuple(dict.fromkeys(reference.job for reference in draft.inputs.references)),
+        needs=tuple(dict.fromkeys(reference.job for reference in inputs.references)),
         has_gate=job.has_gate,
         row=job.row.columns if job.row else None,
         take=job.take,
@@ -98,7 +121,9 @@ def _check_fields(job: ManifestJob, fields: dict[str, Entry], job_type: JobType 
     check_names(job.fields, job_type, findings)
     check_required(job.node, fields, job_type, findings)
     check_texts(job.fields.values(), findings, has_text=not job.is_template)
-    check_extra(job.extra, findings, has_text=not job.is_template)
+    check_extra(job.extra, job_type, findings, has_text=not job.is_template)
+    if job_type == "text":
+        check_text_fields(job.node, fields, findings)
     if "prompt" in fields:
         values.text(fields["prompt"].value, "prompt", findings)
     id_node = job.node.entries["id"].value if job.id else None

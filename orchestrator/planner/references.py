@@ -46,7 +46,7 @@ def read_reference(node: Mapping, path: str, kind: MediaKind, findings: Findings
     job = values.text(needed, f"{path}.from", findings)
     use = _use(node, f"{path}.use", findings)
     if kind == "audio":
-        message = "audio cannot come `from` another job: jobs make images and videos"
+        message = "audio cannot come `from` another job: no job makes any"
         findings.error(Code.INVALID_VALUE, needed, message, path)
     elif job is not None and use is not None:
         return Reference(job, use, path, needed, node.entries["use"].value if "use" in node.entries else needed)

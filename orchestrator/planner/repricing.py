@@ -4,9 +4,10 @@ from decimal import Decimal
 from typing import Any
 
 from orchestrator.base.errors import UsageError
-from orchestrator.catalog.models import Catalog, ImageModel, TextModel, VideoModel
+from orchestrator.catalog.models import AnyModel, Catalog, TextModel
 from orchestrator.planner.fields import ASSET_SLOTS
 from orchestrator.planner.pricing import work_price
+from orchestrator.planner.text_pricing import text_reserve
 
 
 class NoLongerOffered(UsageError):
@@ -21,6 +22,8 @@ def price_item(catalog: Catalog, *, type: str, model: str, item: dict[str, Any])
     Raises NoLongerOffered where the model is gone or of another type, or the duration has no price.
     """
     found = _model(catalog, type, model)
+    if isinstance(found, TextModel):
+        return text_reserve(found, item).credits
     amount = work_price(found, item.get("duration_seconds"), has_audio=has_audio(item))
     if amount is None:
         raise NoLongerOffered(f"{model} no longer offers {item.get('duration_seconds')} seconds", hint=_HINT)
@@ -37,10 +40,10 @@ def has_audio(item: dict[str, Any]) -> bool:
 _HINT = "orchestrator models --changes shows what changed"
 
 
-def _model(catalog: Catalog, wanted_type: str, name: str) -> ImageModel | VideoModel:
+def _model(catalog: Catalog, wanted_type: str, name: str) -> AnyModel:
     found = catalog.get(name)
     if found is None:
         raise NoLongerOffered(f"there is no model {name} any more", hint=_HINT)
-    if isinstance(found, TextModel) or found.type != wanted_type:
+    if found.type != wanted_type:
         raise NoLongerOffered(f"{name} is no {wanted_type} model any more", hint=_HINT)
     return found

@@ -16,10 +16,13 @@ from orchestrator.planner.fields import (
     REQUIRED_BY_BOTH,
     VIDEO_IMAGE_DATA,
     JobType,
+    fields_beside_extra,
 )
 
 _RESERVED = ("$media", "$from")
 """What stands in a stored item for a medium."""
+MORE_ANSWERS = ("n", "best_of")
+"""Fields of the OpenAI API that multiply what a text costs."""
 
 
 def check_names(fields: dict[str, Entry], job_type: JobType | None, findings: Findings) -> None:
@@ -32,18 +35,29 @@ def check_names(fields: dict[str, Entry], job_type: JobType | None, findings: Fi
             message = f"a job has no field `{shorten(name)}`{_hint(name)}"
             findings.error(Code.UNKNOWN_FIELD, entry.key, message, name)
         elif job_type and name not in FIELDS[job_type]:
-            other = "a video" if job_type == "image" else "an image"
-            message = f"`{name}` is a field of {other} job"
+            message = f"`{name}` is a field of {_owner(name)} job"
             findings.error(Code.UNSUPPORTED_FIELD, entry.key, message, name)
 
 
 def check_required(node: Mapping, fields: dict[str, Entry], job_type: JobType | None, findings: Findings) -> None:
     """Missing fields, reported at the job."""
-    for name in REQUIRED[job_type] if job_type else REQUIRED_BY_BOTH:
+    for name in _required(fields, job_type):
         if name not in fields:
             kind = f"{job_type} job" if job_type else "job"
             article = "an" if kind.startswith("i") else "a"
             findings.error(Code.MISSING_FIELD, node, f"{article} {kind} needs `{name}`", name)
+
+
+def _required(fields: dict[str, Entry], job_type: JobType | None) -> tuple[str, ...]:
+    if job_type is None:
+        return REQUIRED["text"] if "messages" in fields else REQUIRED_BY_BOTH
+    return REQUIRED[job_type]
+
+
+def _owner(name: str) -> str:
+    """The first type whose jobs have the field, with its article."""
+    job_type = next(job_type for job_type, names in FIELDS.items() if name in names)
+    return f"an {job_type}" if job_type == "image" else f"a {job_type}"
 
 
 def check_texts(entries: Iterable[Entry], findings: Findings, prefix: str = "", *, has_text: bool = True) -> None:
@@ -63,18 +77,28 @@ def warn_template(scalar: Scalar, path: str, findings: Findings) -> None:
         findings.warn(Code.TEMPLATE_ERROR, scalar, message, path)
 
 
-def check_extra(extra: dict[str, Entry], findings: Findings, *, has_text: bool) -> None:
+def check_extra(extra: dict[str, Entry], job_type: JobType | None, findings: Findings, *, has_text: bool) -> None:
     """`extra` goes unchecked, but must not smuggle in what would be checked, or priced, as a field."""
+    documented = fields_beside_extra(job_type)
     for name, entry in extra.items():
         path = f"extra.{name}"
-        if name in ALL_FIELDS or name in NOT_OURS_TO_SEND:
+        if name in documented or name in NOT_OURS_TO_SEND:
             message = f"`{name}` is a documented field and cannot go into `extra`"
             findings.error(Code.UNSUPPORTED_FIELD, entry.key, message, path)
-        elif word := next((s.value for s, _ in scalars(entry.value, path) if s.value in _RESERVED), None):
-            findings.error(Code.INVALID_VALUE, entry.value, f"`{word}` is a reserved word", path)
-        else:
+        elif job_type == "text" and name in MORE_ANSWERS:
+            message = f"`{name}` makes several answers, of which one would be kept; use `takes`"
+            findings.error(Code.UNSUPPORTED_FIELD, entry.key, message, path)
+        elif not has_reserved_word(entry, path, findings):
             findings.warn(Code.UNKNOWN_FIELD, entry.key, f"`{path}` is sent to the provider unchecked", path)
     check_texts(extra.values(), findings, "extra.", has_text=has_text)
+
+
+def has_reserved_word(entry: Entry, path: str, findings: Findings) -> bool:
+    """Whether a value says what only we may say in a stored item, which is reported."""
+    word = next((scalar.value for scalar, _ in scalars(entry.value, path) if scalar.value in _RESERVED), None)
+    if word is not None:
+        findings.error(Code.INVALID_VALUE, entry.value, f"`{word}` is a reserved word", path)
+    return word is not None
 
 
 def _hint(name: str) -> str:

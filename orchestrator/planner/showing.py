@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestrator.planner.fields import ALL_FIELDS, MEDIA_FIELDS
+from orchestrator.planner.fields import MEDIA_FIELDS, fields_beside_extra
+from orchestrator.planner.messages import with_pictures
 from orchestrator.planner.result import MediaBlob, PlannedJob
 
 _LONGEST = 120
@@ -16,8 +17,9 @@ Show = Callable[[dict[str, Any]], Any]
 def concrete_job(job: PlannedJob, media: Mapping[str, MediaBlob]) -> dict[str, Any]:
     """The job as a manifest would say it without templates, defaults and takes."""
     shown = _shown(job.item, lambda medium: _in_manifest(medium, media))
-    fields = {name: value for name, value in shown.items() if name in ALL_FIELDS}
-    extra = {name: value for name, value in shown.items() if name not in ALL_FIELDS}
+    documented = fields_beside_extra(job.type)
+    fields = {name: value for name, value in shown.items() if name in documented}
+    extra = {name: value for name, value in shown.items() if name not in documented}
     ours = {"labels": job.labels, "gate": "manual" if job.has_gate else None, "extra": extra}
     return {"id": job.id, **fields, **{name: value for name, value in ours.items() if value}}
 
@@ -28,7 +30,10 @@ def shortened_item(job: PlannedJob, media: Mapping[str, MediaBlob]) -> dict[str,
 
 
 def _shown(item: Mapping[str, Any], show: Show) -> dict[str, Any]:
-    return {name: _value(value, show) if name in MEDIA_FIELDS else value for name, value in item.items()}
+    shown = {name: _value(value, show) if name in MEDIA_FIELDS else value for name, value in item.items()}
+    if "messages" in item and item.get("type") == "text":
+        shown["messages"] = with_pictures(item["messages"], lambda picture: _value(picture, show))
+    return shown
 
 
 def _value(value: Any, show: Show) -> Any:

@@ -4,9 +4,19 @@ from collections.abc import Collection
 
 from orchestrator.manifest.core_schema import resolve
 from orchestrator.manifest.nodes import Entry, Place, Scalar
-from orchestrator.planner.fields import IN_HOUSE_SWITCHES
+from orchestrator.planner.fields import IN_HOUSE_SWITCHES, MAX_TOKENS
 
-_TYPED = ("duration_seconds", *IN_HOUSE_SWITCHES)
+_TYPED = (
+    "duration_seconds",
+    *IN_HOUSE_SWITCHES,
+    *MAX_TOKENS,
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "parallel_tool_calls",
+    "stream",
+)
 
 
 def with_types(fields: dict[str, Entry], places: Collection[Place] | None) -> dict[str, Entry]:
