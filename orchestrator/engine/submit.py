@@ -16,7 +16,7 @@ from typing import Any
 
 from orchestrator.assets.errors import AssetError, MediaMissing
 from orchestrator.base.errors import Unusable
-from orchestrator.base.states import JobError, JobState, SubmissionState
+from orchestrator.base.states import HoldCode, JobError, JobState, SubmissionState
 from orchestrator.engine.answers import job_error, read_outcomes
 from orchestrator.engine.bodies import submission_body
 from orchestrator.engine.breaker import note_opening
@@ -24,6 +24,7 @@ from orchestrator.engine.pacing import first_poll_seconds
 from orchestrator.engine.policy import MEDIA_RETRY_SECONDS, Effect, PostRule, filed_under, on_post
 from orchestrator.engine.reconcile import take_baseline
 from orchestrator.engine.runtime import Engine, log
+from orchestrator.engine.shortfall import hold_for_balance
 from orchestrator.engine.tariff import tariff_of
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind, Verdict
@@ -36,6 +37,7 @@ from orchestrator.store.holds import put_hold
 from orchestrator.store.leases import Lease
 from orchestrator.store.orders import order_of
 from orchestrator.store.settling import note_doubt
+from orchestrator.store.terms import payment_of
 
 #: Longer than the longest POST, with room for what is committed around it.
 LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
@@ -234,9 +236,7 @@ def _record_other(
 ) -> None:
     """The account's row first, then the batch's, then the submission's: the order of all locks."""
     _follow(connection, engine, work, verdict, rule.effect)
-    if rule.hold is not None:
-        message = f"{rule.why} ({verdict.reason})"
-        put_hold(connection, work.batch_id, rule.hold, message, f"orchestrator resume {work.batch_id}")
+    _hold(connection, work, verdict, rule)
     end = SubmissionState.NOT_SENT if verdict.kind is Kind.NOT_SENT else SubmissionState.REFUSED
     document = verdict.document()
     match rule.becomes:
@@ -249,6 +249,15 @@ def _record_other(
         case _:
             log.warning("submission %s: %s; its job is in doubt and is not sent again", work.id, verdict.reason)
             _record_doubt(connection, work, document)
+
+
+def _hold(connection: Connection, work: ClaimedSubmission, verdict: Verdict, rule: PostRule) -> None:
+    payment = payment_of(connection, work.id)
+    if rule.hold is HoldCode.BALANCE_LOW and payment.is_wallet:
+        hold_for_balance(connection, work, payment, verdict)
+    elif rule.hold is not None:
+        message = f"{rule.why} ({verdict.reason})"
+        put_hold(connection, work.batch_id, rule.hold, message, f"orchestrator resume {work.batch_id}")
 
 
 def _record_doubt(connection: Connection, work: ClaimedSubmission, answer: dict[str, Any]) -> None:
