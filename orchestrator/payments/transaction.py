@@ -11,14 +11,11 @@ from solders.instruction import AccountMeta, Instruction
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 
-from orchestrator.base.payments import CHAINS, Network
+from orchestrator.base.spl import ACCOUNT_PROGRAM, MINT, TOKEN_PROGRAM, token_account
 
-TOKEN_PROGRAM = Pubkey.from_string("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA")
-ACCOUNT_PROGRAM = Pubkey.from_string("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL")
 COMPUTE_BUDGET_PROGRAM = Pubkey.from_string("ComputeBudget111111111111111111111111111111")
 MEMO_PROGRAM = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
 SYSTEM_PROGRAM = Pubkey.from_string("11111111111111111111111111111111")
-MINT = Pubkey.from_string(CHAINS[Network.SOLANA].usdc)
 
 _DECIMALS = 6
 #: Compute units: as the official scheme asks for, and what making an account may need beside that.
@@ -26,11 +23,6 @@ _UNITS = 20_000
 _ACCOUNT_UNITS = 60_000
 _MICROLAMPORTS_PER_UNIT = 1
 _MEMO_BYTES = 16
-
-
-def token_account(owner: Pubkey) -> Pubkey:
-    """The associated token account that holds an owner's USDC."""
-    return Pubkey.find_program_address([bytes(owner), bytes(TOKEN_PROGRAM), bytes(MINT)], ACCOUNT_PROGRAM)[0]
 
 
 def transfer_message(
