@@ -40,6 +40,12 @@ class Payment(StrEnum):
     WALLET_BASE = "wallet-base"
     WALLET_SOLANA = "wallet-solana"
 
+    @classmethod
+    def of_account(cls, account: str) -> "Payment | None":
+        """How an account of this name pays; None for the one of a batch's own sandbox, which has nothing to pay with."""
+        word = account.partition(":")[0]
+        return cls(word) if word in cls else None
+
     @property
     def unit(self) -> Unit:
         return Unit.CREDITS if self is Payment.CREDITS else Unit.USDC

@@ -10,6 +10,7 @@ from orchestrator.assets.destination import Destination, open_destination
 from orchestrator.assets.media import MediaStore
 from orchestrator.base.errors import SpendRefused
 from orchestrator.base.money import canonical
+from orchestrator.base.payments import Unit
 from orchestrator.base.states import JobError
 from orchestrator.operations.database import patiently
 from orchestrator.operations.keeping import keep_media
@@ -130,6 +131,7 @@ def _media_of(value: Any) -> Iterator[str]:
 
 def _new_batch(order: Order) -> creating.NewBatch:
     comparison, planned = order.comparison, order.comparison.plan
+    amount = comparison.bought().amount
     return creating.NewBatch(
         id=order.batch_id,
         name=str(planned.name),
@@ -142,9 +144,9 @@ def _new_batch(order: Order) -> creating.NewBatch:
         labels=planned.labels,
         manifest=planned.source,
         catalog=planned.catalog,
-        estimated=comparison.estimate,
+        estimated=amount,
         budget=planned.budget,
-        usd_per_credit=planned.usd_per_credit,
+        usd_per_credit=planned.usd_per_unit,
         jobs=planned.jobs,
         price_tolerance=planned.price_tolerance,
         canary=planned.canary,
@@ -158,6 +160,8 @@ def _new_batch(order: Order) -> creating.NewBatch:
         rejected=planned.rejected,
         notify=planned.notify,
         partial=planned.partial,
+        payment=planned.payment,
+        work_credits=None if planned.payment.unit is Unit.CREDITS else comparison.estimate,
     )
 
 

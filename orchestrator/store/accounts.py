@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from orchestrator.base.payments import Unit
 from orchestrator.store.tables import accounts
 
 
@@ -21,9 +22,9 @@ class Scope:
         return and_(account == self.account_pk, batch.in_(self.batch_ids))
 
 
-def account_pk(connection: Connection, origin: str, account: str) -> int:
-    """The row of one account at one provider origin, made where it is new."""
-    connection.execute(upsert(accounts).values(origin=origin, account=account).on_conflict_do_nothing())
+def account_pk(connection: Connection, origin: str, account: str, unit: Unit = Unit.CREDITS) -> int:
+    """The row of one account at one provider origin, made where it is new, with its money counted in `unit`."""
+    connection.execute(upsert(accounts).values(origin=origin, account=account, unit=unit).on_conflict_do_nothing())
     found = select(accounts.c.pk).where(accounts.c.origin == origin, accounts.c.account == account)
     return int(connection.execute(found).scalar_one())
 

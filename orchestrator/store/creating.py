@@ -11,9 +11,11 @@ from sqlalchemy import Connection, exists, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.money import ZERO
+from orchestrator.base.payments import Payment, Unit
 from orchestrator.base.states import BatchState, Gate, HoldCode, JobError, JobState, WaitsFor
 from orchestrator.catalog.models import Catalog
 from orchestrator.planner.result import PlannedJob, RejectedJob
+from orchestrator.planner.usdc import amount_of
 from orchestrator.store.canaries import choose_canaries
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import put_hold
@@ -23,7 +25,8 @@ from orchestrator.store.tables import batches, catalogs
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    """A planned batch as it is stored; `estimated` is the price of what it buys.
+    """A planned batch as it is stored; `estimated` is the price of what it buys, in the unit of `payment` like its
+    `budget`, and `work_credits` what the catalogue asks for that in credits, where USDC pays.
 
     `submit_key`: whoever submits with it again gets this batch. `unusual`: why it sends nothing until it is approved.
     By ordinal, `reused` are the earlier jobs (by row) whose results jobs have, `gates` the answers that these were
@@ -59,6 +62,8 @@ class NewBatch:
     rejected: Sequence[RejectedJob] = ()
     partial: bool = False
     notify: Sequence[dict[str, Any]] = ()
+    payment: Payment = Payment.CREDITS
+    work_credits: Decimal | None = None
 
     def is_sent(self, job: PlannedJob) -> bool:
         """Whether a job is there to be bought."""
@@ -102,6 +107,8 @@ def create_batch(connection: Connection, batch: NewBatch) -> None:
             submit_key=batch.submit_key,
             notify=list(batch.notify),
             partial=batch.partial,
+            payment=batch.payment,
+            work_credits=batch.work_credits,
             index_due=False,
             created_at=NOW,
         )
@@ -138,18 +145,18 @@ _JOBS_PER_INSERT = 5000
 #: All jobs of a chunk as one JSON parameter: a row a parameter set is many times slower.
 _INSERT_JOBS = text(
     """
-    INSERT INTO job (batch_id, account_pk, ordinal, name, type, model, item, labels, estimate, fingerprint, "row",
-                     gate, dependents_due, state, waits_for, error, attempts, copy_failures, due_at,
+    INSERT INTO job (batch_id, account_pk, ordinal, name, type, model, item, labels, estimate, work_credits, fingerprint,
+                     "row", gate, dependents_due, state, waits_for, error, attempts, copy_failures, due_at,
                      reused_from_pk, spent, ended_at)
     SELECT :batch_id, :account_pk, planned.ordinal, planned.name, planned.type, planned.model, planned.item,
-           planned.labels, planned.estimate, planned.fingerprint, nullif(planned.row, 'null'),
-           planned.gate, planned.dependents_due, planned.state, planned.waits_for, nullif(planned.error, 'null'),
+           planned.labels, planned.estimate, planned.work_credits, planned.fingerprint,
+           nullif(planned.row, 'null'), planned.gate, planned.dependents_due, planned.state, planned.waits_for, nullif(planned.error, 'null'),
            0, 0, clock.now,
            coalesce(past.reused_from_pk, past.pk), CASE WHEN planned.reused IS NOT NULL THEN 0 END,
            CASE WHEN planned.state IN ('completed', 'skipped', 'rejected') THEN clock.now END
     FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS planned
         (ordinal integer, name text, type text, model text, item jsonb, labels jsonb, estimate numeric,
-         fingerprint text, "row" jsonb, gate text, dependents_due boolean, state text, waits_for text, error jsonb,
+         work_credits numeric, fingerprint text, "row" jsonb, gate text, dependents_due boolean, state text, waits_for text, error jsonb,
          reused bigint)
     CROSS JOIN (SELECT orchestrator_now() AS now) AS clock
     LEFT JOIN job AS past ON past.pk = planned.reused
@@ -221,7 +228,8 @@ def _job_row(job: PlannedJob, batch: NewBatch, waits_for_canaries: set[int], nee
         "model": job.model,
         "item": job.item,
         "labels": job.labels,
-        "estimate": str(job.estimate),
+        "estimate": str(amount_of(job, batch.payment, batch.bundle, batch.catalog)),
+        "work_credits": None if batch.payment.unit is Unit.CREDITS else str(job.estimate),
         "fingerprint": job.fingerprint,
         "row": job.row,
         "gate": batch.gates.get(job.ordinal, Gate.MANUAL) if job.has_gate else None,
