@@ -1,22 +1,22 @@
 """The API's routes over HTTP, as the guide describes them."""
 
 import asyncio
-from decimal import Decimal
 
 from aiohttp import web
 
-from orchestrator.base.money import ZERO
-from orchestrator.sandbox import x402
-from orchestrator.sandbox.accounts import BadCredentials
+from orchestrator.sandbox.customers import Customer, carried, direct
 from orchestrator.sandbox.faults import FaultRule, Place
 from orchestrator.sandbox.flow import finished_at
 from orchestrator.sandbox.inputs import Item
 from orchestrator.sandbox.judge import Verdict
 from orchestrator.sandbox.listing import models_document
-from orchestrator.sandbox.misbehave import Instead, befall, html_page
+from orchestrator.sandbox.misbehave import after_charge, befall, before_charge, html_page
+from orchestrator.sandbox.payment import Payment
 from orchestrator.sandbox.problems import Problem
-from orchestrator.sandbox.provider import Provider
+from orchestrator.sandbox.provider import Provider, digest, purchase, repriced, total
+from orchestrator.sandbox.records import RequestAccepted
 from orchestrator.sandbox.submission import read_submission
+from orchestrator.sandbox.till import Till, factor_of, receipt_header
 
 
 class Api:
@@ -24,6 +24,7 @@ class Api:
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
+        self._till = Till(provider)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -36,33 +37,67 @@ class Api:
     async def submit(self, request: web.Request) -> web.Response:
         """Judges, charges and accepts. A fault strikes either before anything is charged or after everything is."""
         body = await request.read()
-        digest = self._provider.note_post(body)
+        if carried(request.headers) is None:
+            raise await self._offer(request, body)
+        self._provider.note_post(body)
         fault = self._provider.faults.strike("submit", body.decode("utf-8", "replace"))
-        await _before_charge(fault, request, self._provider.clock())
-        account = self._identify(request)
-        items = read_submission(body, request.content_type)
-        verdicts = await asyncio.to_thread(self._judge_all, items)
-        if account is None:
-            raise _payment_required(verdicts)
-        partial = fault is not None and fault.kind == "partial-failure"
-        factor = fault.factor if fault is not None else Decimal(1)
-        accepted = self._provider.submit(account, verdicts, digest, fail_every_second=partial, price_factor=factor)
-        await _after_charge(fault, request, self._provider.clock())
+        await before_charge(fault, request, self._provider.clock())
+        payer = await self._till.payer(request)
+        verdicts = await self._judge(request, body)
+        accepted = self._accept(request, body, payer, verdicts, fault)
+        await after_charge(fault, request, self._provider.clock())
         if request.query.get("wait") == "true":
             await asyncio.sleep(max(0.0, finished_at(accepted) - self._provider.clock()))
-        return web.json_response(self._provider.answer(accepted))
+        return web.json_response(self._provider.answer(accepted), headers=receipt_header(accepted.payment, fault))
+
+    async def _offer(self, request: web.Request, body: bytes) -> Problem:
+        """What a call without credentials is told: the price. Nothing is sold of which no item is valid."""
+        fault = await self._till.strike_offer(request, body)
+        verdicts = repriced(await self._judge(request, body), factor_of(fault))
+        refused = next((verdict.error for verdict in verdicts if verdict.error is not None), None)
+        if refused is not None and all(verdict.error is not None for verdict in verdicts):
+            return Problem(400, refused.code, refused.message)
+        return self._till.offer(purchase(request.path, body, total(verdicts)), fault)
+
+    def _accept(
+        self,
+        request: web.Request,
+        body: bytes,
+        payer: Customer | Payment,
+        verdicts: list[Verdict],
+        fault: FaultRule | None,
+    ) -> RequestAccepted:
+        verdicts = repriced(verdicts, factor_of(fault))
+        fail_every_second = fault is not None and fault.kind == "partial-failure"
+        payment = None
+        if isinstance(payer, Payment):
+            bought = purchase(request.path, body, total(verdicts))
+            earlier = self._provider.cashier.replayed(payer, bought)
+            found = None if earlier is None else self._provider.book.request(earlier.request_id or "")
+            if found is not None:
+                return found
+            payment = self._till.settle(payer, bought, fault)
+            payer = direct(payer.network, payer.payer)
+        return self._provider.submit(
+            payer, verdicts, digest(body), payment=payment, fail_every_second=fail_every_second
+        )
 
     async def poll(self, request: web.Request) -> web.Response:
         """The request as it stands now."""
         self._provider.counters.polls += 1
         fault = await self._strike("poll", request)
-        accepted = self._provider.find(request.match_info["request_id"], self._require_account(request))
+        customer = await self._till.customer(request)
+        accepted = self._provider.find(request.match_info["request_id"], customer)
         return web.json_response(_distorted(self._provider.answer(accepted), fault))
 
     async def balance(self, request: web.Request) -> web.Response:
         """Credits as a string with one decimal place (guide, "Credits / API key examples")."""
         await self._strike("balance", request)
-        balance = self._provider.balance(self._require_account(request))
+        account = self._till.account(request)
+        if account is None:
+            self._provider.counters.auth_failures += 1
+            raise Problem(401, "unauthorized", "sandbox: credentials are required")
+        balance = self._provider.balance(account)
         return web.json_response({"credits": f"{balance:.1f}"})
 
     async def models(self, request: web.Request) -> web.Response:
@@ -78,47 +113,12 @@ class Api:
             await befall(fault, request, self._provider.clock())
         return fault
 
+    async def _judge(self, request: web.Request, body: bytes) -> list[Verdict]:
+        items = read_submission(body, request.content_type)
+        return await asyncio.to_thread(self._judge_all, items)
+
     def _judge_all(self, items: list[Item]) -> list[Verdict]:
         return [self._provider.judge.judge(item) for item in items]
-
-    def _identify(self, request: web.Request) -> str | None:
-        try:
-            return self._provider.accounts.identify(request.headers)
-        except BadCredentials:
-            self._provider.counters.auth_failures += 1
-            raise Problem(401, "unauthorized", "sandbox: these credentials open no account") from None
-
-    def _require_account(self, request: web.Request) -> str:
-        account = self._identify(request)
-        if account is None:
-            self._provider.counters.auth_failures += 1
-            raise Problem(401, "unauthorized", "sandbox: credentials are required")
-        return account
-
-
-async def _before_charge(fault: FaultRule | None, request: web.Request, now: float) -> None:
-    if fault is None or fault.kind == "slow" or fault.kind.endswith("-after-charge"):
-        return
-    if fault.kind == "502-html":
-        raise html_page(502)
-    await befall(fault, request, now)
-
-
-async def _after_charge(fault: FaultRule | None, request: web.Request, now: float) -> None:
-    """`slow` waits here: the work is paid for and on its way while the caller still waits for the answer."""
-    if fault is None:
-        return
-    if fault.kind == "502-html-after-charge":
-        raise html_page(502)
-    if fault.kind == "garbage":
-        raise Instead(web.Response(text='{"request_id": "sandb', content_type="application/json"))
-    await befall(fault, request, now)
-
-
-def _payment_required(verdicts: list[Verdict]) -> Problem:
-    requirement = x402.payment_required(sum((verdict.credits for verdict in verdicts), ZERO))
-    headers = {"PAYMENT-REQUIRED": x402.header(requirement)}
-    return Problem(402, "payment_required", "sandbox: payment required", headers)
 
 
 def _distorted(answer: dict[str, object], fault: FaultRule | None) -> dict[str, object]:

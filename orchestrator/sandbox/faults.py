@@ -7,30 +7,51 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Place = Literal["submit", "poll", "asset", "balance", "models"]
+Place = Literal["submit", "offer", "top-up", "poll", "asset", "balance", "wallet", "models", "rpc"]
 RetryAfter = float | Literal["http-date", "absent", "absurd"]
 
 _EVERYWHERE = frozenset({"429", "500", "drop", "slow"})
+_PAID = frozenset(
+    {
+        "429",
+        "401",
+        "402",
+        "403",
+        "500-before-charge",
+        "500-after-charge",
+        "502-html",
+        "502-html-after-charge",
+        "drop-before-charge",
+        "drop-after-charge",
+        "slow",
+        "garbage",
+        "price",
+        "402-after-charge",
+        "500-after-settlement",
+        "late-settlement",
+        "no-receipt",
+        "garbled-receipt",
+    }
+)
 
 KINDS: dict[Place, frozenset[str]] = {
-    "submit": frozenset(
-        {
-            "429",
-            "401",
-            "402",
-            "403",
-            "500-before-charge",
-            "500-after-charge",
-            "502-html",
-            "502-html-after-charge",
-            "drop-before-charge",
-            "drop-after-charge",
-            "slow",
-            "garbage",
-            "partial-failure",
-            "price",
-        }
-    ),
+    "submit": _PAID | {"partial-failure"},
+    "offer": _EVERYWHERE
+    | {
+        "403",
+        "502-html",
+        "html",
+        "price",
+        "pay-to",
+        "asset",
+        "network",
+        "scheme",
+        "no-header",
+        "not-base64",
+        "not-json",
+        "no-offers",
+    },
+    "top-up": _PAID,
     "poll": _EVERYWHERE | {"401", "404", "unknown-status", "missing-responses", "no-original", "no-assets"},
     "asset": frozenset(
         {
@@ -47,7 +68,9 @@ KINDS: dict[Place, frozenset[str]] = {
         }
     ),
     "balance": _EVERYWHERE | {"401"},
+    "wallet": _EVERYWHERE | {"401", "html"},
     "models": _EVERYWHERE | {"html"},
+    "rpc": _EVERYWHERE | {"html", "garbage", "lagging", "lying"},
 }
 """Every fault that exists, by the place where it can strike."""
 
@@ -56,8 +79,9 @@ class FaultRule(BaseModel):
     """One fault: strikes the first `times` calls (None: all) at its place, after letting `skip` calls pass.
 
     With a `probability` below 1 each call is struck by the throw of a die seeded with `seed`. `match` narrows a rule
-    to calls whose body (submit) or path (elsewhere) contains that text. `seconds` is how long `slow` takes, and how
-    far ahead an `http-date` of `retry_after` lies. `price` charges the catalogue's prices times `factor`.
+    to calls whose body (POSTs) or path (elsewhere) contains that text. `seconds` is how long `slow` takes, how
+    far ahead an `http-date` of `retry_after` or a `late-settlement` lies, and how far behind a `lagging` chain.
+    `price` asks the catalogue's prices times `factor`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

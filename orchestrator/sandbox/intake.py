@@ -2,10 +2,12 @@
 
 import random
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from orchestrator.sandbox.judge import Verdict
-from orchestrator.sandbox.records import ItemError, Job, Outcome, RequestAccepted
+from orchestrator.sandbox.records import ItemError, Job, Outcome, RequestAccepted, Settlement
 
 FAIL_MARKER = "[sandbox:fail]"
 MODERATION_MARKER = "[sandbox:moderation]"
@@ -26,13 +28,25 @@ class Pace:
 
 
 def accept(
-    verdicts: list[Verdict], *, account: str, body_sha256: str, now: float, pace: Pace, fail_every_second: bool = False
+    verdicts: list[Verdict],
+    *,
+    account: str,
+    body_sha256: str,
+    now: float,
+    pace: Pace,
+    fail_every_second: bool = False,
+    usdc: Sequence[Decimal] | None = None,
+    payment: Settlement | None = None,
 ) -> RequestAccepted:
-    """The request that these items make. Rejected items are part of it and end at once."""
+    """The request that these items make. Rejected items are part of it and end at once.
+
+    `usdc` is what is charged for each of them where the account is counted in USDC.
+    """
     request_id = str(uuid.uuid4())
     dice = random.Random(request_id)
+    charged: Sequence[Decimal | None] = usdc or [None] * len(verdicts)
     jobs = tuple(
-        _job(verdict, dice, now, pace, fail=fail_every_second and index % 2 == 1)
+        _job(verdict, charged[index], dice, now, pace, fail=fail_every_second and index % 2 == 1)
         for index, verdict in enumerate(verdicts)
     )
     kinds = {verdict.type for verdict in verdicts}
@@ -44,10 +58,11 @@ def accept(
         body_sha256=body_sha256,
         poll_after_seconds=round(poll_after, 3),
         jobs=jobs,
+        payment=payment,
     )
 
 
-def _job(verdict: Verdict, dice: random.Random, now: float, pace: Pace, *, fail: bool) -> Job:
+def _job(verdict: Verdict, usdc: Decimal | None, dice: random.Random, now: float, pace: Pace, *, fail: bool) -> Job:
     if verdict.error is not None or verdict.type is None:
         outcome: Outcome = "rejected"
         error, started_at, finished_at = verdict.error, now, now
@@ -63,6 +78,7 @@ def _job(verdict: Verdict, dice: random.Random, now: float, pace: Pace, *, fail:
         prompt=verdict.prompt,
         outcome=outcome,
         credits=verdict.credits,
+        usdc=usdc,
         output=verdict.output if outcome == "completed" else None,
         error=error,
         started_at=started_at,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from orchestrator.base.money import ZERO
+from orchestrator.base.payments import USDC_PER_CREDIT
 from orchestrator.catalog.models import Catalog, ImageModel, VideoModel
 from orchestrator.sandbox.aspect import choose_aspect_ratio, pixels
 from orchestrator.sandbox.inputs import IMAGE_LISTS, VIDEO_FIELDS, Item, image_inputs, video_inputs
@@ -23,13 +24,17 @@ _ECHOED = ("type", "model", "prompt", "aspect_ratio", "output_format", "duration
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of one item. With an `error` it is rejected and costs nothing."""
+    """What becomes of one item: its price in credits, and in USDC before the cost of a settlement.
+
+    With an `error` it is rejected and costs nothing.
+    """
 
     echo: dict[str, object]
     type: MediaType | None
     model: str
     prompt: str
     credits: Decimal = ZERO
+    usd: Decimal = ZERO
     output: Output | None = None
     error: ItemError | None = None
 
@@ -56,10 +61,14 @@ class Judge:
             raise Refused("missing_field", "prompt is required and must be a non-empty string")
         if isinstance(model, ImageModel):
             cost, output = self._image(item, model)
+            listed_usd = model.usd
         else:
             cost, output = self._video(item, model)
+            listed = model.usd_by_duration.items()
+            listed_usd = next((usd for length, usd in listed if length == item.get("duration_seconds")), None)
         echo = {**_echo(item), "model": model_key(model.name)}
-        return Verdict(echo, model.type, model.name, prompt, cost, output)
+        usd = cost * USDC_PER_CREDIT if listed_usd is None else listed_usd
+        return Verdict(echo, model.type, model.name, prompt, cost, usd, output)
 
     def _model(self, item: Item) -> ImageModel | VideoModel:
         media_type = item.get("type")

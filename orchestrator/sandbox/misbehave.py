@@ -67,6 +67,29 @@ def corrupted(body: bytes) -> bytes:
     return body[:start] + bytes(byte ^ 0xA5 for byte in body[start:end]) + body[end:]
 
 
+async def before_charge(rule: FaultRule | None, request: web.BaseRequest, now: float) -> None:
+    """The faults of a paid call that strike before anything is charged. Raises Problem or Instead."""
+    if rule is None or rule.kind == "slow" or "-after-" in rule.kind:
+        return
+    if rule.kind == "502-html":
+        raise html_page(502)
+    await befall(rule, request, now)
+
+
+async def after_charge(rule: FaultRule | None, request: web.BaseRequest, now: float) -> None:
+    """The faults of a paid call that strike when everything is charged and only the answer is left to be sent.
+
+    `slow` waits here: the work is paid for and on its way while the caller still waits for the answer.
+    """
+    if rule is None:
+        return
+    if rule.kind == "502-html-after-charge":
+        raise html_page(502)
+    if rule.kind == "garbage":
+        raise Instead(web.Response(text='{"request_id": "sandb', content_type="application/json"))
+    await befall(rule, request, now)
+
+
 async def befall(rule: FaultRule, request: web.BaseRequest, now: float) -> None:
     """The faults that every place knows: a status, a closed connection, slowness. Raises Problem or Instead."""
     raise_status(rule, now)

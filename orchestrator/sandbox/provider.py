@@ -1,21 +1,26 @@
 """The provider without HTTP: takes submissions, charges them, and answers for what it has accepted."""
 
 import hashlib
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_UP, Decimal
 
-from orchestrator.base.money import canonical
+from orchestrator.base.money import ZERO, canonical
+from orchestrator.base.payments import ATOMIC, from_atomic
 from orchestrator.catalog.models import Catalog
+from orchestrator.sandbox import x402
 from orchestrator.sandbox.accounts import Accounts
 from orchestrator.sandbox.answers import Answers
 from orchestrator.sandbox.asset_urls import AssetUrls
 from orchestrator.sandbox.book import Book
+from orchestrator.sandbox.cashier import Cashier, Purchase, Ways
+from orchestrator.sandbox.customers import Customer, is_polled_freely
 from orchestrator.sandbox.faults import FaultPlayer
 from orchestrator.sandbox.intake import Pace, accept
 from orchestrator.sandbox.judge import Judge, Verdict
 from orchestrator.sandbox.problems import Problem
-from orchestrator.sandbox.records import PostReceived, RequestAccepted, ToppedUp
+from orchestrator.sandbox.records import Charged, PostReceived, Refunded, RequestAccepted, Settlement, ToppedUp
 
 
 @dataclass(slots=True)
@@ -25,6 +30,18 @@ class Counters:
     polls: int = 0
     auth_failures: int = 0
     asset_downloads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What something costs an account of either unit; `usd` without the cost of a settlement."""
+
+    credits: Decimal
+    usd: Decimal
+
+    def of(self, customer: Customer) -> Decimal:
+        """In the unit of that customer's account."""
+        return self.credits if customer.unit == "credits" else self.usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,66 +57,127 @@ class Provider:
     faults: FaultPlayer
     clock: Callable[[], float]
     counters: Counters = field(default_factory=Counters)
+    ways: Ways = field(default_factory=Ways)
 
     @property
     def judge(self) -> Judge:
         return Judge(self.catalog, self.urls.origin)
 
+    @property
+    def cashier(self) -> Cashier:
+        return Cashier(self.book, self.clock, self.ways)
+
     def answer(self, request: RequestAccepted) -> dict[str, object]:
         """The body that describes a request as it stands now."""
         return Answers(self.catalog, self.urls).request(request, self.clock())
 
-    def note_post(self, body: bytes) -> str:
-        """Writes down that a POST arrived; returns the SHA-256 of its body."""
-        digest = hashlib.sha256(body).hexdigest()
-        self.book.record(PostReceived(at=self.clock(), body_sha256=digest, body_bytes=len(body)))
-        return digest
+    def note_post(self, body: bytes) -> None:
+        """Writes down that a POST arrived which somebody would pay for."""
+        self.book.record(PostReceived(at=self.clock(), body_sha256=digest(body), body_bytes=len(body)))
 
     def submit(
         self,
-        account: str,
+        customer: Customer,
         verdicts: list[Verdict],
         body_sha256: str,
         *,
+        payment: Settlement | None = None,
         fail_every_second: bool = False,
-        price_factor: Decimal = Decimal(1),
     ) -> RequestAccepted:
-        """Charges the valid items `price_factor` times the catalogue's price and accepts the request, in one record.
+        """Charges the valid items, or takes them as paid by `payment`, and accepts the request, in one record.
 
         Raises Problem 402, with nothing charged, when the balance does not cover all of them.
         """
-        verdicts = [replace(verdict, credits=_to_a_tenth(verdict.credits * price_factor)) for verdict in verdicts]
-        cost = sum((verdict.credits for verdict in verdicts), Decimal(0))
-        balance = self.balance(account)
-        if cost > balance:
+        if payment is None:
+            self.require(customer, total(verdicts))
+        usdc = None
+        if customer.unit == "usdc":
+            usdc = [verdict.usd for verdict in verdicts] if payment is None else _shares(verdicts, payment)
+        request = accept(
+            verdicts,
+            account=customer.account,
+            body_sha256=body_sha256,
+            now=self.clock(),
+            pace=self.pace,
+            fail_every_second=fail_every_second,
+            usdc=usdc,
+            payment=payment,
+        )
+        self.book.record(request)
+        return request
+
+    def require(self, customer: Customer, price: Price) -> None:
+        """Raises Problem 402 where a balance does not cover a price: for a wallet with what it must be topped up by."""
+        cost, balance = price.of(customer), self.balance(customer)
+        if cost <= balance:
+            return
+        if customer.network is None:
             raise Problem(
                 402,
                 "insufficient_credits",
                 f"sandbox: {canonical(cost)} credits needed, {canonical(balance)} available",
             )
-        request = accept(
-            verdicts,
-            account=account,
-            body_sha256=body_sha256,
-            now=self.clock(),
-            pace=self.pace,
-            fail_every_second=fail_every_second,
+        shortfall = cost - balance
+        amounts = self.cashier.amounts(shortfall, [customer.network])
+        requirement = x402.payment_required(amounts, shortfall, f"top up {canonical(shortfall)} USDC")
+        raise Problem(
+            402,
+            "insufficient_wallet_balance",
+            f"sandbox: {canonical(cost)} USDC needed, {canonical(balance)} available",
+            {"PAYMENT-REQUIRED": x402.header(requirement)},
         )
-        self.book.record(request)
-        return request
 
-    def find(self, request_id: str, account: str) -> RequestAccepted:
-        """The account's request. Raises Problem 404 for an unknown one and for another account's."""
+    def charge(
+        self,
+        customer: Customer,
+        price: Price,
+        *,
+        model: str,
+        prompt: str,
+        body_sha256: str,
+        payment: Settlement | None = None,
+    ) -> Charged:
+        """Takes the price of something that is no generation request, from the balance or as paid by `payment`.
+
+        Raises Problem 402 as `require` does. Any part of it can be given back with `refund`.
+        """
+        if payment is None:
+            self.require(customer, price)
+        charge = Charged(
+            at=self.clock(),
+            charge_id=str(uuid.uuid4()),
+            account=customer.account,
+            amount=price.of(customer) if payment is None else from_atomic(payment.amount),
+            model=model,
+            prompt=prompt,
+            body_sha256=body_sha256,
+            payment=payment,
+        )
+        self.book.record(charge)
+        return charge
+
+    def refund(self, charge: Charged, amount: Decimal) -> None:
+        """Gives part of a charge back, in the unit of its account."""
+        self.book.record(Refunded(at=self.clock(), charge_id=charge.charge_id, amount=amount))
+
+    def find(self, request_id: str, customer: Customer | None) -> RequestAccepted:
+        """The request, for its account; the id alone opens one that was paid in USDC. Raises Problem 401 or 404."""
         request = self.book.request(request_id)
-        if request is None or request.account != account:
+        if request is not None and is_polled_freely(request.account):
+            return request
+        if customer is None:
+            self.counters.auth_failures += 1
+            raise Problem(401, "unauthorized", "sandbox: credentials are required")
+        if request is None or request.account != customer.account:
             raise Problem(404, "not_found", "no such generation request")
         return request
 
-    def balance(self, account: str) -> Decimal:
-        """The account's credits now; an account that appears for the first time is opened."""
+    def balance(self, customer: Customer) -> Decimal:
+        """What the account has now, in its unit; one of credits that appears for the first time is opened."""
         now = self.clock()
-        self.book.ensure_account(account, self.opening_balance, now)
-        return self.book.balance(account, now)
+        if customer.unit == "credits":
+            self.book.ensure_account(customer.account, self.opening_balance, now)
+        return self.book.balance(customer.account, now)
 
     def top_up(self, account: str, credit_amount: Decimal) -> None:
         """Puts credits into an account, which is opened where it is new."""
@@ -108,6 +186,46 @@ class Provider:
         self.book.record(ToppedUp(at=now, account=account, credits=credit_amount))
 
 
+def digest(body: bytes) -> str:
+    """The SHA-256 by which a body is known."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def purchase(path: str, body: bytes, price: Price) -> Purchase:
+    """What the cashier is to quote or to take."""
+    return Purchase(path, digest(body), price.usd)
+
+
+def total(verdicts: Sequence[Verdict]) -> Price:
+    """The price of all valid items."""
+    return Price(sum((verdict.credits for verdict in verdicts), ZERO), sum((verdict.usd for verdict in verdicts), ZERO))
+
+
+def repriced(verdicts: Sequence[Verdict], factor: Decimal) -> list[Verdict]:
+    """The verdicts at `factor` times the catalogue's prices. Credits have one decimal place, USDC has six."""
+    return [
+        replace(verdict, credits=_to_a_tenth(verdict.credits * factor), usd=_to_an_atom(verdict.usd * factor))
+        for verdict in verdicts
+    ]
+
+
+def _shares(verdicts: Sequence[Verdict], payment: Settlement) -> list[Decimal]:
+    """What each item has of a payment: its price, and like the others a part of the settlement's cost."""
+    paying = sum(verdict.error is None for verdict in verdicts)
+    gas = from_atomic(payment.amount) - total(verdicts).usd
+    share = (gas / paying).quantize(ATOMIC, ROUND_UP) if paying else ZERO
+    shares = []
+    for verdict in verdicts:
+        part = min(share, gas) if verdict.error is None else ZERO
+        gas -= part
+        shares.append(verdict.usd + part)
+    return shares
+
+
 def _to_a_tenth(credit_amount: Decimal) -> Decimal:
     """Credits have one decimal place (guide, "Credits / API key examples")."""
     return credit_amount.quantize(Decimal("0.1"), ROUND_UP)
+
+
+def _to_an_atom(usd: Decimal) -> Decimal:
+    return usd.quantize(ATOMIC, ROUND_UP)

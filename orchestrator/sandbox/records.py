@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
 
 from orchestrator.base.money import canonical, parse_amount
+from orchestrator.base.payments import Network
 
 Amount = Annotated[Decimal, BeforeValidator(parse_amount), PlainSerializer(canonical, return_type=str)]
 MediaType = Literal["image", "video"]
@@ -38,7 +39,10 @@ class Output(_Record):
 
 
 class Job(_Record):
-    """One item of a request, and how it will end. `credits` is what was charged at acceptance."""
+    """One item of a request, and how it will end.
+
+    `credits` is its price, which was charged at acceptance; where it was paid in USDC, `usdc` was charged instead.
+    """
 
     job_id: str
     item: dict[str, object]
@@ -47,6 +51,7 @@ class Job(_Record):
     prompt: str
     outcome: Outcome
     credits: Amount
+    usdc: Amount | None = None
     output: Output | None = None
     error: ItemError | None = None
     started_at: float
@@ -81,7 +86,7 @@ class ToppedUp(_Record):
 
 
 class PostReceived(_Record):
-    """A POST of generation requests arrived, whatever became of it."""
+    """A POST that carried credentials or a payment arrived, whatever became of it."""
 
     kind: Literal["post"] = "post"
     at: float
@@ -89,8 +94,68 @@ class PostReceived(_Record):
     body_bytes: int
 
 
+class QuoteOffered(_Record):
+    """A POST without credentials was told what it would cost: atomic USDC by network."""
+
+    kind: Literal["offer"] = "offer"
+    at: float
+    path: str
+    body_sha256: str
+    amounts: dict[Network, int]
+
+
+class Settlement(_Record):
+    """USDC that moved to the provider on a virtual chain, at an instant that may lie ahead; `amount` is atomic.
+
+    `nonce` is the authorization's (Base) or the owner's signature (Solana); `raw` is Solana's whole transaction.
+    """
+
+    at: float
+    network: Network
+    payer: str
+    amount: int
+    nonce: str
+    transaction: str
+    path: str
+    body_sha256: str
+    creates_account: bool = False
+    raw: str | None = None
+
+
+class PaymentSettled(_Record):
+    """A payment that opened no generation request: a top-up with what it `credited`, or money for nothing."""
+
+    kind: Literal["payment"] = "payment"
+    at: float
+    payment: Settlement
+    credited: Amount | None = None
+
+
+class Charged(_Record):
+    """A charge that is no generation request's: a completion of text. Whoever paid directly has a `payment`."""
+
+    kind: Literal["charge"] = "charge"
+    at: float
+    charge_id: str
+    account: str
+    amount: Amount
+    model: str
+    prompt: str
+    body_sha256: str
+    payment: Settlement | None = None
+
+
+class Refunded(_Record):
+    """Part of a charge that was given back."""
+
+    kind: Literal["refund"] = "refund"
+    at: float
+    charge_id: str
+    amount: Amount
+
+
 class RequestAccepted(_Record):
-    """A POST was answered with a request id and its valid items were charged."""
+    """A POST was answered with a request id and its valid items were charged, or paid by a payment of its own."""
 
     kind: Literal["request"] = "request"
     at: float
@@ -99,9 +164,20 @@ class RequestAccepted(_Record):
     body_sha256: str
     poll_after_seconds: float
     jobs: tuple[Job, ...]
+    payment: Settlement | None = None
 
 
-Record = StateOpened | AccountSeen | ToppedUp | PostReceived | RequestAccepted
+Record = (
+    StateOpened
+    | AccountSeen
+    | ToppedUp
+    | PostReceived
+    | QuoteOffered
+    | PaymentSettled
+    | Charged
+    | Refunded
+    | RequestAccepted
+)
 
 RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 """Reads a journal line back into its record."""
