@@ -1,0 +1,160 @@
+"""Top-ups of a wallet's balance: signed payments without a submission, stored before they are sent.
+
+An account has at most one that may still settle. Every UPDATE names the state it comes from, so that who comes second
+changes nothing. Sending the same payment twice is no harm: whoever takes a turn moves `due_at`, and nobody leases.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, null, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from orchestrator.base.payments import Network
+from orchestrator.base.states import PaymentState
+from orchestrator.store.accounts import lock_account
+from orchestrator.store.database import NOW
+from orchestrator.store.sending import in_seconds
+from orchestrator.store.tables import payments
+
+
+@dataclass(frozen=True, slots=True)
+class TopUp:
+    """A top-up as it is stored; `header` is as good as money, and None once it has ended. Amounts are USDC."""
+
+    id: UUID
+    state: PaymentState
+    network: Network
+    payer: str
+    pay_to: str
+    asset: str
+    amount: Decimal
+    credited: Decimal
+    nonce: str
+    created_at: datetime
+    header: str | None = field(default=None, repr=False)
+    valid_before: datetime | None = None
+    last_valid_height: int | None = None
+    sends: int = 0
+    transaction: str | None = None
+    receipt: dict[str, Any] | None = None
+    evidence: dict[str, Any] | None = None
+
+
+def record_signed(connection: Connection, account_pk: int, top_up: TopUp) -> bool:
+    """Store a signed top-up before any byte of it leaves. Repeating it changes nothing.
+
+    False: another one of the account may still settle, so this one must never be sent.
+    """
+    lock_account(connection, account_pk)
+    others = select(payments.c.id).where(_open(account_pk), payments.c.id != top_up.id)
+    if connection.execute(others).first() is not None:
+        return False
+    values = {name: getattr(top_up, name) for name in _STORED} | {
+        "account_pk": account_pk,
+        "state": PaymentState.SIGNED,
+        "signed": top_up.header,
+        "due_at": NOW,
+        "created_at": NOW,
+    }
+    connection.execute(upsert(payments).values(values).on_conflict_do_nothing())
+    return True
+
+
+_STORED = (
+    "id", "network", "payer", "pay_to", "asset", "amount", "credited", "nonce", "valid_before", "last_valid_height"
+)  # fmt: skip
+
+
+def find_open(connection: Connection, account_pk: int) -> TopUp | None:
+    """The account's top-up that may still settle; None where there is none."""
+    row = connection.execute(select(payments).where(_open(account_pk))).one_or_none()
+    return None if row is None else _top_up(row)
+
+
+def find(connection: Connection, top_up_id: UUID) -> TopUp:
+    """A top-up as it stands."""
+    return _top_up(connection.execute(select(payments).where(payments.c.id == top_up_id)).one())
+
+
+def take_turn(connection: Connection, account_pk: int, *, next_in_seconds: float) -> TopUp | None:
+    """The account's open top-up, where it is due; it is due again in so many seconds."""
+    row = connection.execute(
+        update(payments)
+        .where(_open(account_pk), payments.c.due_at <= NOW)
+        .values(due_at=in_seconds(next_in_seconds))
+        .returning(payments)
+    ).one_or_none()
+    return None if row is None else _top_up(row)
+
+
+def note_sent(connection: Connection, top_up_id: UUID, *, again_in_seconds: float) -> None:
+    """Count a sending, before its first byte, and say when the next one is due."""
+    connection.execute(
+        update(payments)
+        .where(payments.c.id == top_up_id, payments.c.state == PaymentState.SIGNED)
+        .values(sends=payments.c.sends + 1, due_at=in_seconds(again_in_seconds))
+    )
+
+
+def note_look(connection: Connection, top_up_id: UUID, evidence: dict[str, Any]) -> None:
+    """Keep what the chain said, for the look that has to agree with it."""
+    connection.execute(
+        update(payments)
+        .where(payments.c.id == top_up_id, payments.c.state == PaymentState.SIGNED)
+        .values(evidence=evidence)
+    )
+
+
+def end(
+    connection: Connection,
+    top_up_id: UUID,
+    state: PaymentState,
+    *,
+    transaction: str | None = None,
+    receipt: dict[str, Any] | None = None,
+    evidence: dict[str, Any] | None = None,
+) -> bool:
+    """It has settled, or is void: its signature is removed. False: it had ended before."""
+    told = {"transaction": transaction, "receipt": receipt, "evidence": evidence}
+    values = {"state": state, "signed": null(), "due_at": null(), "ended_at": NOW}
+    return bool(
+        connection.execute(
+            update(payments)
+            .where(payments.c.id == top_up_id, payments.c.state == PaymentState.SIGNED)
+            .values(values | {name: value for name, value in told.items() if value is not None})
+        ).rowcount
+    )
+
+
+def _open(account_pk: int) -> ColumnElement[bool]:
+    return (
+        (payments.c.account_pk == account_pk)
+        & payments.c.submission_id.is_(None)
+        & (payments.c.state == PaymentState.SIGNED)
+    )
+
+
+def _top_up(row: Any) -> TopUp:
+    return TopUp(
+        id=row.id,
+        state=PaymentState(row.state),
+        network=Network(row.network),
+        payer=row.payer,
+        pay_to=row.pay_to,
+        asset=row.asset,
+        amount=row.amount,
+        credited=row.credited,
+        nonce=row.nonce,
+        created_at=row.created_at,
+        header=row.signed,
+        valid_before=row.valid_before,
+        last_valid_height=row.last_valid_height,
+        sends=row.sends,
+        transaction=row.transaction,
+        receipt=row.receipt,
+        evidence=row.evidence,
+    )
