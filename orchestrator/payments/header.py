@@ -8,6 +8,7 @@ from typing import Any
 
 X402_VERSION = 2
 PROOF_HEADER = "X-Sign-In-With-X"
+_LARGEST_AMOUNT = 2**64 - 1
 
 
 def encoded(document: dict[str, Any]) -> str:
@@ -41,8 +42,8 @@ def proof_headers(network_id: str, address: str, message: str, signature: str, n
 
 
 def whole_amount(entry: dict[str, Any]) -> int:
-    """The amount of an entry in atomic USDC. Raises ValueError where it is none above zero."""
+    """The amount of an entry in atomic USDC. Raises ValueError where nothing like it can be paid."""
     amount = int(str(entry.get("amount")))
-    if amount <= 0:
-        raise ValueError("a payment is of more than nothing")
+    if not 0 < amount <= _LARGEST_AMOUNT:
+        raise ValueError("a payment is of more than nothing, and fits into 64 bits")
     return amount

@@ -4,7 +4,7 @@ import base64
 from datetime import datetime
 from typing import Any, NoReturn
 
-from solders.hash import Hash
+from solders.hash import Hash, ParseHashError
 from solders.keypair import Keypair
 from solders.message import to_bytes_versioned
 from solders.pubkey import Pubkey
@@ -55,7 +55,7 @@ class SvmWallet:
             owner,
             pay_to,
             amount,
-            Hash.from_string(blockhash.value),
+            _hash(blockhash),
             creates_account=creates_account,
             memo=self._has_memo,
         )
@@ -85,3 +85,10 @@ class SvmWallet:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a wallet is not for copying")
+
+
+def _hash(blockhash: Blockhash) -> Hash:
+    try:
+        return Hash.from_string(blockhash.value)
+    except ParseHashError:
+        raise ValueError("what an endpoint gave as a blockhash is none") from None
