@@ -1,6 +1,6 @@
 """One receipt: what became of which order, and all it takes to make the order's rows again.
 
-No secret is in it, and no media: items name them by content hash, as the store keeps them.
+No secret is in it, no signature, and no media: items name them by content hash, as the store keeps them.
 """
 
 from decimal import Decimal
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
 
+from orchestrator.base.payments import Network, Payment
 from orchestrator.catalog.models import Amount
 
 
@@ -37,6 +38,8 @@ class OrderedBatch(_Part):
     price_tolerance: Amount = Decimal(0)
     canary: int | None = None
     stop_when_failed_over: Amount | None = None
+    payment: Payment = Payment.CREDITS
+    work_credits: Amount | None = None
     created_at: AwareDatetime
 
 
@@ -53,11 +56,27 @@ class OrderedJob(_Part):
     model: str
     labels: dict[str, str]
     estimate: Amount
+    work_credits: Amount | None = None
     price: Amount
     item: dict[str, Any]
     fingerprint: str | None = None
     row: dict[str, Any] | None = None
     gate: str | None = None
+
+
+class OrderedPayment(_Part):
+    """The signed payment of an order, as far as it may be known: by this it is found on chain, and never without its
+    signature made anew.
+    """
+
+    network: Network
+    payer: str
+    pay_to: str
+    asset: str
+    amount: Amount
+    nonce: str
+    valid_before: AwareDatetime | None = None
+    last_valid_height: int | None = None
 
 
 class Order(_Part):
@@ -71,6 +90,7 @@ class Order(_Part):
     reserved: Amount
     batch: OrderedBatch
     jobs: tuple[OrderedJob, ...]
+    payment: OrderedPayment | None = None
 
 
 class Word(StrEnum):

@@ -35,7 +35,8 @@ def note_failure(connection: Connection, account_pk: int, submission_id: UUID, *
     `is_lost`: it may have been charged. One that left before the breaker was last closed tells of the outage before,
     and counts for nothing.
     """
-    sent_at = select(submissions.c.sent_at).where(submissions.c.id == submission_id).scalar_subquery()
+    left_at = func.coalesce(submissions.c.sent_at, submissions.c.created_at)  # what asked for an offer is not `sent`
+    sent_at = select(left_at).where(submissions.c.id == submission_id).scalar_subquery()
     is_news = or_(accounts.c.breaker_closed_at.is_(None), sent_at > accounts.c.breaker_closed_at)
     longest = LONGEST_REST_SECONDS if is_lost else LONGEST_PROBE_SECONDS
     return _count(connection, account_pk, accounts.c.breaker_failures, longest, is_news)

@@ -29,23 +29,34 @@ from orchestrator.store.tables import batches, jobs, submissions
 
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
-    """A job inside a claimed submission, at its place in the request."""
+    """A job inside a claimed submission, at its place in the request. `price` is what is reserved for it."""
 
     pk: int
     name: str
     item: dict[str, Any]
+    estimate: Decimal
+    price: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedSubmission:
-    """A submission that was written as `intended` and may now be sent, once."""
+    """A submission that was written as `intended` and may now be sent, once; its jobs are of one type and model."""
 
     id: UUID
     token: UUID
     batch_id: str
+    type: str
     model: str
     media: str
+    bundle: int
+    #: By how much its batch lets prices rise; 0 where nothing is said.
+    price_tolerance: Decimal
     jobs: tuple[ClaimedJob, ...]
+
+    @property
+    def reserved(self) -> Decimal:
+        """What is reserved for all its jobs, in the account's unit."""
+        return _total(self.jobs)
 
 
 def claim_submissions(
@@ -74,8 +85,8 @@ def claim_submissions(
         affordable = purse.affordable(batch, _due_jobs(connection, batch, models, room, share))
         free -= len(affordable)
         for rows in _bundles(affordable, batch.bundle):
-            claimed.append(_claimed_submission(batch, rows, lease))
-            intents.append({"id": claimed[-1].id, "batch_id": batch.id, "reserved": _total(rows)})
+            claimed.append(_claimed_submission(uuid4(), lease.token, batch, rows))
+            intents.append({"id": claimed[-1].id, "batch_id": batch.id, "reserved": claimed[-1].reserved})
             room.take(rows[0].model, len(rows))
     if claimed:
         _write_intents(connection, scope, claimed, intents, lease)
@@ -83,9 +94,12 @@ def claim_submissions(
     return claimed
 
 
+_OF_BATCH = (batches.c.id, batches.c.bundle, batches.c.media, batches.c.price_tolerance)
+
+
 def _claimed_before(connection: Connection, token: UUID) -> list[ClaimedSubmission]:
     found = connection.execute(
-        select(submissions.c.id, submissions.c.batch_id, batches.c.media)
+        select(submissions.c.id.label("submission_id"), *_OF_BATCH)
         .join(batches, batches.c.id == submissions.c.batch_id)
         .where(submissions.c.lease_token == token, submissions.c.state == SubmissionState.INTENDED)
         .order_by(submissions.c.id)
@@ -94,10 +108,10 @@ def _claimed_before(connection: Connection, token: UUID) -> list[ClaimedSubmissi
 
 
 def _claimed_once(connection: Connection, submission: Any, token: UUID) -> ClaimedSubmission:
-    of_it = select(jobs.c.pk, jobs.c.name, jobs.c.model, jobs.c.item).where(jobs.c.submission_id == submission.id)
-    rows = connection.execute(of_it.order_by(jobs.c.position)).all()
-    claimed = tuple(ClaimedJob(row.pk, row.name, row.item) for row in rows)
-    return ClaimedSubmission(submission.id, token, submission.batch_id, rows[0].model, submission.media, claimed)
+    price = func.coalesce(jobs.c.price, jobs.c.estimate).label("price")
+    of_it = select(jobs.c.pk, jobs.c.name, jobs.c.type, jobs.c.model, jobs.c.item, jobs.c.estimate, price)
+    rows = connection.execute(of_it.where(jobs.c.submission_id == submission.submission_id).order_by(jobs.c.position))
+    return _claimed_submission(submission.submission_id, token, submission, rows.all())
 
 
 def _sendable(connection: Connection, scope: Scope, room: Room) -> list[tuple[Any, list[str]]]:
@@ -106,7 +120,7 @@ def _sendable(connection: Connection, scope: Scope, room: Room) -> list[tuple[An
         select(func.count()).where(jobs.c.batch_id == batches.c.id, jobs.c.state.in_(IN_FLIGHT_JOBS)).scalar_subquery()
     )
     rows = connection.execute(
-        select(batches.c.id, batches.c.bundle, batches.c.media, batches.c.budget, batches.c.usd_per_credit)
+        select(*_OF_BATCH, batches.c.budget, batches.c.usd_per_credit)
         .where(scope.covers(batches.c.account_pk, batches.c.id), may_send())
         .order_by(at_provider, batches.c.created_at)
     ).all()
@@ -121,7 +135,8 @@ def _sendable(connection: Connection, scope: Scope, room: Room) -> list[tuple[An
 #: looked at again then: a condition on the state out there would make a plan that reads the whole queue look cheap.
 _DUE_JOBS = text(
     """
-    SELECT job.pk, job.name, job.model, job.item, coalesce(job.price, job.estimate) AS price, job.state
+    SELECT job.pk, job.name, job.type, job.model, job.item, job.estimate, coalesce(job.price, job.estimate) AS price,
+           job.state
     FROM job JOIN (
         SELECT due.pk
         FROM unnest(:models, :rooms) AS queue (model, room) CROSS JOIN LATERAL (
@@ -145,12 +160,15 @@ def _due_jobs(connection: Connection, batch: Any, models: Sequence[str], room: R
 
 
 def _bundles(rows: Sequence[Any], size: int) -> list[list[Any]]:
-    """The rows in POSTs of up to `size`, each of one model: what the provider refuses of one concerns no other."""
+    """The rows in POSTs of up to `size`, each of one model: what the provider refuses of one concerns no other.
+
+    Each text has a POST of its own.
+    """
     bundles: list[list[Any]] = []
     growing: dict[str, list[Any]] = {}
     for row in rows:
         bundle = growing.get(row.model)
-        if bundle is None or len(bundle) == size:
+        if bundle is None or len(bundle) == size or row.type == "text":
             bundle = growing[row.model] = []
             bundles.append(bundle)
         bundle.append(row)
@@ -161,9 +179,18 @@ def _total(rows: Sequence[Any]) -> Decimal:
     return sum((row.price for row in rows), ZERO)
 
 
-def _claimed_submission(batch: Any, rows: Sequence[Any], lease: Lease) -> ClaimedSubmission:
-    claimed = tuple(ClaimedJob(row.pk, row.name, row.item) for row in rows)
-    return ClaimedSubmission(uuid4(), lease.token, batch.id, rows[0].model, batch.media, claimed)
+def _claimed_submission(submission_id: UUID, token: UUID, batch: Any, rows: Sequence[Any]) -> ClaimedSubmission:
+    return ClaimedSubmission(
+        id=submission_id,
+        token=token,
+        batch_id=batch.id,
+        type=rows[0].type,
+        model=rows[0].model,
+        media=batch.media,
+        bundle=batch.bundle,
+        price_tolerance=batch.price_tolerance,
+        jobs=tuple(ClaimedJob(row.pk, row.name, row.item, row.estimate, row.price) for row in rows),
+    )
 
 
 def _write_intents(

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
 
+from orchestrator.base.payments import Payment
 from orchestrator.base.states import Book, EntryKind, JobState, SettledBy, SubmissionState
 from orchestrator.store.database import NOW
+from orchestrator.store.payments import has_signed
 from orchestrator.store.readings import is_open
 from orchestrator.store.sending import in_seconds
 from orchestrator.store.tables import batches, jobs, ledger, readings, submissions
@@ -102,7 +104,10 @@ def overdue(connection: Connection, account_pk: int, *, seconds: float) -> tuple
 
 
 def outlook(connection: Connection, batch_id: str) -> str | None:
-    """For people: when the balance may tell about a batch's doubts, or why it cannot. None: nothing is in doubt."""
+    """For people: when a batch's doubts may be settled, or why that cannot be told. None: nothing is in doubt."""
+    payment = connection.execute(select(batches.c.payment).where(batches.c.id == batch_id)).scalar_one_or_none()
+    if payment is not None and Payment(payment).is_direct:
+        return _outlook_of_payments(connection, batch_id)
     account_pk = select(batches.c.account_pk).where(batches.c.id == batch_id).scalar_subquery()
     of_batch = submissions.c.batch_id == batch_id
     row = connection.execute(
@@ -116,6 +121,18 @@ def outlook(connection: Connection, batch_id: str) -> str | None:
     if row.sent_at is None:
         return None
     return f"from {ripe_at(row.sent_at):%Y-%m-%d %H:%M} UTC on the balance may tell: orchestrator resume {batch_id}"
+
+
+def _outlook_of_payments(connection: Connection, batch_id: str) -> str | None:
+    row = connection.execute(
+        select(
+            func.bool_or(has_signed(submissions.c.id)).label("is_open"),
+            func.max(submissions.c.evidence["reason"].astext).label("reason"),
+        ).where(submissions.c.batch_id == batch_id, submissions.c.state == SubmissionState.UNKNOWN)
+    ).one()
+    if row.is_open:
+        return "the same signed payment is sent again while it is valid; then its chain tells whether it has settled"
+    return None if row.reason is None else str(row.reason)
 
 
 def ripe_at(last_sent_at: datetime) -> datetime:

@@ -11,17 +11,19 @@ from orchestrator.store.database import NOW
 from orchestrator.store.heads import queue_heads
 from orchestrator.store.holds import may_send
 from orchestrator.store.pacing import WHOLE_ACCOUNT
+from orchestrator.store.replaying import is_in_doubt
 from orchestrator.store.room import Room
-from orchestrator.store.tables import batches, jobs, paces, submissions
+from orchestrator.store.tables import batches, jobs, paces, payments, submissions
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Seconds until the next submit, poll and copy may start (0: now); None where nothing waits for it."""
+    """Seconds until the next step of each kind may start (0: now); None where nothing waits for it."""
 
     submit: float | None
     poll: float | None
     copy: float | None
+    replay: float | None
 
 
 def next_due(connection: Connection, scope: Scope, *, max_in_flight: int) -> Due:
@@ -50,7 +52,13 @@ def next_due(connection: Connection, scope: Scope, *, max_in_flight: int) -> Due
         )
         .order_by(jobs.c.due_at)
     )
-    waits = [connection.execute(query.limit(1)).scalar_one_or_none() for query in (poll, copy)]
+    replay = (
+        select(payments.c.due_at - NOW)
+        .join(submissions, submissions.c.id == payments.c.submission_id)
+        .where(is_in_doubt(scope), payments.c.lease_token.is_(None))
+        .order_by(payments.c.due_at)
+    )
+    waits = [connection.execute(query.limit(1)).scalar_one_or_none() for query in (poll, copy, replay)]
     seconds = [None if wait is None else max(wait.total_seconds(), 0.0) for wait in waits]
     return Due(_submit_due(connection, scope, max_in_flight), *seconds)
 

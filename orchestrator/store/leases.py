@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from orchestrator.base.states import EntryKind, JobState, SubmissionState
 from orchestrator.store import ledger
 from orchestrator.store.database import NOW, Database, outages_told
-from orchestrator.store.tables import jobs, submissions
+from orchestrator.store.tables import jobs, payments, submissions
 
 #: First key of the advisory locks that mark living workers.
 _LOCK_SPACE = 7_215_002
@@ -77,7 +77,7 @@ class WorkerSession:
 
 def _hand_over(connection: Connection, before: int, number: int) -> None:
     """After an outage the work under way is still this process's: else it would look like a dead one's."""
-    for table in (submissions, jobs):
+    for table in (submissions, jobs, payments):
         connection.execute(update(table).where(table.c.lease_owner == before).values(lease_owner=number))
 
 
@@ -128,7 +128,7 @@ def rescue(connection: Connection) -> Rescued:
     """Put back what dead workers held, in guarded UPDATEs.
 
     A submission that no byte left for returns its jobs to pending; one that may have left makes them in_doubt.
-    Leases for polls and copies are taken off.
+    Leases for polls, copies and payments are taken off.
     """
     not_sent = _end_dead(connection, SubmissionState.INTENDED, SubmissionState.NOT_SENT, JobState.PENDING)
     in_doubt = _end_dead(connection, SubmissionState.SENT, SubmissionState.UNKNOWN, JobState.IN_DOUBT)

@@ -44,6 +44,21 @@ _RESERVE_MORE = text(
     """  # noqa: S608 - constants only
 ).bindparams(bindparam("jobs", type_=ARRAY(BigInteger())), bindparam("amounts", type_=ARRAY(Numeric())))
 
+_RESERVE_LESS = text(
+    f"""
+    INSERT INTO ledger ({_COLUMNS})
+    SELECT orchestrator_now(), before.day, job.account_pk, job.batch_id, job.submission_id, job.pk,
+           'release', 'reserved', 'available', told.less, batch.usd_per_credit
+    FROM unnest(:jobs, :amounts) AS told (job_pk, less)
+    JOIN job ON job.pk = told.job_pk
+    JOIN batch ON batch.id = job.batch_id
+    CROSS JOIN LATERAL (
+        SELECT min(day) AS day FROM ledger
+        WHERE ledger.submission_id = job.submission_id AND ledger.job_pk = job.pk AND kind = 'reserve'
+    ) AS before
+    """  # noqa: S608 - constants only
+).bindparams(bindparam("jobs", type_=ARRAY(BigInteger())), bindparam("amounts", type_=ARRAY(Numeric())))
+
 
 def _move_all(kind: EntryKind, source: Book, target: Book) -> TextClause:
     """The statement that moves all that some submissions have in `source` to `target`."""
@@ -114,7 +129,14 @@ def reserve(connection: Connection, submission_ids: Iterable[UUID], day: date | 
 
 def reserve_more(connection: Connection, more: Mapping[int, Decimal]) -> None:
     """Set aside more credits for jobs (by row) that are already reserved for, on the day of their first reserve."""
-    connection.execute(_RESERVE_MORE, {"jobs": list(more), "amounts": list(more.values())})
+    if more:
+        connection.execute(_RESERVE_MORE, {"jobs": list(more), "amounts": list(more.values())})
+
+
+def reserve_less(connection: Connection, less: Mapping[int, Decimal]) -> None:
+    """Release a part of what is reserved for jobs (by row), to the day of their first reserve."""
+    if less:
+        connection.execute(_RESERVE_LESS, {"jobs": list(less), "amounts": list(less.values())})
 
 
 def move(connection: Connection, kind: EntryKind, submission_ids: Iterable[UUID]) -> None:

@@ -4,8 +4,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, select
 
-from orchestrator.receipts.receipt import Order, OrderedBatch, OrderedJob
-from orchestrator.store.tables import accounts, batches, jobs, submissions
+from orchestrator.base.payments import Payment
+from orchestrator.receipts.receipt import Order, OrderedBatch, OrderedJob, OrderedPayment
+from orchestrator.store.tables import accounts, batches, jobs, payments, submissions
 
 
 def order_of(connection: Connection, submission_id: UUID) -> Order:
@@ -45,6 +46,7 @@ def order_of(connection: Connection, submission_id: UUID) -> Order:
                 model=job.model,
                 labels=job.labels,
                 estimate=job.estimate,
+                work_credits=job.work_credits,
                 price=job.reserved_price,
                 item=job.item,
                 fingerprint=job.fingerprint,
@@ -53,4 +55,15 @@ def order_of(connection: Connection, submission_id: UUID) -> Order:
             )
             for job in ordered
         ),
+        payment=_payment_of(connection, submission_id) if Payment(row.payment).is_direct else None,
     )
+
+
+def _payment_of(connection: Connection, submission_id: UUID) -> OrderedPayment | None:
+    """Without its signature."""
+    row = connection.execute(
+        select(*(payments.c[name] for name in OrderedPayment.model_fields)).where(
+            payments.c.submission_id == submission_id
+        )
+    ).one_or_none()
+    return None if row is None else OrderedPayment.model_validate(dict(row._mapping))

@@ -14,11 +14,11 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, Connection, Text, Uuid, any_, bindparam, func, insert, null, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from orchestrator.base.states import BatchState, EntryKind, JobState, SettledBy, SubmissionState
+from orchestrator.base.states import BatchState, EntryKind, JobState, PaymentState, SettledBy, SubmissionState
 from orchestrator.catalog.models import Catalog
 from orchestrator.receipts.book import Slip
-from orchestrator.receipts.receipt import Order, OrderedBatch, OrderedJob, Receipt
-from orchestrator.store import accounts, creating, ledger, resolving, sending
+from orchestrator.receipts.receipt import Order, OrderedBatch, OrderedJob, OrderedPayment, Receipt
+from orchestrator.store import accounts, creating, ledger, payments, resolving, sending
 from orchestrator.store.branches import revive_below
 from orchestrator.store.database import NOW
 from orchestrator.store.settling import note_doubt
@@ -241,7 +241,16 @@ def _adopted_submission(connection: Connection, receipt: Receipt, batch_id: str,
             due_at=NOW if is_accepted else null(),
         )
     )
+    if order.payment is not None:
+        _adopt_payment(connection, submission_id, order.payment, is_accepted=is_accepted)
     return submission_id
+
+
+def _adopt_payment(connection: Connection, submission_id: UUID, payment: OrderedPayment, *, is_accepted: bool) -> None:
+    """A payment without its signature, which no receipt has: it cannot be sent again, only looked up on its chain."""
+    payments.record_signed(connection, submission_id, payment, None)
+    if is_accepted:
+        payments.end(connection, submission_id, PaymentState.SETTLED, evidence={"reason": "from its receipt"})
 
 
 def _set_aside(connection: Connection, order: Order) -> bool:

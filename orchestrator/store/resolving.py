@@ -9,8 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, case, func, null, or_, select, update
 
-from orchestrator.base.states import Book, EntryKind, JobError, JobState, SettledBy, SubmissionState
-from orchestrator.store import ledger
+from orchestrator.base.states import Book, EntryKind, JobError, JobState, PaymentState, SettledBy, SubmissionState
+from orchestrator.store import ledger, payments
 from orchestrator.store.branches import revive_below
 from orchestrator.store.chains import wait_for_needs
 from orchestrator.store.database import NOW
@@ -44,6 +44,7 @@ def settle_as_charged(
         )
     )
     ledger.move(connection, EntryKind.LOSS, [submission_id])
+    payments.end(connection, submission_id, PaymentState.SETTLED, evidence=evidence)
     return True
 
 
@@ -52,14 +53,18 @@ def settle_as_not_charged(
 ) -> bool:
     """All its jobs are `pending` again, due now, and their reserve is released. False: it is not in doubt.
 
-    What a newer batch of the collection has bought meanwhile is `skipped`. The POST stays counted as an attempt.
+    What a newer batch of the collection has bought meanwhile is `skipped`. The POST stays counted as an attempt. A
+    signed payment that it carried is void, and the price that it was quoted at is forgotten.
     """
     if not _resolve(connection, submission_id, settled_by, evidence, {"charged": 0}):
         return False
+    back = {"state": JobState.PENDING, "due_at": NOW, "submission_id": null(), "position": null()}
+    if payments.end(connection, submission_id, PaymentState.VOID, evidence=evidence):
+        back["price"] = null()
     put_back = connection.execute(
         update(jobs)
         .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.IN_DOUBT)
-        .values(state=JobState.PENDING, due_at=NOW, submission_id=null(), position=null())
+        .values(back)
         .returning(jobs.c.pk)
     )
     unsent = put_back.scalars().all()

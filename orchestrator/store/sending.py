@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, exists, func, null, select, update
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.base.states import EntryKind, JobState, SettledBy, SubmissionState
-from orchestrator.store import ledger
+from orchestrator.base.states import EntryKind, JobState, PaymentState, SettledBy, SubmissionState
+from orchestrator.store import ledger, payments
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import is_wanted
 from orchestrator.store.leases import NO_LEASE
@@ -61,10 +61,12 @@ def record_accepted(
     provider_status: str | None,
     answer: dict[str, Any],
     poll_in_seconds: float,
+    settlement: dict[str, Any] | None = None,
 ) -> bool:
     """The provider took it. Let in from `sent` and, late, from `unknown`; repeating it changes nothing and is True.
 
-    False where another submission of ours has this request id, or where it was settled before.
+    The signed payment that it carried has settled with it; `settlement` is its receipt. False where another submission
+    of ours has this request id, or where it was settled before.
     """
     values = NO_LEASE | {
         "state": SubmissionState.ACCEPTED,
@@ -92,6 +94,8 @@ def record_accepted(
             .values(state=JobState.GENERATING)
         )
         ledger.move(connection, EntryKind.CLEAR, [submission_id])
+        transaction = (settlement or {}).get("transaction")
+        payments.end(connection, submission_id, PaymentState.SETTLED, transaction=transaction, receipt=settlement)
     return bool(accepted) or _has_request_id(connection, submission_id, request_id)
 
 
@@ -174,7 +178,9 @@ def _end(
     answer: dict[str, Any],
     job_values: dict[str, Any],
 ) -> bool:
-    """End a submission that was not charged. Only its sender calls this: a rescue that took it for dead is undone."""
+    """End a submission that was not charged. Only its sender calls this: a rescue that took it for dead is undone,
+    unless it has a signed payment, which others may have sent again since.
+    """
     before = (
         [SubmissionState.SENT] if end is SubmissionState.REFUSED else [SubmissionState.SENT, SubmissionState.INTENDED]
     )
@@ -186,7 +192,11 @@ def _end(
         ).rowcount
         or connection.execute(
             update(submissions)
-            .where(submissions.c.id == submission_id, submissions.c.state == SubmissionState.UNKNOWN)
+            .where(
+                submissions.c.id == submission_id,
+                submissions.c.state == SubmissionState.UNKNOWN,
+                ~payments.has_signed(submissions.c.id),
+            )
             .values(
                 state=SubmissionState.RESOLVED,
                 answer=answer,
@@ -200,6 +210,7 @@ def _end(
         open_states = jobs.c.state.in_([JobState.SUBMITTING, JobState.IN_DOUBT])
         connection.execute(update(jobs).where(jobs.c.submission_id == submission_id, open_states).values(job_values))
         ledger.move(connection, EntryKind.RELEASE, [submission_id])
+        payments.end(connection, submission_id, PaymentState.VOID, evidence={"reason": "it was not sent"})
     return bool(ended)
 
 

@@ -14,6 +14,7 @@ from orchestrator.store.database import NOW
 from orchestrator.store.doubts import outlook
 from orchestrator.store.gates import note_gates
 from orchestrator.store.holds import has_hold, has_job, is_blocked, lift_holds, put_hold
+from orchestrator.store.payments import has_signed
 from orchestrator.store.tables import batches, jobs
 
 #: The share of a batch's budget that may be in doubt before it sends nothing more.
@@ -73,13 +74,15 @@ def _movable() -> ColumnElement[bool]:
 def _paid_moves() -> ColumnElement[bool]:
     """Whether a job that is under way at the provider, or finished there, can move by itself.
 
-    While the destination fails, a finished job is still tried once: its files are then safe in the spool.
+    One in doubt can while its signed payment is there to be sent again, or to be looked up on its chain. While the
+    destination fails, a finished job is still tried once: its files are then safe in the spool.
     """
     untried = jobs.c.copy_failures == 0
     return or_(
         jobs.c.state == JobState.SUBMITTING,
         and_(jobs.c.state == JobState.GENERATING, ~has_hold(HoldCode.PROVIDER_REFUSING)),
         and_(jobs.c.state == JobState.COPYING, or_(untried, ~has_hold(HoldCode.DESTINATION_FAILING))),
+        and_(jobs.c.state == JobState.IN_DOUBT, has_signed(jobs.c.submission_id)),
     )
 
 
@@ -175,7 +178,9 @@ def _target_state(state: BatchState, counts: dict[str, int], *, movable: bool, i
             return state
         return BatchState.RUNNING if movable else BatchState.HELD
     if counts.get(JobState.IN_DOUBT):
-        return BatchState.HELD
+        if not movable:
+            return BatchState.HELD
+        return state if state is BatchState.PAUSED else BatchState.RUNNING
     if is_cancelled:
         return BatchState.CANCELLED
     if sum(counts.get(name, 0) for name in GOOD_JOBS) == sum(counts.values()):

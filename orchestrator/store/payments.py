@@ -1,0 +1,75 @@
+"""Signed payments of submissions: stored before they are sent, and ended with proof.
+
+A payment ends in the transaction that ends its submission's doubt: its signature is gone from then on, and never sent
+again. Lock order: submission, then payment.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, Connection, exists, func, null, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from orchestrator.base.states import PaymentState
+from orchestrator.receipts.receipt import OrderedPayment
+from orchestrator.store.database import NOW
+from orchestrator.store.leases import NO_LEASE
+from orchestrator.store.tables import payments, submissions
+
+#: A payment on Solana is over well within this: its validity is told in blocks, 150 of them.
+_BLOCKHASH_LIFE = text("interval '300 seconds'")
+
+
+def record_signed(connection: Connection, submission_id: UUID, payment: OrderedPayment, header: str | None) -> None:
+    """Store a signed payment before any byte of it leaves; one that only a receipt tells of has no `header`.
+
+    Repeating it changes nothing.
+    """
+    of_account = select(submissions.c.account_pk).where(submissions.c.id == submission_id).scalar_subquery()
+    values = payment.model_dump() | {
+        "id": uuid4(),
+        "account_pk": of_account,
+        "submission_id": submission_id,
+        "state": PaymentState.SIGNED,
+        "signed": header,
+        "sends": 0 if header is None else 1,
+        "due_at": NOW,
+        "created_at": NOW,
+    }
+    connection.execute(upsert(payments).values(values).on_conflict_do_nothing())
+
+
+def end(
+    connection: Connection,
+    submission_id: UUID,
+    state: PaymentState,
+    *,
+    transaction: str | None = None,
+    receipt: dict[str, Any] | None = None,
+    evidence: dict[str, Any] | None = None,
+) -> bool:
+    """The payment of a submission has settled, or is void: its signature is removed. False: none of it is open."""
+    told = {"transaction": transaction, "receipt": receipt, "evidence": evidence}
+    values = NO_LEASE | {"state": state, "signed": null(), "due_at": null(), "ended_at": NOW}
+    return bool(
+        connection.execute(
+            update(payments)
+            .where(payments.c.submission_id == submission_id, payments.c.state == PaymentState.SIGNED)
+            .values(values | {name: value for name, value in told.items() if value is not None})
+        ).rowcount
+    )
+
+
+def has_signed(submission_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a submission's payment may still settle, for all we know."""
+    return exists().where(payments.c.submission_id == submission_id, payments.c.state == PaymentState.SIGNED)
+
+
+def may_settle_until(connection: Connection, submission_id: UUID) -> datetime | None:
+    """Until when the payment of a submission may still settle; None where it cannot, or there is none."""
+    over_at: ColumnElement[Any] = func.coalesce(payments.c.valid_before, payments.c.created_at + _BLOCKHASH_LIFE)
+    query = select(over_at).where(
+        payments.c.submission_id == submission_id, payments.c.state == PaymentState.SIGNED, over_at > NOW
+    )
+    return connection.execute(query).scalar_one_or_none()
