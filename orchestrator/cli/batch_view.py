@@ -9,8 +9,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.base.money import unit_word
 from orchestrator.cli.console import printable, safe
-from orchestrator.cli.words import ago, credits_text, elapsed_between, place, state_counts
+from orchestrator.cli.words import ago, elapsed_between, money, money_text, place, state_counts
 
 #: Holds that `resume` leaves: their own command answers them.
 ANSWERED_HOLDS = ("in-doubt", "canary", "price-changed", "unusual-work", "gate")
@@ -47,7 +48,8 @@ def batch_table(documents: Sequence[dict[str, Any]]) -> list[RenderableType]:
     table.add_column("started", no_wrap=True)
     for document in documents:
         jobs = document["jobs"]
-        spent = credits_text(document["credits"]["spent"]) + (" (sandbox)" if document["sandbox"] else "")
+        amounts, unit = money(document)
+        spent = money_text(amounts["spent"], unit) + (" (sandbox)" if document["sandbox"] else "")
         table.add_row(
             safe(document["batch"]),
             state_text(document["state"]),
@@ -112,11 +114,12 @@ def _files(document: dict[str, Any]) -> list[Text]:
 
 
 def _cost(document: dict[str, Any]) -> Text:
-    amounts = document["credits"]
-    spent = credits_text(amounts["spent"], document["usd"]["spent"])
+    amounts, unit = money(document)
+    spent = money_text(amounts["spent"], unit, document["usd"]["spent"])
     if document["sandbox"]:
         return Text(f"money: would have cost {spent}; this was the sandbox, nothing was spent")
-    parts = [f"money: spent {spent} of {credits_text(amounts['estimated'], document['usd']['estimated'])} estimated"]
+    estimated = money_text(amounts["estimated"], unit, document["usd"]["estimated"])
+    parts = [f"money: spent {spent} of {estimated} estimated"]
     parts += [
         f"{amounts[key]} {key.replace('_', ' ')}" for key in ("reserved", "in_doubt", "lost") if amounts[key] != "0"
     ]
@@ -171,8 +174,8 @@ def _notifications(document: dict[str, Any]) -> list[Text]:
 def _near_caps(document: dict[str, Any]) -> list[Text]:
     return [
         safe(
-            f"the account's {cap['window']} cap: {cap['used']} of {cap['cap']} {cap['unit']} used, {cap['left']} left "
-            f"until {cap['ends_at']}",
+            f"the account's {cap['window']} cap: {cap['used']} of {cap['cap']} {unit_word(cap['unit'])} used, "
+            f"{cap['left']} left until {cap['ends_at']}",
             "yellow",
         )
         for cap in document["near_caps"]

@@ -10,6 +10,7 @@ from orchestrator.base.states import JobState
 from orchestrator.cli.console import print_json, print_raw
 from orchestrator.cli.params import AsJson, Batch
 from orchestrator.cli.spreadsheet import csv_lines
+from orchestrator.cli.words import money
 
 _JOB_COLUMNS = ("id", "type", "model", "prompt", "state", "reused_from", "fingerprint")
 _FILE_COLUMNS = ("index", "uri", "sha256", "bytes", "mime_type", "width", "height", "duration_seconds")
@@ -63,7 +64,7 @@ def _job_cells(job: dict[str, Any]) -> list[Any]:
     labels = "; ".join(f"{name}={value}" for name, value in job["labels"].items())
     return [
         *(job[column] for column in _JOB_COLUMNS),
-        job["credits"]["spent"],
+        money(job)[0]["spent"],
         error.get("code"),
         error.get("message"),
         labels,

@@ -7,11 +7,11 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from orchestrator.base.money import canonical
+from orchestrator.base.money import canonical, unit_word
 from orchestrator.cli.batch_view import state_text
 from orchestrator.cli.console import safe
 from orchestrator.cli.spreadsheet import csv_lines
-from orchestrator.cli.words import place
+from orchestrator.cli.words import money, money_text, place
 
 
 def job_table(jobs: Sequence[dict[str, Any]]) -> Table:
@@ -20,15 +20,22 @@ def job_table(jobs: Sequence[dict[str, Any]]) -> Table:
     table.add_column("spent", justify="right", no_wrap=True)
     table.add_column("result", overflow="fold")
     for job in jobs:
-        spent = job["credits"]["spent"]
         table.add_row(
             safe(job["id"]),
             safe(job["model"]),
             state_text(job["state"]),
-            spent if spent is not None else "",
+            _spent(job),
             safe(_result(job)),
         )
     return table
+
+
+def _spent(row: dict[str, Any]) -> str:
+    """What a job, or all of a group, spent: credits as a plain number, USDC named."""
+    amounts, unit = money(row)
+    if amounts["spent"] is None:
+        return ""
+    return str(amounts["spent"]) if unit == "credits" else money_text(amounts["spent"], unit)
 
 
 _WAITS = {
@@ -47,7 +54,7 @@ def _result(job: dict[str, Any]) -> str:
         return ", ".join(place(asset["uri"]) for asset in job["assets"])
     if job["state"] == "in_doubt":
         reason = (job["last_answer"] or {}).get("reason", "no answer")
-        return f"sent, answer lost ({reason}); {job['price']} credits at stake"
+        return f"sent, answer lost ({reason}); {job['price']} {unit_word(money(job)[1])} at stake"
     if job["state"] == "pending" and job["history"] and job["history"][-1]["outcome"] in ("refused", "not_sent"):
         return f"sent back: {job['history'][-1]['reason']}"
     return str(job["copy_error"] or job["provider_status"] or "")
@@ -63,13 +70,18 @@ def by_error(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             "code": code,
             "jobs": len(group),
-            "credits": {"spent": canonical(sum((Decimal(job["credits"]["spent"] or 0) for job in group), Decimal(0)))},
+            "credits": {"spent": _sum_spent(group, "credits")},
+            "usdc": None if group[0]["usdc"] is None else {"spent": _sum_spent(group, "usdc")},
             "message": group[0]["error"]["message"],
             "example": group[0]["id"],
         }
         for code, group in groups.items()
     ]
     return sorted(rows, key=lambda row: (-int(str(row["jobs"])), str(row["code"])))
+
+
+def _sum_spent(group: Sequence[dict[str, Any]], unit: str) -> str:
+    return canonical(sum((Decimal(job[unit]["spent"] or 0) for job in group), Decimal(0)))
 
 
 def error_table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -79,34 +91,50 @@ def error_table(rows: Sequence[dict[str, Any]]) -> Table:
     table.add_column("spent", justify="right")
     table.add_column("for example")
     for row in rows:
-        table.add_row(
-            row["code"], str(row["jobs"]), row["credits"]["spent"], safe(f"{row['example']}: {row['message']}")
-        )
+        table.add_row(row["code"], str(row["jobs"]), _spent(row), safe(f"{row['example']}: {row['message']}"))
     return table
 
 
 def jobs_csv(jobs: Sequence[dict[str, Any]]) -> str:
-    """The jobs as CSV, one row a job."""
+    """The jobs as CSV, one row a job; amounts in credits, or in the `unit` of a last column."""
     columns = ("id", "type", "model", "state", "attempts", "request_id", "estimated", "spent", "error", "message",
-               "charged", "labels", "files")  # fmt: skip
+               "charged", "labels", "files", *_unit_column(jobs))  # fmt: skip
     return "".join(csv_lines(columns, (_job_row(job) for job in jobs)))
+
+
+def _unit_column(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """The column that says that the amounts are no credits."""
+    return () if all(money(row)[1] == "credits" for row in rows) else ("unit",)
 
 
 def _job_row(job: dict[str, Any]) -> list[Any]:
     error = job["error"] or {}
     labels = "; ".join(f"{name}={value}" for name, value in job["labels"].items())
+    amounts, unit = money(job)
     return [
         *(job[column] for column in ("id", "type", "model", "state", "attempts", "request_id")),
-        job["credits"]["estimated"],
-        job["credits"]["spent"],
+        amounts["estimated"],
+        amounts["spent"],
         *(error.get(column) for column in ("code", "message", "charged")),
         labels,
         " ".join(asset["uri"] for asset in job["assets"]),
+        *([] if unit == "credits" else [unit]),
     ]
 
 
 def errors_csv(rows: Sequence[dict[str, Any]]) -> str:
     """The groups of `by_error` as CSV."""
-    columns = ("error", "jobs", "spent", "message", "example")
-    lines = ([row["code"], row["jobs"], row["credits"]["spent"], row["message"], row["example"]] for row in rows)
+    columns = ("error", "jobs", "spent", "message", "example", *_unit_column(rows))
+    lines = (
+        [
+            row["code"],
+            row["jobs"],
+            amounts["spent"],
+            row["message"],
+            row["example"],
+            *([unit] if unit == "usdc" else []),
+        ]
+        for row in rows
+        for amounts, unit in [money(row)]
+    )
     return "".join(csv_lines(columns, lines))

@@ -10,8 +10,9 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from orchestrator.base.money import unit_word
 from orchestrator.cli.console import err, printable, tell
-from orchestrator.cli.words import elapsed, state_counts
+from orchestrator.cli.words import elapsed, money, state_counts
 
 _LINE_SECONDS = 5.0
 _LIVE_SECONDS = 0.5
@@ -90,9 +91,9 @@ def _panel(document: dict[str, Any], clock: str) -> RenderableType:
 
 
 def _money(document: dict[str, Any]) -> str:
-    amounts = document["credits"]
+    amounts, unit = money(document)
     parts = [f"spent {amounts['spent']}", f"reserved {amounts['reserved']}"]
     if amounts["in_doubt"] != "0":
         parts.append(f"in doubt {amounts['in_doubt']}")
     parts.append(f"budget {amounts['budget']}" if amounts["budget"] else f"estimated {amounts['estimated']}")
-    return " · ".join(parts) + (" sandbox credits" if document["sandbox"] else " credits")
+    return " · ".join(parts) + (" sandbox " if document["sandbox"] else " ") + unit_word(unit)

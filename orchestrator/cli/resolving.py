@@ -11,7 +11,7 @@ from orchestrator.cli.batch_view import summary
 from orchestrator.cli.console import print_json, safe, show, tell
 from orchestrator.cli.params import AsJson, Batch, request_id
 from orchestrator.cli.running import fruitless_jobs
-from orchestrator.cli.words import counted
+from orchestrator.cli.words import counted, money_text, payment_text
 
 
 def resolve(
@@ -57,7 +57,8 @@ def resolve(
 def evidence_lines(known: dict[str, Any]) -> list[Text]:
     """What is known of a payment in doubt, for people."""
     together = known["jobs"]
-    sent = f"{', '.join(together)}: sent at {known['sent_at']} for {known['credits']} credits"
+    unit = known["unit"]
+    sent = f"{', '.join(together)}: sent at {known['sent_at']} for {money_text(known[unit], unit)}"
     lines = [f"{sent}; what came back: {known['answer'] or 'nothing'}"]
     if len(together) > 1:
         lines.append(f"these {len(together)} jobs were one request: what you say holds for all of them")
@@ -68,21 +69,22 @@ def evidence_lines(known: dict[str, Any]) -> list[Text]:
     others = known["others_in_doubt"]
     if others["submissions"]:
         count = counted(others["submissions"], "other submission")
-        lines.append(f"{count} of the account in doubt, {others['credits']} credits")
-    return [safe(f"evidence: {line}") for line in [*lines, *_balance_lines(known["balance"])]]
+        lines.append(f"{count} of the account in doubt, {money_text(others[unit], unit)}")
+    lines += [] if known["payment"] is None else [payment_text(known["payment"])]
+    return [safe(f"evidence: {line}") for line in [*lines, *_balance_lines(known["balance"], unit)]]
 
 
-def _balance_lines(balance: dict[str, Any] | None) -> list[str]:
-    if balance is None:
+def _balance_lines(balance: dict[str, Any] | None, unit: str) -> list[str]:
+    if balance is None or "finding" not in balance:
         return []
-    lines = [] if balance["baseline"] is None else [_reading("balance before", balance["baseline"])]
+    lines = [] if balance["baseline"] is None else [_reading("balance before", balance["baseline"], unit)]
     lines += [
-        f"{_reading('balance after', reading)}, {reading['unexplained']} of it unexplained"
+        f"{_reading('balance after', reading, unit)}, {reading['unexplained']} of it unexplained"
         for reading in balance["readings"][-2:]
     ]
     words = {"not-charged": "looks not charged", "charged": "looks charged"}
     return [*lines, f"the balance {words.get(balance['finding'], 'does not tell')}: {balance['reason']}"]
 
 
-def _reading(what: str, reading: dict[str, Any]) -> str:
-    return f"{what}: {reading['credits']} credits at {reading['at']}"
+def _reading(what: str, reading: dict[str, Any], unit: str) -> str:
+    return f"{what}: {money_text(reading['credits'], unit)} at {reading['at']}"

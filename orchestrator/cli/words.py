@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from orchestrator.base.money import canonical
+from orchestrator.base.money import canonical, unit_word
+from orchestrator.base.payments import from_atomic
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -13,6 +14,24 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 def credits_text(credits_amount: str, usd: str | None = None) -> str:
     """`14 credits (~$0.0728)`; the amounts are canonical strings."""
     return f"{credits_amount} credits" + (f" (~${usd})" if usd is not None else "")
+
+
+def money(document: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The amounts of a batch's or job's document, and their unit."""
+    usdc = document["usdc"]
+    return (document["credits"], "credits") if usdc is None else (usdc, "usdc")
+
+
+def money_text(amount: str, unit: str, usd: str | None = None) -> str:
+    """`14 credits (~$0.0728)`, `0.013938 USDC` (which are dollars already); the amounts are canonical strings."""
+    return credits_text(amount, usd) if unit == "credits" else f"{amount} {unit_word(unit)}"
+
+
+def payment_text(payment: dict[str, Any]) -> str:
+    """A signed payment in a few words: how much, on which network, and what became of it."""
+    amount = money_text(canonical(from_atomic(int(payment["amount_atomic"]))), "usdc")
+    transaction = f", transaction {payment['transaction']}" if payment["transaction"] else ""
+    return f"a payment of {amount} on {payment['network']} is {payment['state']}{transaction}"
 
 
 def percent(fraction: Decimal) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from orchestrator.base.clock import rfc3339
+from orchestrator.base.money import unit_word
 from orchestrator.base.notices import NoticeEvent, NoticeStyle
 
 _JSON = {"Content-Type": "application/json"}
@@ -84,13 +85,17 @@ def _line(event: NoticeEvent, facts: Mapping[str, Any]) -> str:
         case NoticeEvent.FINISHED:
             done, total = facts["jobs"]["completed"], facts["jobs"]["total"]
             state = str(facts["state"]).replace("_", " ")
-            return f"{facts['batch']}: {state}, {done} of {total} jobs, {facts['credits']['spent']} credits spent"
+            usdc = facts.get("usdc")
+            spent = f"{facts['credits']['spent']} credits" if usdc is None else f"{usdc['spent']} USDC"
+            return f"{facts['batch']}: {state}, {done} of {total} jobs, {spent} spent"
         case NoticeEvent.HELD:
             return f"{facts['batch']}: {facts['hold']['message']} ({facts['hold']['command']})"
         case NoticeEvent.BUDGET:
             limit = facts["limit"]
             name = "its budget" if limit["kind"] == "batch" else f"the {limit['kind']} cap"
-            return f"{facts['batch']}: {limit['used']} of {limit['amount']} {limit['unit']} of {name} are used"
+            return (
+                f"{facts['batch']}: {limit['used']} of {limit['amount']} {unit_word(limit['unit'])} of {name} are used"
+            )
         case NoticeEvent.EXPIRING:
             return (
                 f"{facts['batch']}: the files of {facts['waiting']} finished job(s) are not stored yet, "

@@ -9,7 +9,7 @@ from orchestrator.base.clock import rfc3339
 from orchestrator.base.errors import UsageError
 from orchestrator.base.money import canonical
 from orchestrator.base.settings import Settings
-from orchestrator.base.states import BatchState, SettledBy
+from orchestrator.base.states import BatchState, PaymentState, SettledBy
 from orchestrator.engine import evidence as balance_evidence
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import SANDBOX_ORIGIN
@@ -19,6 +19,8 @@ from orchestrator.store import batches, chains, doubtful, doubts, reads, resolvi
 from orchestrator.store.database import Connection
 from orchestrator.store.doubtful import Doubtful
 from orchestrator.store.orders import order_of
+from orchestrator.store.paid import payment_of
+from orchestrator.store.units import account_unit
 
 #: Told the evidence before anything is settled.
 ShowEvidence = Callable[[dict[str, Any]], None]
@@ -64,16 +66,19 @@ def resolve(
 
 def evidence_document(connection: Connection, doubt: Doubtful) -> dict[str, Any]:
     """All that is known about a submission in doubt, in JSON."""
-    others, credit_amount = doubtful.others_in_doubt(connection, doubt)
+    others, amount = doubtful.others_in_doubt(connection, doubt)
+    unit = account_unit(connection, doubt.account_pk)
     return {
         "submission": str(doubt.submission_id),
         "jobs": list(doubt.jobs),
-        "credits": canonical(doubt.credits),
+        "unit": unit,
+        unit.value: canonical(doubt.credits),
         "sent_at": rfc3339(doubt.sent_at),
         "answer": doubt.answer.get("reason"),
         "heard_request_id": doubt.answer.get("heard_request_id"),
         "counted_as_charged": doubt.is_written_off,
-        "others_in_doubt": {"submissions": others, "credits": canonical(credit_amount)},
+        "others_in_doubt": {"submissions": others, unit.value: canonical(amount)},
+        "payment": payment_of(connection, doubt.submission_id),
         "balance": _balance(connection, doubt),
         "before": doubt.evidence if doubt.is_written_off else None,
     }
@@ -93,6 +98,7 @@ def _settle(connection: Connection, doubt: Doubtful, job: str, said: Said, evide
     if isinstance(said, UUID):
         settled = _accept(connection, doubt, job, str(said), evidence)
     elif said == "not-charged":
+        _require_unpaid(connection, doubt, job)
         take_back = resolving.take_back_loss if doubt.is_written_off else _settle_as_not_charged
         settled = take_back(connection, doubt.submission_id, evidence)
     elif doubt.is_written_off:
@@ -102,6 +108,21 @@ def _settle(connection: Connection, doubt: Doubtful, job: str, said: Said, evide
     if not settled:
         raise UsageError(
             f"job {job} of {doubt.batch_id} was settled meanwhile", hint=f"orchestrator jobs {doubt.batch_id}"
+        )
+
+
+def _require_unpaid(connection: Connection, doubt: Doubtful, job: str) -> None:
+    """Raises UsageError where a signed payment says otherwise: what is sent anew would be paid for twice."""
+    payment = payment_of(connection, doubt.submission_id) or {"state": PaymentState.VOID}
+    if payment["state"] == PaymentState.SETTLED:
+        raise UsageError(
+            f"job {job} of {doubt.batch_id} was charged: its payment has settled",
+            hint=f"look at the transaction {payment['transaction'] or '(its id is not known)'}",
+        )
+    if payment["state"] == PaymentState.SIGNED:
+        raise UsageError(
+            f"the signed payment of job {job} of {doubt.batch_id} may still settle",
+            hint="once it cannot any more, and has not, the job is sent again by itself: orchestrator resume",
         )
 
 

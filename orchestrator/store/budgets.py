@@ -12,14 +12,17 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Date, func, literal_column, select, text
 
-from orchestrator.base.money import ZERO, canonical
+from orchestrator.base.money import ZERO, canonical, in_words
 from orchestrator.base.notices import NoticeEvent
+from orchestrator.base.payments import Payment, Unit
 from orchestrator.base.states import HoldCode, JobState
 from orchestrator.store import outbox
 from orchestrator.store.holds import put_hold
 from orchestrator.store.tables import accounts, jobs, usages
+from orchestrator.store.units import account_unit
 
-Unit = Literal["credits", "usd"]
+#: What a cap is set in: the account's own unit, or dollars (which are that of a USDC account, under another name).
+CapUnit = Literal["credits", "usdc", "usd"]
 Window = Literal["daily", "monthly"]
 
 #: Rows of one batch in `usage` from which on they are folded.
@@ -42,14 +45,15 @@ _NEAR = Decimal("0.8")
 class Cap:
     """One limit of an account. `used` counts what is spent, lost, reserved and in doubt in the window that runs.
 
-    The window ends when the UTC day `ends` begins.
+    The window ends when the UTC day `ends` begins. `payment` is how the account pays (None: a sandbox of its own).
     """
 
     window: Window
-    unit: Unit
+    unit: CapUnit
     amount: Decimal
     used: Decimal
     ends: date
+    payment: Payment | None = Payment.CREDITS
 
     @property
     def left(self) -> Decimal:
@@ -61,9 +65,9 @@ class Cap:
         """Whether most of it is used."""
         return self.used >= _NEAR * self.amount
 
-    def lacks(self, credit_amount: Decimal, usd_per_credit: Decimal) -> Decimal:
-        """What is missing, in the cap's unit, to reserve so many credits more; zero or less where they fit."""
-        return in_unit(credit_amount, self.unit, usd_per_credit) - self.left
+    def lacks(self, amount: Decimal, usd_rate: Decimal) -> Decimal:
+        """What is missing, in the cap's unit, to reserve so much of the account's more; zero or less where it fits."""
+        return in_unit(amount, self.unit, usd_rate) - self.left
 
     def document(self) -> dict[str, Any]:
         """The cap in JSON."""
@@ -78,7 +82,7 @@ class Cap:
 
 
 def committed_credits(connection: Connection, batch_id: str) -> Decimal:
-    """Credits of a batch that are spent, reserved, lost, or in doubt at their worst case.
+    """Money of a batch, in its account's unit, that is spent, reserved, lost, or in doubt at their worst case.
 
     Call it under the account's lock: it folds what it has read.
     """
@@ -93,15 +97,17 @@ def committed_credits(connection: Connection, batch_id: str) -> Decimal:
 def account_caps(connection: Connection, account_pk: int) -> list[Cap]:
     """The caps that an account has, with what counts in the day and the month that run now."""
     account = connection.execute(select(accounts, _TODAY.label("today")).where(accounts.c.pk == account_pk)).one()
-    set_ones: tuple[tuple[Window, Unit | None, Decimal | None], ...] = (
+    set_ones: tuple[tuple[Window, CapUnit | None, Decimal | None], ...] = (
         ("daily", account.daily_unit, account.daily_cap),
         ("monthly", account.monthly_unit, account.monthly_cap),
     )
     caps = []
-    for window, unit, amount in set_ones:
-        if amount is not None and unit is not None:
+    for window, kept_unit, amount in set_ones:
+        if amount is not None and kept_unit is not None:
+            unit: CapUnit = "usdc" if account.unit == Unit.USDC else kept_unit
             begins, ends = bounds(window, account.today)
-            caps.append(Cap(window, unit, amount, used_since(connection, account_pk, unit, begins), ends))
+            used = used_since(connection, account_pk, unit, begins)
+            caps.append(Cap(window, unit, amount, used, ends, Payment.of_account(account.account)))
     return caps
 
 
@@ -118,9 +124,9 @@ def bounds(window: Window, day: date) -> tuple[date, date]:
     return first, (first + timedelta(days=31)).replace(day=1)
 
 
-def used_since(connection: Connection, account_pk: int, unit: Unit, since: date) -> Decimal:
-    """Committed money of an account in the windows from the UTC day `since` on, in credits or dollars."""
-    column = usages.c.credits if unit == "credits" else usages.c.usd
+def used_since(connection: Connection, account_pk: int, unit: CapUnit, since: date) -> Decimal:
+    """Committed money of an account in the windows from the UTC day `since` on, in its own unit or in dollars."""
+    column = usages.c.usd if unit == "usd" else usages.c.credits
     total = select(func.coalesce(func.sum(column), 0)).where(usages.c.account_pk == account_pk, usages.c.day >= since)
     return Decimal(connection.execute(total).scalar_one())
 
@@ -131,6 +137,7 @@ class Purse:
     def __init__(self, connection: Connection, account_pk: int) -> None:
         self._connection = connection
         self._account_pk = account_pk
+        self._unit = account_unit(connection, account_pk)
         self._caps = account_caps(connection, account_pk)
         self._committed: dict[str, Decimal] = {}
         self._granted: defaultdict[str, Decimal] = defaultdict(Decimal)
@@ -167,13 +174,13 @@ class Purse:
         """Once for each amount that a limit is set to."""
         left = self._left_of(batch)
         if left is not None and left < batch.budget and batch.budget - left >= _NEAR * batch.budget:
-            self._note_near(batch, f"budget:{batch.id}", "batch", "credits", batch.budget, batch.budget - left)
+            self._note_near(batch, f"budget:{batch.id}", "batch", self._unit.value, batch.budget, batch.budget - left)
         for cap in self._caps:
             if cap.used > 0 and cap.is_near:
                 occasion = f"cap:{self._account_pk}:{cap.window}:{cap.ends}:{cap.unit}"
                 self._note_near(batch, occasion, cap.window, cap.unit, cap.amount, cap.used)
 
-    def _note_near(self, batch: Any, occasion: str, kind: str, unit: Unit, amount: Decimal, used: Decimal) -> None:
+    def _note_near(self, batch: Any, occasion: str, kind: str, unit: str, amount: Decimal, used: Decimal) -> None:
         limit = {"kind": kind, "unit": unit, "amount": canonical(amount), "used": canonical(used)}
         occasion = f"{occasion}:{limit['amount']}"
         outbox.note(self._connection, batch.id, NoticeEvent.BUDGET, occasion, {"limit": limit})
@@ -187,18 +194,17 @@ class Purse:
 
     def _hold_for_budget(self, batch: Any, row: Any, left: Decimal) -> None:
         message = (
-            f"job {row.name} needs {canonical(row.price)} credits, {canonical(row.price - left)} more than the budget "
-            f"of {canonical(batch.budget)} has left"
+            f"job {row.name} needs {in_words(row.price, self._unit)}, {canonical(row.price - left)} more than the "
+            f"budget of {canonical(batch.budget)} has left"
         )
-        enough = batch.budget - left + self._unsent(batch)
-        command = f"orchestrator budget set --batch {batch.id} --credits {canonical(enough)}"
+        command = raise_batch_command(batch.id, self._unit, batch.budget - left + self._unsent(batch))
         put_hold(self._connection, batch.id, HoldCode.BUDGET_REACHED, message, command)
 
     def _hold_for_cap(self, batch: Any, row: Any, cap: Cap) -> None:
         needed, missing = in_unit(row.price, cap.unit, batch.usd_per_credit), cap.lacks(row.price, batch.usd_per_credit)
         message = (
-            f"job {row.name} needs {canonical(needed)} {cap.unit}, {canonical(missing)} more than the "
-            f"{cap.window} cap of {canonical(cap.amount)} {cap.unit} has left"
+            f"job {row.name} needs {in_words(needed, cap.unit)}, {canonical(missing)} more than the "
+            f"{cap.window} cap of {in_words(cap.amount, cap.unit)} has left"
         )
         command = raise_command(self._caps, self._unsent(batch), batch.usd_per_credit)
         put_hold(self._connection, batch.id, HoldCode.BUDGET_REACHED, message, command)
@@ -212,17 +218,25 @@ class Purse:
         return Decimal(self._connection.execute(total).scalar_one() - self._granted[batch.id])
 
 
-def raise_command(caps: Sequence[Cap], credit_amount: Decimal, usd_per_credit: Decimal) -> str:
-    """The command that gives every cap that is too low room for so many credits more."""
+def raise_batch_command(batch_id: str, unit: Unit, enough: Decimal) -> str:
+    """The command that sets a batch's budget to so much, in its account's unit."""
+    flag = "--credits" if unit is Unit.CREDITS else "--usd"
+    return f"orchestrator budget set --batch {batch_id} {flag} {canonical(enough)}"
+
+
+def raise_command(caps: Sequence[Cap], amount: Decimal, usd_rate: Decimal) -> str:
+    """The command that gives every cap of an account that is too low room for so much more, in its unit."""
     flags = []
     for cap in caps:
-        lacks = cap.lacks(credit_amount, usd_per_credit)
+        lacks = cap.lacks(amount, usd_rate)
         if lacks > 0:
             enough = (cap.amount + lacks).quantize(_FINEST, ROUND_CEILING)
             flags.append(f"--{cap.window} {canonical(enough)}{cap.unit}")
+    if caps and caps[0].payment not in (None, Payment.CREDITS):
+        flags.append(f"--payment {caps[0].payment}")
     return f"orchestrator budget set {' '.join(flags)}"
 
 
-def in_unit(credit_amount: Decimal, unit: Unit, usd_per_credit: Decimal) -> Decimal:
-    """An amount of credits in the unit of a cap."""
-    return credit_amount if unit == "credits" else credit_amount * usd_per_credit
+def in_unit(amount: Decimal, unit: CapUnit, usd_rate: Decimal) -> Decimal:
+    """An amount in the account's unit, one of which costs `usd_rate` dollars, in the unit of a cap."""
+    return amount * usd_rate if unit == "usd" else amount

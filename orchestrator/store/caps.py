@@ -8,11 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from orchestrator.base.errors import UsageError
-from orchestrator.base.money import ZERO, canonical, optional_canonical
+from orchestrator.base.money import ZERO, canonical, in_words, optional_canonical
+from orchestrator.base.payments import Unit
 from orchestrator.base.states import HoldCode
 from orchestrator.store.accounts import lock_account
-from orchestrator.store.budgets import Unit, Window, account_caps, bounds, committed_credits, today, used_since
+from orchestrator.store.budgets import CapUnit, Window, account_caps, bounds, committed_credits, today, used_since
 from orchestrator.store.tables import accounts, batches, holds
+from orchestrator.store.units import account_unit, batch_unit
 
 WINDOWS: tuple[Window, ...] = ("daily", "monthly")
 
@@ -22,7 +24,7 @@ class Limit:
     """An amount that may be committed in a window."""
 
     amount: Decimal
-    unit: Unit
+    unit: CapUnit
 
 
 def set_caps(connection: Connection, account_pk: int, limits: Mapping[Window, Limit | None]) -> None:
@@ -31,34 +33,36 @@ def set_caps(connection: Connection, account_pk: int, limits: Mapping[Window, Li
     values: dict[str, Decimal | str | None] = {}
     for window, limit in limits.items():
         values[f"{window}_cap"] = None if limit is None else limit.amount
-        values[f"{window}_unit"] = None if limit is None else limit.unit
+        values[f"{window}_unit"] = None if limit is None else "credits" if limit.unit == "credits" else "usd"
     connection.execute(update(accounts).where(accounts.c.pk == account_pk).values(values))
 
 
 @dataclass(frozen=True, slots=True)
 class BatchBudget:
-    """What a batch may cost, and what a credit costs it; `budget` None: no limit."""
+    """What a batch may cost in its `unit`, and what one of that costs in dollars; `budget` None: no limit."""
 
     batch_id: str
     account_pk: int
     budget: Decimal | None
     usd_per_credit: Decimal
+    unit: Unit
 
 
 def batch_budget(connection: Connection, batch_id: str) -> BatchBudget:
     """The budget of an existing batch."""
     columns = (batches.c.id, batches.c.account_pk, batches.c.budget, batches.c.usd_per_credit)
-    return BatchBudget(*connection.execute(select(*columns).where(batches.c.id == batch_id)).one())
+    row = connection.execute(select(*columns).where(batches.c.id == batch_id)).one()
+    return BatchBudget(*row, unit=batch_unit(connection, batch_id))
 
 
 def set_batch_budget(connection: Connection, batch: BatchBudget, budget: Decimal) -> Decimal:
-    """Raise or lower the budget of a batch, in credits, and return what is committed. Raises UsageError below that."""
+    """Raise or lower the budget of a batch, in its unit, and return what is committed. Raises UsageError below that."""
     lock_account(connection, batch.account_pk)
     committed = committed_credits(connection, batch.batch_id)
     if budget < committed:
         raise UsageError(
-            f"{canonical(committed)} credits of {batch.batch_id} are spent, reserved or in doubt already: its budget "
-            f"cannot be {canonical(budget)}",
+            f"{in_words(committed, batch.unit)} of {batch.batch_id} are spent, reserved or in doubt already: its "
+            f"budget cannot be {canonical(budget)}",
             hint="to send nothing more: orchestrator pause, or cancel",
         )
     connection.execute(update(batches).where(batches.c.id == batch.batch_id).values(budget=budget))
@@ -68,6 +72,7 @@ def set_batch_budget(connection: Connection, batch: BatchBudget, budget: Decimal
 def budget_document(connection: Connection, account_pk: int) -> dict[str, Any]:
     """The `budget show` document of an account: each window with its cap and use, and the batches held for money."""
     caps = {cap.window: cap for cap in account_caps(connection, account_pk)}
+    unit = account_unit(connection, account_pk)
     document: dict[str, Any] = {}
     for window in WINDOWS:
         begins, ends = bounds(window, today(connection))
@@ -76,14 +81,22 @@ def budget_document(connection: Connection, account_pk: int) -> dict[str, Any]:
             "cap": None if cap is None else canonical(cap.amount),
             "unit": None if cap is None else cap.unit,
             "left": None if cap is None else canonical(max(cap.left, ZERO)),
-            "used": {
-                "credits": canonical(used_since(connection, account_pk, "credits", begins)),
-                "usd": canonical(used_since(connection, account_pk, "usd", begins)),
-            },
+            "used": in_units(
+                unit,
+                used_since(connection, account_pk, unit.value, begins),
+                used_since(connection, account_pk, "usd", begins),
+            ),
             "begins_at": f"{begins}T00:00:00Z",
             "ends_at": f"{ends}T00:00:00Z",
         }
     return document | {"held": held_for_money(connection, account_pk)}
+
+
+def in_units(unit: Unit, amount: Decimal, usd: Decimal) -> dict[str, str]:
+    """An amount in JSON, in its unit and in dollars; an account of USDC has no credits."""
+    if unit is Unit.CREDITS:
+        return {"credits": canonical(amount), "usd": canonical(usd)}
+    return {"credits": "0", "usd": canonical(usd), "usdc": canonical(amount)}
 
 
 def held_for_money(connection: Connection, account_pk: int) -> list[dict[str, Any]]:

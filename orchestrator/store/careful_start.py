@@ -7,13 +7,15 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, any_, func, literal, null, or_, select, true, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from orchestrator.base.money import canonical
+from orchestrator.base.money import canonical, in_words
+from orchestrator.base.payments import Unit
 from orchestrator.base.states import BatchState, HoldCode, JobState, WaitsFor
 from orchestrator.store.chains import has_ends_to_pass_on, wait_for_needs
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import has_hold, has_job, lift_holds, put_hold
 from orchestrator.store.spoilt import is_spoilt
 from orchestrator.store.tables import batches, jobs
+from orchestrator.store.units import batch_unit
 
 #: Failures are judged against at least so many jobs (or all, where there are fewer): one of two is no bad sign yet.
 FEWEST_JUDGED = 10
@@ -35,11 +37,12 @@ def note_canary(connection: Connection, batch_id: str) -> None:
     if not connection.execute(select(only_waits).where(batches.c.id == batch_id)).scalar_one():
         lift_holds(connection, batch_id, (HoldCode.CANARY,))
         return
-    message = f"{_cost_so_far(connection, batch_id)}; {_waiting(connection, batch_id)}"
+    unit = batch_unit(connection, batch_id)
+    message = f"{_cost_so_far(connection, batch_id, unit)}; {_waiting(connection, batch_id, unit)}"
     put_hold(connection, batch_id, HoldCode.CANARY, message, f"orchestrator approve {batch_id}")
 
 
-def _cost_so_far(connection: Connection, batch_id: str) -> str:
+def _cost_so_far(connection: Connection, batch_id: str, unit: Unit) -> str:
     """What the jobs that ran were to cost and did cost, model by model."""
     rows = connection.execute(
         select(
@@ -53,20 +56,20 @@ def _cost_so_far(connection: Connection, batch_id: str) -> str:
         .group_by(jobs.c.model)
         .order_by(jobs.c.model)
     ).all()
-    return "; ".join(_model_cost(row) for row in rows) or "no canary has ended"
+    return "; ".join(_model_cost(row, unit) for row in rows) or "no canary has ended"
 
 
-def _model_cost(row: Any) -> str:
+def _model_cost(row: Any, unit: Unit) -> str:
     failed = f", {row.failed} failed" if row.failed else ""
-    costs = f"{canonical(row.spent)} credits spent, {canonical(row.estimated)} estimated"
+    costs = f"{in_words(row.spent, unit)} spent, {canonical(row.estimated)} estimated"
     return f"{row.model}: {_jobs(row.n)}{failed}, {costs}"
 
 
-def _waiting(connection: Connection, batch_id: str) -> str:
+def _waiting(connection: Connection, batch_id: str, unit: Unit) -> str:
     count, price = connection.execute(
         select(func.count(), func.coalesce(func.sum(_PRICE), 0)).where(jobs.c.batch_id == batch_id, waits_for_canary())
     ).one()
-    return f"{_jobs(count)} of {canonical(price)} credits wait{'s' if count == 1 else ''} for approval"
+    return f"{_jobs(count)} of {in_words(price, unit)} wait{'s' if count == 1 else ''} for approval"
 
 
 def _jobs(count: int) -> str:

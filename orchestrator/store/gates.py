@@ -7,12 +7,13 @@ from sqlalchemy import BigInteger, Connection, and_, any_, bindparam, literal, s
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.errors import UsageError
-from orchestrator.base.money import canonical
+from orchestrator.base.money import in_words
 from orchestrator.base.states import Gate, HoldCode, JobState, WaitsFor
 from orchestrator.store import chains
 from orchestrator.store.doubtful import find_job
 from orchestrator.store.holds import lift_holds, put_hold
 from orchestrator.store.tables import job_needs, jobs
+from orchestrator.store.units import batch_unit
 from orchestrator.store.unsent import unsent
 
 #: So many are named in a hold's message; `orchestrator jobs` lists all.
@@ -28,9 +29,9 @@ def note_gates(connection: Connection, batch_id: str) -> None:
         lift_holds(connection, batch_id, (HoldCode.GATE,))
         return
     names = [gate.name for gate in gates]
-    count, credit_amount, _ = unsent(connection, batch_id, gates=[gate.pk for gate in gates])
+    count, price, _ = unsent(connection, batch_id, gates=[gate.pk for gate in gates])
     shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-    waits = f"{count} job{' waits' if count == 1 else 's wait'}, {canonical(credit_amount)} credits"
+    waits = f"{count} job{' waits' if count == 1 else 's wait'}, {in_words(price, batch_unit(connection, batch_id))}"
     against = f"to leave them out: orchestrator reject {batch_id} --job {names[0] if len(names) == 1 else 'ID'}"
     message = f"look at the result{'' if len(names) == 1 else 's'} of {shown}: {waits}; {against}"
     only = f" --job {names[0]}" if len(names) == 1 else ""

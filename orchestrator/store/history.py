@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from orchestrator.base.money import optional_canonical
+from orchestrator.base.payments import Unit
 
 #: A job that the provider wants later, again and again, is shown with its newest tries only.
 NEWEST = 20
@@ -20,7 +21,7 @@ _TRIES = text(
     ), cost AS (
         SELECT job_pk, submission_id,
                sum(CASE WHEN to_book IN ('spent', 'lost') THEN amount ELSE 0 END
-                   - CASE WHEN from_book IN ('spent', 'lost') THEN amount ELSE 0 END) AS credits
+                   - CASE WHEN from_book IN ('spent', 'lost') THEN amount ELSE 0 END) AS amount
         FROM ledger WHERE batch_id = :batch GROUP BY job_pk, submission_id
     ), numbered AS (
         SELECT tried.job_pk, submission.*,
@@ -31,7 +32,7 @@ _TRIES = text(
            to_char(coalesce(numbered.sent_at, numbered.created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
                AS attempt_at,
            numbered.state AS outcome, coalesce(numbered.answer ->> 'reason', numbered.answer ->> 'poll') AS reason,
-           CASE WHEN numbered.ended_at IS NOT NULL OR cost.credits > 0 THEN coalesce(cost.credits, 0) END AS credits
+           CASE WHEN numbered.ended_at IS NOT NULL OR cost.amount > 0 THEN coalesce(cost.amount, 0) END AS cost
     FROM numbered LEFT JOIN cost ON cost.job_pk = numbered.job_pk AND cost.submission_id = numbered.id
     WHERE numbered.number <= :newest
     ORDER BY numbered.job_pk, numbered.number DESC
@@ -39,10 +40,10 @@ _TRIES = text(
 )
 
 
-def job_histories(connection: Connection, batch_id: str) -> dict[int, list[dict[str, Any]]]:
+def job_histories(connection: Connection, batch_id: str, unit: Unit) -> dict[int, list[dict[str, Any]]]:
     """The `history` of each job (by row) that was ever tried, the newest try last.
 
-    `credits` is None while it is open what the try costs.
+    What a try costs is told under its `unit`, None while it is open; under the other unit there is never anything.
     """
     histories: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in connection.execute(_TRIES, {"batch": batch_id, "newest": NEWEST}):
@@ -52,7 +53,7 @@ def job_histories(connection: Connection, batch_id: str) -> dict[int, list[dict[
                 "request_id": row.request_id,
                 "outcome": row.outcome,
                 "reason": row.reason,
-                "credits": optional_canonical(row.credits),
+                **{each.value: optional_canonical(row.cost) if each is unit else None for each in Unit},
             }
         )
     return histories

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.clock import rfc3339
-from orchestrator.base.money import ZERO, canonical, optional_canonical
+from orchestrator.base.money import ZERO
 from orchestrator.base.notices import USUAL_EVENTS, NoticeEvent, NoticeStyle
 from orchestrator.base.states import JobState
+from orchestrator.store.amounts import batch_amounts
 from orchestrator.store.database import NOW
 from orchestrator.store.tables import batches, jobs, notifications, schedule_runs, schedules
 
@@ -44,11 +45,7 @@ def note_finished(connection: Connection, batch_id: str) -> None:
     facts = {
         "state": batch.state,
         "jobs": {"total": sum(counts.values())} | {state.value: counts.get(state, 0) for state in JobState},
-        "credits": {
-            "estimated": canonical(batch.estimated),
-            "spent": canonical(sum((row.spent for row in rows), ZERO)),
-            "budget": optional_canonical(batch.budget),
-        },
+        **batch_amounts(batch, spent=sum((row.spent for row in rows), ZERO)),
         "created_at": rfc3339(batch.created_at),
         "finished_at": rfc3339(batch.finished_at),
     }

@@ -7,15 +7,19 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select, text
 
 from orchestrator.base.clock import rfc3339
-from orchestrator.base.money import ZERO, canonical, optional_canonical
+from orchestrator.base.money import ZERO, canonical
+from orchestrator.base.payments import Payment, Unit
 from orchestrator.base.states import ENDED_BATCHES, BatchState, Book, HoldCode, JobState
 from orchestrator.store.accounts import lock_account
+from orchestrator.store.amounts import batch_amounts, job_amounts
 from orchestrator.store.batches import RESUMABLE_HOLDS
 from orchestrator.store.budgets import account_caps
 from orchestrator.store.database import NOW
 from orchestrator.store.deliveries import troubled_notices
 from orchestrator.store.history import job_histories
-from orchestrator.store.tables import accounts, assets, batches, holds, jobs, ledger, submissions
+from orchestrator.store.paid import PAYMENT_COLUMNS, payment_document
+from orchestrator.store.tables import accounts, assets, batches, holds, jobs, ledger, payments, submissions
+from orchestrator.store.units import batch_unit
 from orchestrator.store.unsent import unsent
 
 _RESERVED = (JobState.SUBMITTING, JobState.GENERATING)
@@ -28,7 +32,7 @@ def now(connection: Connection) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BatchHeader:
-    """What an operation has to know of a batch before it works on it.
+    """What an operation has to know of a batch before it works on it. Its money is in the account's unit.
 
     `is_open`: there is something left to do, if only its index, which a process killed at the very end did not write.
     """
@@ -42,6 +46,8 @@ class BatchHeader:
     account: str
     unsent_credits: Decimal
     usd_per_credit: Decimal
+    payment: Payment
+    bundle: int
 
 
 def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
@@ -62,6 +68,8 @@ def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
         account=row.account,
         unsent_credits=ZERO if row.is_kept_back else unsent(connection, batch_id).by_itself,
         usd_per_credit=row.usd_per_credit,
+        payment=Payment(row.payment),
+        bundle=row.bundle,
     )
 
 
@@ -100,6 +108,9 @@ def batch_document(connection: Connection, batch_id: str) -> dict[str, Any]:
     """The `status` document of one batch."""
     batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
     totals = _totals(connection, batch_id)
+    amounts = batch_amounts(
+        batch, reserved=totals.reserved, spent=totals.spent, in_doubt=totals.in_doubt, lost=totals.lost
+    )
     reasons = connection.execute(select(holds).where(holds.c.batch_id == batch_id).order_by(holds.c.code)).all()
     return {
         "batch": batch.id,
@@ -109,19 +120,13 @@ def batch_document(connection: Connection, batch_id: str) -> dict[str, Any]:
         "jobs": {"total": sum(totals.counts.values())}
         | {state.value: totals.counts.get(state, 0) for state in JobState},
         "reused": totals.reused,
-        "credits": {
-            "estimated": canonical(batch.estimated),
-            "reserved": canonical(totals.reserved),
-            "spent": canonical(totals.spent),
-            "in_doubt": canonical(totals.in_doubt),
-            "lost": canonical(totals.lost),
-            "budget": optional_canonical(batch.budget),
-        },
+        "payment": batch.payment,
+        "credits": amounts["credits"],
         "usd": {
             "estimated": canonical(batch.estimated * batch.usd_per_credit),
             "spent": canonical(totals.spent * batch.usd_per_credit),
         },
-        "usdc": None,
+        "usdc": amounts["usdc"],
         "holds": [
             {"code": row.code, "since": rfc3339(row.since), "message": row.message, "command": row.command}
             for row in reasons
@@ -175,7 +180,7 @@ def _totals(connection: Connection, batch_id: str) -> _Totals:
 
 
 def _lost(connection: Connection, batch_id: str) -> Decimal:
-    """Credits that were taken for charged with nothing to fetch for them; they are a part of what was spent."""
+    """Money that was taken for charged with nothing to fetch for it; it is a part of what was spent."""
     amount = case((ledger.c.to_book == Book.LOST, ledger.c.amount), else_=-ledger.c.amount)
     lost = select(func.coalesce(func.sum(amount), 0)).where(ledger.c.batch_id == batch_id, is_about_losses())
     return Decimal(connection.execute(lost).scalar_one())
@@ -207,8 +212,10 @@ def job_documents(
             submissions.c.provider_status,
             submissions.c.answer,
             made.c.batch_id.label("reused_from"),
+            *PAYMENT_COLUMNS,
         )
         .outerjoin(submissions, submissions.c.id == jobs.c.submission_id)
+        .outerjoin(payments, payments.c.submission_id == jobs.c.submission_id)
         .outerjoin(made, made.c.pk == jobs.c.reused_from_pk)
         .where(jobs.c.batch_id == batch_id)
         .order_by(jobs.c.ordinal)
@@ -226,12 +233,13 @@ def job_documents(
     files: dict[int, list[dict[str, Any]]] = {}
     for file in connection.execute(originals):
         files.setdefault(file.job_pk, []).append(_asset_document(file))
-    tries = job_histories(connection, batch_id)
+    unit = batch_unit(connection, batch_id)
+    tries = job_histories(connection, batch_id, unit)
     rows = connection.execute(query)
-    return [_job_document(row, files.get(row.pk, []), tries.get(row.pk, [])) for row in rows]
+    return [_job_document(row, unit, files.get(row.pk, []), tries.get(row.pk, [])) for row in rows]
 
 
-def _job_document(row: Any, files: list[dict[str, Any]], history: list[dict[str, Any]]) -> dict[str, Any]:
+def _job_document(row: Any, unit: Unit, files: list[dict[str, Any]], history: list[dict[str, Any]]) -> dict[str, Any]:
     waiting = row.state in (JobState.GENERATING, JobState.IN_DOUBT)
     return {
         "id": row.name,
@@ -243,13 +251,14 @@ def _job_document(row: Any, files: list[dict[str, Any]], history: list[dict[str,
         "request_id": row.request_id,
         "reused_from": row.reused_from,
         "labels": row.labels,
-        "credits": {"estimated": canonical(row.estimate), "spent": optional_canonical(row.spent)},
+        **job_amounts(unit, estimated=row.estimate, spent=row.spent, work_credits=row.work_credits),
         "price": canonical(row.estimate if row.price is None else row.price),
         "error": row.error,
         "assets": files,
         "provider_status": row.provider_status if waiting else None,
         "last_answer": row.answer if waiting else None,
         "copy_error": row.copy_error,
+        "payment": payment_document(row),
         "history": history,
     }
 

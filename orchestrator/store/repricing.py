@@ -15,28 +15,32 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, func, select, update
 
-from orchestrator.base.money import canonical
+from orchestrator.base.money import canonical, in_words
+from orchestrator.base.payments import Unit
 from orchestrator.base.states import ENDED_BATCHES, EntryKind, HoldCode, JobState
 from orchestrator.store import ledger
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.holds import put_hold
-from orchestrator.store.tables import batches, jobs, submissions
+from orchestrator.store.tables import accounts, batches, jobs, submissions
 
 log = logging.getLogger("orchestrator.store")
 
 _OPEN = (JobState.SUBMITTING, JobState.GENERATING, JobState.IN_DOUBT)
 _UNSENT = (JobState.PENDING, JobState.WAITING)
 _PRICE = func.coalesce(jobs.c.price, jobs.c.estimate)
+#: Into how many parts one of a unit is divided at the provider: credits have one decimal, USDC has six.
+_FINEST = {Unit.CREDITS: 10, Unit.USDC: 1_000_000}
 
 
 @dataclass(frozen=True, slots=True)
 class _Rise:
-    """A job that was estimated at `estimate` credits was charged `charged`, more than is reserved for it."""
+    """A job that was estimated at `estimate` was charged `charged`, more than is reserved for it, both in `unit`."""
 
     account_pk: int
     model: str
     estimate: Decimal
     charged: Decimal
+    unit: Unit
 
     def price(self) -> ColumnElement[Any]:
         """A job's price after this: what was seen, in proportion to its estimate; never less than it was."""
@@ -46,14 +50,15 @@ class _Rise:
     def _in_proportion(self) -> ColumnElement[Any]:
         if not self.estimate:
             return _PRICE  # from nothing there is no proportion
-        return func.ceil(jobs.c.estimate * self.charged * 10 / self.estimate) / 10  # credits have one decimal
+        finest = _FINEST[self.unit]
+        return func.ceil(jobs.c.estimate * self.charged * finest / self.estimate) / finest
 
     def concerns(self) -> ColumnElement[bool]:
         return (jobs.c.account_pk == self.account_pk) & (jobs.c.model == self.model) & (self.price() > _PRICE)
 
 
 def follow_charges(connection: Connection, submission_id: UUID, charges: Mapping[int, Decimal]) -> None:
-    """Where a charge (credits, by position) that the provider named passes its reserve, re-price all it concerns.
+    """Where a charge (by position) that the provider named passes its reserve, re-price all it concerns.
 
     Call it before the transaction changes a row: it takes the account's lock.
     """
@@ -77,12 +82,15 @@ def _lock_batches(connection: Connection, account_pk: int) -> None:
 
 def _rises(connection: Connection, submission_id: UUID, charges: Mapping[int, Decimal]) -> list[_Rise]:
     rows = connection.execute(
-        select(jobs.c.position, jobs.c.account_pk, jobs.c.model, jobs.c.estimate, _PRICE.label("price"))
+        select(
+            jobs.c.position, jobs.c.account_pk, jobs.c.model, jobs.c.estimate, _PRICE.label("price"), accounts.c.unit
+        )
+        .join(accounts, accounts.c.pk == jobs.c.account_pk)
         .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.GENERATING)
         .order_by(jobs.c.position)
     ).all()
     return [
-        _Rise(row.account_pk, row.model, row.estimate, charges[row.position])
+        _Rise(row.account_pk, row.model, row.estimate, charges[row.position], Unit(row.unit))
         for row in rows
         if charges.get(row.position, row.price) > row.price
     ]
@@ -146,10 +154,10 @@ def _hold_dearer(connection: Connection, rise: _Rise, batch_ids: list[str]) -> N
         .group_by(jobs.c.batch_id)
         .order_by(jobs.c.batch_id)
     ).all()
-    seen = f"{rise.model} was charged {canonical(rise.charged)} credits, not {canonical(rise.estimate)}"
+    seen = f"{rise.model} was charged {in_words(rise.charged, rise.unit)}, not {canonical(rise.estimate)}"
     log.warning("%s; what is reserved for it follows", seen)
     for row in found:
-        rest = f"its {row.count} jobs left would cost {canonical(row.cost)} credits, not {canonical(row.estimate)}"
+        rest = f"its {row.count} jobs left would cost {in_words(row.cost, rise.unit)}, not {canonical(row.estimate)}"
         log.warning("batch %s: %s%s", row.batch_id, rest, "" if row.dearer else ", which it tolerates")
         if row.dearer:
             command = f"orchestrator approve {row.batch_id}"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.base.money import canonical, credits_to_usd, optional_canonical, parse_amount
+from orchestrator.base.money import canonical, credits_to_usd, in_words, optional_canonical, parse_amount
 
 AMOUNTS = st.decimals(min_value=0, max_value=10**12, allow_nan=False, allow_infinity=False, places=6)
 
@@ -51,3 +51,15 @@ def test_nothing_is_none() -> None:
 
 def test_dollars_are_exact() -> None:
     assert credits_to_usd(Decimal(228), Decimal("0.0052")) == Decimal("1.1856")
+
+
+def test_words_name_the_unit() -> None:
+    assert [
+        in_words(Decimal("0.013938"), "usdc"),
+        in_words(Decimal("14.0"), "credits"),
+        in_words(Decimal(2), "usd"),
+    ] == [
+        "0.013938 USDC",
+        "14 credits",
+        "2 usd",
+    ]

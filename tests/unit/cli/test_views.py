@@ -32,7 +32,8 @@ def job(name: str, error: dict[str, Any] | None = None, spent: str | None = None
     return {
         "id": name, "type": "image", "model": "gpt-image-2", "state": "failed" if error else "completed",
         "waits_for": None, "attempts": 1,
-        "request_id": None, "labels": {"a": "b"}, "credits": {"estimated": "14", "spent": spent}, "error": error,
+        "request_id": None, "labels": {"a": "b"}, "credits": {"estimated": "14", "spent": spent}, "usdc": None,
+        "error": error,
         "assets": [],
     }  # fmt: skip
 
