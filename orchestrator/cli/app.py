@@ -20,6 +20,7 @@ from orchestrator.cli.schedules import schedule
 from orchestrator.cli.serving import sandbox, worker
 from orchestrator.cli.steering import cancel, pause, reject
 from orchestrator.cli.upkeep import balance, db, doctor, prune
+from orchestrator.cli.wallet import wallet
 
 app = typer.Typer(
     help="Durable batch jobs for imgnAI's Katana API: a manifest of image and video jobs becomes stored files.",
@@ -58,6 +59,7 @@ for _command in (
 ):  # fmt: skip
     app.command()(_command)
 app.add_typer(budget, name="budget")
+app.add_typer(wallet, name="wallet")
 app.add_typer(ledger, name="ledger")
 app.add_typer(schedule, name="schedule")
 app.add_typer(db, name="db")

@@ -8,9 +8,11 @@ from uuid import UUID
 import typer
 
 from orchestrator.base.money import parse_amount
+from orchestrator.base.payments import ATOMIC
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _UNIT_SECONDS = (86_400, 3_600, 60, 1)
+_MOST_USDC = Decimal(10**9)
 _LEAST_CREDITS, _MOST_CREDITS = Decimal("0.000001"), Decimal(10**12)
 
 
@@ -22,6 +24,17 @@ def credit_amount(text: str) -> Decimal:
         amount = Decimal(0)
     if not _LEAST_CREDITS <= amount <= _MOST_CREDITS or amount % _LEAST_CREDITS:
         raise typer.BadParameter(f"{text!r} is not an amount of credits above zero; write it like 500 or 12.5")
+    return amount
+
+
+def usdc_amount(text: str) -> Decimal:
+    """An exact amount of USDC above zero with at most six decimals, as chains count it. Raises BadParameter."""
+    try:
+        amount = parse_amount(text)
+    except ValueError:
+        amount = Decimal(0)
+    if not ATOMIC <= amount <= _MOST_USDC or amount % ATOMIC:
+        raise typer.BadParameter(f"{text!r} is not an amount of USDC above zero; write it like 5 or 12.50")
     return amount
 
 

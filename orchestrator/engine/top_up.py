@@ -131,6 +131,10 @@ async def sign(till: Till, quoted: Quote) -> TopUp:
     if till.pay_to is None:
         pinned = await till.transact(payees.pin, till.origin, till.network, quoted.pay_to)
         guard.check(quoted.offer, till.network, limit=quoted.paid, pay_to=pinned)
+        if quoted.is_new_payee:
+            log.warning(
+                "payments on %s to %s go to %s from now on, and to nobody else", till.network, till.origin, pinned
+            )
     blockhash = await till.chains.blockhash() if till.network is Network.SOLANA else None
     signed = await asyncio.to_thread(
         till.wallet.pay,

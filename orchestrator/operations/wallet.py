@@ -1,0 +1,244 @@
+"""A wallet's balance at the provider: topped up, read, and told movement by movement.
+
+A top-up that may still settle is gone on with before anything else: an account has one at most.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
+
+from orchestrator.base.clock import rfc3339
+from orchestrator.base.errors import SpendRefused, Unusable
+from orchestrator.base.money import canonical, optional_canonical
+from orchestrator.base.payments import Network, Payment
+from orchestrator.base.settings import Settings
+from orchestrator.base.states import PaymentState
+from orchestrator.chain.chains import Chains
+from orchestrator.chain.rpc import RpcUnavailable
+from orchestrator.engine import top_up as engine
+from orchestrator.engine.top_up import NoOffer, OpenTopUp, Quote, Till
+from orchestrator.katana.client import ProviderUnavailable
+from orchestrator.katana.wallet_wire import Movement
+from orchestrator.operations.database import open_database, patiently
+from orchestrator.operations.opening import Provider, provider_for
+from orchestrator.payments.guard import PaymentRefused
+from orchestrator.store import top_ups
+from orchestrator.store.database import Connection, Database
+from orchestrator.store.top_ups import TopUp
+
+P = ParamSpec("P")
+T = TypeVar("T")
+#: What a quote is asked of: whether a person agrees to it.
+Agree = Callable[[Quote, str], bool]
+#: Told what happens meanwhile.
+Tell = Callable[[str], None]
+
+#: So long a command waits for a top-up; what is still open then goes on without it.
+PATIENCE_SECONDS = 60.0
+#: So long one waits for a top-up that it was not asked for.
+_GLANCE_SECONDS = 10.0
+_TURN_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ToppedUp:
+    """How a top-up stands; `is_earlier`: it is one that an earlier command had signed."""
+
+    top_up: TopUp
+    is_earlier: bool
+    #: What the provider calls the balance since; None where it did not say.
+    balance: Decimal | None
+    #: Whether the provider itself says that it is credited.
+    is_credited: bool
+
+    def document(self) -> dict[str, Any]:
+        """The JSON of `wallet top-up`."""
+        top_up = self.top_up
+        return {
+            "state": top_up.state,
+            "earlier": self.is_earlier,
+            "network": top_up.network,
+            "wallet": top_up.payer,
+            "credited_usdc": canonical(top_up.credited),
+            "paid_usdc": canonical(top_up.amount),
+            "pay_to": top_up.pay_to,
+            "transaction": top_up.transaction,
+            "balance_usdc": optional_canonical(self.balance),
+            "confirmed": self.is_credited,
+        }
+
+
+def default_network(settings: Settings) -> Network:
+    """Base, unless Solana's is the only key that is set (guide, "x402 details": Base is the default choice)."""
+    return Network.SOLANA if settings.svm_private_key and not settings.evm_private_key else Network.BASE
+
+
+def top_up(settings: Settings, network: Network, amount: Decimal, *, agree: Agree, tell: Tell) -> ToppedUp | None:
+    """Put USDC from a wallet into its balance at the provider. None: `agree` said no, and nothing was signed.
+
+    One that an earlier command signed, and that may still settle, is settled instead. Raises SpendRefused, Unusable.
+    """
+    with open_database(settings) as database:
+        return asyncio.run(_top_up(settings, database, network, amount, agree, tell))
+
+
+def balance(settings: Settings, network: Network, *, tell: Tell) -> dict[str, Any]:
+    """The USDC that a wallet has at the provider. Raises Unusable."""
+
+    async def read(till: Till) -> dict[str, Any]:
+        has = await till.client.wallet_balance(till.wallet.address)
+        return {"network": network, "wallet": till.wallet.address, "usdc": canonical(has)}
+
+    return _read(settings, network, read, tell)
+
+
+def transactions(settings: Settings, network: Network, *, tell: Tell) -> dict[str, Any]:
+    """What moved the balance of a wallet at the provider, in the provider's order. Raises Unusable."""
+
+    async def read(till: Till) -> dict[str, Any]:
+        told = await till.client.transactions(till.wallet.address)
+        entries = [
+            {
+                "id": entry.id,
+                "type": entry.type,
+                "usdc": optional_canonical(entry.amount),
+                "request_id": entry.request_id,
+                "at": None if entry.created_at is None else rfc3339(entry.created_at),
+                "transaction": entry.transaction,
+            }
+            for entry in told
+        ]
+        return {"network": network, "wallet": till.wallet.address, "transactions": entries}
+
+    return _read(settings, network, read, tell)
+
+
+def _read(settings: Settings, network: Network, read: Callable[[Till], Any], tell: Tell) -> dict[str, Any]:
+    async def reading(database: Database) -> dict[str, Any]:
+        async with _open_till(settings, database, network) as (till, provider):
+            await _go_on_with_earlier(till, tell, seconds=_GLANCE_SECONDS)
+            try:
+                document: dict[str, Any] = await read(till)
+            except ProviderUnavailable as error:
+                raise Unusable(
+                    f"{provider.base_url} does not tell about the wallet ({error.reason})",
+                    hint="check KATANA_BASE_URL, the network, and this machine's clock",
+                ) from None
+            return document
+
+    with open_database(settings) as database:
+        return asyncio.run(reading(database))
+
+
+@asynccontextmanager
+async def _open_till(settings: Settings, database: Database, network: Network) -> AsyncIterator[tuple[Till, Provider]]:
+    provider = provider_for(settings, Payment(f"wallet-{network}"))
+    wallet = provider.payer.wallet
+    assert wallet is not None
+
+    async def transact(work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(patiently, database, lambda connection: work(connection, *args, **kwargs))
+
+    async with provider.client() as client, Chains(provider.base_rpc_url, provider.solana_rpc_url) as chains:
+        account_pk = await transact(provider.account_pk)
+        pay_to = settings.pay_to_base if network is Network.BASE else settings.pay_to_solana
+        yield Till(client, chains, wallet, transact, provider.origin, account_pk, pay_to), provider
+
+
+async def _top_up(
+    settings: Settings, database: Database, network: Network, amount: Decimal, agree: Agree, tell: Tell
+) -> ToppedUp | None:
+    async with _open_till(settings, database, network) as (till, provider):
+        earlier = await _go_on_with_earlier(till, tell, seconds=PATIENCE_SECONDS)
+        if earlier is not None and earlier.state is not PaymentState.VOID:
+            return await _standing(till, earlier, is_earlier=True)
+        quoted = await _quoted(till, provider, amount)
+        if not agree(quoted, till.wallet.address):
+            return None
+        signed = await _signed(till, quoted)
+        return await _standing(till, await _settle(till, signed.id, PATIENCE_SECONDS), is_earlier=False)
+
+
+async def _go_on_with_earlier(till: Till, tell: Tell, *, seconds: float) -> TopUp | None:
+    """Settle what an earlier command signed, if anything; how it stands."""
+    found = await till.transact(top_ups.find_open, till.account_pk)
+    if found is None:
+        return None
+    tell(
+        f"a top-up of {canonical(found.credited)} USDC, signed at {rfc3339(found.created_at)}, may still settle: "
+        "going on with it, nothing else is signed"
+    )
+    stands = await _settle(till, found.id, seconds)
+    if stands.state is PaymentState.VOID:
+        tell("it cannot settle any more, and has not: nothing was paid")
+    return stands
+
+
+async def _quoted(till: Till, provider: Provider, amount: Decimal) -> Quote:
+    try:
+        return await engine.quote(till, amount)
+    except NoOffer as error:
+        if error.verdict.status is None or error.verdict.status == 429 or error.verdict.status >= 500:
+            raise Unusable(
+                f"{provider.base_url} cannot be used now ({error.verdict.reason}): nothing was signed",
+                hint="check KATANA_BASE_URL and the network",
+            ) from None
+        raise SpendRefused(f"the provider offers no top-up ({error.verdict.reason}): nothing was signed") from None
+    except PaymentRefused as error:
+        raise SpendRefused(f"{error.reason}: nothing was signed") from None
+    except RpcUnavailable as error:
+        raise Unusable(f"{error.reason}: nothing was signed", hint=_rpc_hint(till)) from None
+
+
+async def _signed(till: Till, quoted: Quote) -> TopUp:
+    try:
+        return await engine.sign(till, quoted)
+    except PaymentRefused as error:
+        raise SpendRefused(f"{error.reason}: nothing was sent") from None
+    except RpcUnavailable as error:
+        raise Unusable(f"{error.reason}: nothing was signed", hint=_rpc_hint(till)) from None
+    except OpenTopUp:
+        raise SpendRefused(
+            "another command has just signed a top-up of this wallet: this one was not sent",
+            hint=f"see what became of it: orchestrator wallet balance --network {till.network}",
+        ) from None
+
+
+def _rpc_hint(till: Till) -> str:
+    return f"set {'BASE' if till.network is Network.BASE else 'SOLANA'}_RPC_URL to an endpoint that works"
+
+
+async def _settle(till: Till, top_up_id: UUID, seconds: float) -> TopUp:
+    """Go on with an open top-up for so long; how it stands then. To be broken off in between is no harm."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                await engine.go_on(till)
+                stands = await till.transact(top_ups.find, top_up_id)
+                if stands.state is not PaymentState.SIGNED:
+                    return stands
+                await asyncio.sleep(_TURN_SECONDS)
+    except TimeoutError:
+        return await till.transact(top_ups.find, top_up_id)
+
+
+async def _standing(till: Till, top_up: TopUp, *, is_earlier: bool) -> ToppedUp:
+    """A payment that only the chain has confirmed is looked for among the wallet's transactions."""
+    if top_up.state is not PaymentState.SETTLED:
+        return ToppedUp(top_up, is_earlier, None, is_credited=False)
+    if top_up.receipt is not None:
+        told = (top_up.receipt.get("answer") or {}).get("balance_usdc")
+        return ToppedUp(top_up, is_earlier, None if told is None else Decimal(told), is_credited=True)
+    try:
+        entries = await till.client.transactions(till.wallet.address)
+        has = await till.client.wallet_balance(till.wallet.address)
+    except ProviderUnavailable:
+        return ToppedUp(top_up, is_earlier, None, is_credited=False)
+    is_listed = top_up.transaction is not None and any(
+        entry.type is Movement.TOP_UP and entry.transaction == top_up.transaction for entry in entries
+    )
+    return ToppedUp(top_up, is_earlier, has, is_listed)
