@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 from eth_account import Account
-from eth_account.messages import encode_typed_data
+from eth_account.messages import encode_defunct, encode_typed_data
 
 _TYPES = {
     "TransferWithAuthorization": [
@@ -63,3 +63,31 @@ class BaseWallet:
         signature = self._account.sign_message(encode_typed_data(domain, _TYPES, message)).signature
         payload = {"authorization": authorization | told, "signature": "0x" + signature.hex().removeprefix("0x")}
         return encoded({"x402Version": 2, "accepted": entry, "payload": payload})
+
+    def prove(self, *, now: float, **told: Any) -> dict[str, str]:
+        """X-Sign-In-With-X of this wallet; `told` differs from what was signed."""
+        message = proof_message("eip155:8453", self.address, now)
+        signature = self._account.sign_message(encode_defunct(text=message)).signature
+        return proof_header("eip155:8453", self.address, message, "0x" + signature.hex().removeprefix("0x"), now, told)
+
+
+def proof_message(network: str, address: str, now: float) -> str:
+    """The guide's message."""
+    return (
+        f"imgnAI X-Sign-In-With-X\nWallet: {address}\nNetwork: {network}\n"
+        f"Nonce: {secrets.token_hex(8)}\nIssued At: {int(now)}"
+    )
+
+
+def proof_header(
+    network: str, address: str, message: str, signature: str, now: float, told: dict[str, Any]
+) -> dict[str, str]:
+    """The header with a signed message in it."""
+    proof = {
+        "network": network,
+        "address": address,
+        "message": message,
+        "signature": signature,
+        "issued_at": int(now),
+    } | told
+    return {"X-Sign-In-With-X": encoded(proof)}

@@ -97,6 +97,9 @@ class Book:
     def job(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
 
+    def charge(self, charge_id: str) -> Charged | None:
+        return self._charges.get(charge_id)
+
     def requests(self) -> list[RequestAccepted]:
         """All accepted requests, oldest first."""
         with self._lock:

@@ -5,10 +5,12 @@ Base, a program-derived address on Solana. So nothing that is signed for the san
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from orchestrator.base.payments import CHAINS, Network
+from orchestrator.sandbox.records import Settlement
 
 #: What a wallet owns when it is first seen, in atomic USDC.
 FIRST_FUNDS = 1_000_000_000
@@ -42,6 +44,18 @@ RECIPIENTS = {
 }
 #: What the first payment on Solana pays on top, for the recipient's token account that it creates.
 TOKEN_ACCOUNT_USD = Decimal("0.200000")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A chain as an endpoint sees it at `now`: the payments to the provider that are on it, oldest first.
+
+    `has_token_account`: whether the provider has its token account on Solana by then.
+    """
+
+    now: float
+    payments: Sequence[Settlement]
+    has_token_account: bool
 
 
 def network_of(caip2: object) -> Network | None:

@@ -15,7 +15,7 @@ from orchestrator.sandbox.answers import Answers
 from orchestrator.sandbox.asset_urls import AssetUrls
 from orchestrator.sandbox.book import Book
 from orchestrator.sandbox.cashier import Cashier, Purchase, Ways
-from orchestrator.sandbox.customers import Customer, is_polled_freely
+from orchestrator.sandbox.customers import Customer, is_polled_freely, unit_of
 from orchestrator.sandbox.faults import FaultPlayer
 from orchestrator.sandbox.intake import Pace, accept
 from orchestrator.sandbox.judge import Judge, Verdict
@@ -180,7 +180,9 @@ class Provider:
         return self.book.balance(customer.account, now)
 
     def top_up(self, account: str, credit_amount: Decimal) -> None:
-        """Puts credits into an account, which is opened where it is new."""
+        """Puts credits into an account, which is opened where it is new. Raises Problem 400 for a wallet's."""
+        if unit_of(account) != "credits":
+            raise Problem(400, "invalid_top_up", "sandbox: a wallet tops its balance up with a payment")
         now = self.clock()
         self.book.ensure_account(account, self.opening_balance, now)
         self.book.record(ToppedUp(at=now, account=account, credits=credit_amount))
@@ -204,9 +206,14 @@ def total(verdicts: Sequence[Verdict]) -> Price:
 def repriced(verdicts: Sequence[Verdict], factor: Decimal) -> list[Verdict]:
     """The verdicts at `factor` times the catalogue's prices. Credits have one decimal place, USDC has six."""
     return [
-        replace(verdict, credits=_to_a_tenth(verdict.credits * factor), usd=_to_an_atom(verdict.usd * factor))
+        replace(verdict, credits=_to_a_tenth(verdict.credits * factor), usd=repriced_usd(verdict.usd, factor))
         for verdict in verdicts
     ]
+
+
+def repriced_usd(usd: Decimal, factor: Decimal) -> Decimal:
+    """An amount of USDC, `factor` times."""
+    return (usd * factor).quantize(ATOMIC, ROUND_UP)
 
 
 def _shares(verdicts: Sequence[Verdict], payment: Settlement) -> list[Decimal]:
@@ -225,7 +232,3 @@ def _shares(verdicts: Sequence[Verdict], payment: Settlement) -> list[Decimal]:
 def _to_a_tenth(credit_amount: Decimal) -> Decimal:
     """Credits have one decimal place (guide, "Credits / API key examples")."""
     return credit_amount.quantize(Decimal("0.1"), ROUND_UP)
-
-
-def _to_an_atom(usd: Decimal) -> Decimal:
-    return usd.quantize(ATOMIC, ROUND_UP)

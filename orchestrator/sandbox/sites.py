@@ -10,12 +10,15 @@ from aiohttp import web
 
 from orchestrator.sandbox.api import Api
 from orchestrator.sandbox.asset_site import AssetSite, Draw
+from orchestrator.sandbox.chat import Chat
 from orchestrator.sandbox.control import Control
 from orchestrator.sandbox.misbehave import Instead
 from orchestrator.sandbox.ports import Listeners
 from orchestrator.sandbox.problems import Problem
 from orchestrator.sandbox.provider import Provider
 from orchestrator.sandbox.render import render
+from orchestrator.sandbox.rpc import RpcSite
+from orchestrator.sandbox.wallet_site import WalletSite
 
 _LARGEST_BODY_BYTES = 256 * 1024 * 1024
 _SHUTDOWN_SECONDS = 0.2
@@ -59,8 +62,9 @@ class Sites:
 
 
 def api_application(provider: Provider) -> web.Application:
-    """The provider's API, and what tests read and set."""
-    return _application([*Api(provider).routes(), *Control(provider).routes()])
+    """The provider's API, endpoints of the chains that it is paid on, and what tests read and set."""
+    sites = (Api(provider), Chat(provider), WalletSite(provider), RpcSite(provider), Control(provider))
+    return _application([route for site in sites for route in site.routes()])
 
 
 def asset_application(provider: Provider, draw: Draw = render) -> web.Application:

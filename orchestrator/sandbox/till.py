@@ -13,11 +13,12 @@ from aiohttp import web
 from orchestrator.sandbox import x402
 from orchestrator.sandbox.accounts import BadCredentials
 from orchestrator.sandbox.cashier import Purchase
-from orchestrator.sandbox.customers import Customer, carried, payment_header
+from orchestrator.sandbox.customers import PROOF_HEADER, Customer, carried, payment_header
 from orchestrator.sandbox.faults import FaultRule
 from orchestrator.sandbox.misbehave import befall, html_page
 from orchestrator.sandbox.payment import InvalidPayment, Payment, read_payment
 from orchestrator.sandbox.problems import Problem
+from orchestrator.sandbox.proofs import InvalidProof, read_proof
 from orchestrator.sandbox.provider import Provider
 from orchestrator.sandbox.records import PaymentSettled, Settlement
 
@@ -42,8 +43,15 @@ class Till:
         return customer
 
     async def customer(self, request: web.Request) -> Customer | None:
-        """The account of a call by its credentials or its proof, None for a call with neither."""
-        return self.account(request)
+        """The account of a call by its credentials or its proof, None for a call with neither. Raises Problem 401."""
+        proof = request.headers.get(PROOF_HEADER)
+        if proof is None:
+            return self.account(request)
+        try:
+            return await asyncio.to_thread(read_proof, proof, self._provider.clock())
+        except InvalidProof as invalid:
+            self._provider.counters.auth_failures += 1
+            raise Problem(401, "invalid_wallet_proof", f"sandbox: {invalid.reason}") from None
 
     def account(self, request: web.Request) -> Customer | None:
         """The account of credits that a call's credentials open, None where it has none. Raises Problem 401."""
