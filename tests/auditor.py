@@ -149,8 +149,10 @@ class Auditor:
             committed = sum((books[job.pk][book] for book in _COMMITTED), ZERO)
             is_open = job.state in _AT_STAKE
             submission = facts.submissions.get(job.submission_id)
-            # Nobody has heard a new price that an answer named which was lost, and who settled it did not see it.
-            is_unheard = is_open or (submission is not None and submission.settled_by == "person")
+            # A new price that only a lost answer named was heard by nobody, neither by who settled it nor by who wrote
+            # it off: the statement shows it as unexplained.
+            settled_by = submission.settled_by if submission is not None else None
+            is_unheard = is_open or settled_by in ("person", "write-off")
             if theirs > committed and (self.prices_hold or not is_unheard):
                 yield f"I6 ledger: {theirs} credits were charged for {job.name}, {committed} are committed"
             told = submission is not None and submission.settled_by == "provider"
