@@ -7,6 +7,7 @@ import base64
 import getpass
 import os
 import socket
+import stat
 from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
@@ -33,6 +34,9 @@ _SECRETS = {
     "ORCHESTRATOR_WEBHOOK_SECRET": "webhook_secret",
 }
 """The field of each secret; every one may also be given as `NAME_FILE`."""
+#: Whoever can read one of these can take money: its file has to be nobody else's.
+_WALLET_KEYS = ("EVM_PRIVATE_KEY", "SVM_PRIVATE_KEY")
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def _default_home() -> Path:
@@ -74,7 +78,10 @@ class _SecretFiles(PydanticBaseSettingsSource):
             path = os.environ.get(f"{name}_FILE")
             if path:
                 try:
-                    found[_public_name(field)] = Path(path).read_text(encoding="utf-8").strip()
+                    with Path(path).open(encoding="utf-8") as file:
+                        if name in _WALLET_KEYS:
+                            _refuse_readable_by_others(f"{name}_FILE", os.fstat(file.fileno()).st_mode)
+                        found[_public_name(field)] = file.read().strip()
                 except OSError as error:
                     raise Unusable(f"{name}_FILE cannot be read: {error.strerror}") from None
                 except UnicodeDecodeError:
@@ -95,9 +102,9 @@ class Settings(BaseSettings):
     katana_api_secret: SecretStr | None = None
     evm_private_key: SecretStr | None = None
     svm_private_key: SecretStr | None = None
-    #: RPC endpoints of the chains; several, separated by commas, have to agree.
-    base_rpc_url: str = "https://mainnet.base.org"
-    solana_rpc_url: str = "https://api.mainnet-beta.solana.com"
+    #: RPC endpoints of the chains; several, separated by commas, have to agree. Often with a key in their path.
+    base_rpc_url: str = Field(default="https://mainnet.base.org", repr=False)
+    solana_rpc_url: str = Field(default="https://api.mainnet-beta.solana.com", repr=False)
     #: Whom payments may go to; unset: the recipient that an origin named first.
     pay_to_base: str | None = Field(default=None, validation_alias="ORCHESTRATOR_PAY_TO_BASE")
     pay_to_solana: str | None = Field(default=None, validation_alias="ORCHESTRATOR_PAY_TO_SOLANA")
@@ -148,6 +155,18 @@ class Settings(BaseSettings):
             raise ValueError("must not carry a user name or password")
         return url.rstrip("/")
 
+    @field_validator("base_rpc_url", "solana_rpc_url", mode="after")
+    @classmethod
+    def _secure_rpc_urls(cls, urls: str) -> str:
+        """What an endpoint says decides about money: nobody on the way may change it."""
+        for url in urls.split(","):
+            parts = urlsplit(url.strip())
+            if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback_url(url))):
+                raise ValueError(
+                    "must be https:// URLs, separated by commas (http:// is allowed for this machine only)"
+                )
+        return urls
+
     @field_validator("webhook_secret", mode="after")
     @classmethod
     def _decodable_webhook_secret(cls, secret: SecretStr | None) -> SecretStr | None:
@@ -166,6 +185,14 @@ class Settings(BaseSettings):
     def webhook_key(self) -> bytes | None:
         """The bytes that webhooks are signed with (Standard Webhooks)."""
         return None if self.webhook_secret is None else _decoded(self.webhook_secret)
+
+
+def _refuse_readable_by_others(name: str, mode: int) -> None:
+    if os.name == "posix" and mode & _OTHERS:
+        raise Unusable(
+            f"{name} names a file that others on this machine may open (mode {stat.S_IMODE(mode):o}): it is not read",
+            hint="chmod 600 that file",
+        )
 
 
 def _decoded(secret: SecretStr) -> bytes:

@@ -4,10 +4,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
-from eth_account import Account
-from eth_account.messages import encode_defunct, encode_typed_data
-from eth_utils.address import to_checksum_address
-
+from orchestrator.base.ethereum import Account, encode_defunct, encode_typed_data, to_checksum_address
 from orchestrator.base.payments import BASE_CHAIN_ID, CHAINS, Blockhash, Network
 from orchestrator.payments.header import payment_header, proof_headers, proof_message, whole_amount
 from orchestrator.payments.keys import BadKey, evm_key

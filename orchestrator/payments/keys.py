@@ -9,6 +9,7 @@ _BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]+")
 _PHRASE_WORDS = range(12, 25)
 _SEED_BYTES = 32
 _KEYPAIR_BYTES = 64
+_LONGEST_LIST = 1000
 
 
 class BadKey(Exception):
@@ -68,7 +69,7 @@ def _looks_like_numbers(text: str) -> str:
 
 def _numbers(text: str) -> bytes | None:
     try:
-        return bytes(json.loads(text))
+        return bytes(json.loads(text)) if len(text) <= _LONGEST_LIST else None
     except (ValueError, TypeError, RecursionError):
         return None
 

@@ -7,10 +7,9 @@ import hashlib
 import re
 from typing import Any
 
-from eth_account import Account
-from eth_account.messages import encode_typed_data
-from eth_utils.address import is_address, to_checksum_address
+from eth_utils.address import is_address
 
+from orchestrator.base.ethereum import Account, encode_typed_data, to_checksum_address
 from orchestrator.base.payments import BASE_CHAIN_ID, Network
 from orchestrator.sandbox.chains import RECIPIENTS
 from orchestrator.sandbox.payment import InvalidPayment, Payment, whole

@@ -71,8 +71,7 @@ def _timestamp(text: str) -> int | None:
 
 def _signer_on_base(address: str, message: str, signature: str) -> str | None:
     """The address as Base writes it, where its key has signed the message (EIP-191)."""
-    from eth_account import Account
-    from eth_account.messages import encode_defunct
+    from orchestrator.base.ethereum import Account, encode_defunct
 
     try:
         signer = str(Account.recover_message(encode_defunct(text=message), signature=signature))

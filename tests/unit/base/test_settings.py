@@ -202,3 +202,50 @@ def test_a_webhook_secret_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPatc
     (folder / "secret").write_text("whsec_MDEyMzQ1Njc4OWFiY2RlZg==\n")
     monkeypatch.setenv("ORCHESTRATOR_WEBHOOK_SECRET_FILE", str(folder / "secret"))
     assert load_settings().webhook_key == b"0123456789abcdef"
+
+
+@pytest.mark.parametrize("name", ["EVM_PRIVATE_KEY", "SVM_PRIVATE_KEY"])
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+def test_a_wallets_key_in_a_file_of_its_own(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, mode: int
+) -> None:
+    (folder / "key").write_text("0xkey\n")
+    (folder / "key").chmod(mode)
+    monkeypatch.setenv(f"{name}_FILE", str(folder / "key"))
+    settings = load_settings()
+    assert secret(getattr(settings, name.lower())) == "0xkey"
+    assert "0xkey" not in repr(settings)
+
+
+@pytest.mark.parametrize("name", ["EVM_PRIVATE_KEY", "SVM_PRIVATE_KEY"])
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o601, 0o604])
+def test_a_wallets_key_that_others_may_read_is_not_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, mode: int
+) -> None:
+    (folder / "key").write_text("0xkey\n")
+    (folder / "key").chmod(mode)
+    monkeypatch.setenv(f"{name}_FILE", str(folder / "key"))
+    with pytest.raises(Unusable, match=f"{name}_FILE names a file that others .*mode {mode:o}") as caught:
+        load_settings()
+    assert "0xkey" not in str(caught.value)
+    assert caught.value.hint == "chmod 600 that file"
+
+
+@pytest.mark.parametrize("name", ["BASE_RPC_URL", "SOLANA_RPC_URL"])
+def test_several_endpoints_of_a_chain(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    urls = "https://rpc.example/k3y, http://127.0.0.1:8545"
+    monkeypatch.setenv(name, urls)
+    settings = load_settings()
+    assert getattr(settings, name.lower()) == urls
+    assert "k3y" not in repr(settings)
+
+
+@pytest.mark.parametrize("name", ["BASE_RPC_URL", "SOLANA_RPC_URL"])
+@pytest.mark.parametrize(
+    "urls", ["http://rpc.example/k3y", "https://a.example,http://rpc.example/k3y", "ws://k3y", "k3y"]
+)
+def test_an_endpoint_that_anyone_on_the_way_could_change(monkeypatch: pytest.MonkeyPatch, name: str, urls: str) -> None:
+    monkeypatch.setenv(name, urls)
+    with pytest.raises(Unusable, match=f"{name} must be https://") as caught:
+        load_settings()
+    assert "k3y" not in str(caught.value)

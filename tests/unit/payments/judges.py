@@ -6,11 +6,10 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from eth_account import Account
-from eth_account.messages import encode_typed_data
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
+from orchestrator.base.ethereum import Account, encode_typed_data
 from orchestrator.base.payments import CHAINS, Network
 from orchestrator.payments.wallet import SignedPayment
 

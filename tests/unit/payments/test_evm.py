@@ -5,10 +5,9 @@ import pickle
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from eth_account import Account
-from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
 
+from orchestrator.base.ethereum import Account, encode_typed_data
 from orchestrator.base.payments import Network
 from orchestrator.payments.evm import DOMAIN, TYPES, EvmWallet
 
