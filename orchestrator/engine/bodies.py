@@ -4,15 +4,23 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.katana.wire import build_body
+from orchestrator.katana.client import CHAT, GENERATION, Call
+from orchestrator.katana.wire import build_body, build_chat_body
 
 #: The bytes of a file by its SHA-256 and, where it is another job's result, the URI that it is stored at.
 ReadMedia = Callable[[str, str | None], bytes]
 
 
 def submission_body(items: list[dict[str, Any]], read_media: ReadMedia) -> bytes:
-    """The exact bytes to send for stored items."""
+    """The exact bytes to send for stored items; a text is always alone."""
+    if call_for(items) is CHAT:
+        return build_chat_body(_with_media(items[0], read_media))
     return build_body([_with_media(item, read_media) for item in items])
+
+
+def call_for(items: list[dict[str, Any]]) -> Call:
+    """Where stored items are sent to."""
+    return CHAT if any(item.get("type") == "text" for item in items) else GENERATION
 
 
 def _with_media(value: Any, read_media: ReadMedia) -> Any:

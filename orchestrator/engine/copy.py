@@ -16,7 +16,7 @@ from orchestrator.assets.errors import (
 )
 from orchestrator.assets.fetch import fetch
 from orchestrator.assets.keys import KeyFields, render_key, rendition_key
-from orchestrator.assets.verify import Kind, Verified, verify
+from orchestrator.assets.verify import Kind, Verified, text_file, verify
 from orchestrator.base.states import JobError
 from orchestrator.engine.answers import job_error
 from orchestrator.engine.pacing import retry_seconds
@@ -120,6 +120,8 @@ async def _fetch(engine: Engine, work: ClaimedCopy, asset: ClaimedAsset) -> _Rea
     """Have the file here and whole: from the spool, where an earlier try left it verified, or from its source."""
     name = _spool_name(work, asset)
     spooled = engine.spool.path(name)
+    if asset.content is not None:
+        return await engine.in_file_thread(_written, engine, asset, asset.content, spooled)
     sha256 = asset.sha256
     if sha256 is None or await engine.in_file_thread(_hash, spooled) != sha256:
         await engine.in_file_thread(engine.spool.require_room)
@@ -130,6 +132,17 @@ async def _fetch(engine: Engine, work: ClaimedCopy, asset: ClaimedAsset) -> _Rea
         engine.spool.discard(name)
         raise
     return _Ready(asset, spooled, sha256, verified)
+
+
+def _written(engine: Engine, asset: ClaimedAsset, content: str, spooled: Path) -> _Ready:
+    """A text as a file; what an earlier try wrote is written anew."""
+    data = content.encode()
+    try:
+        engine.spool.require_room(len(data))
+        spooled.write_bytes(data)
+    except OSError as error:
+        raise SpoolFailed(f"the spool does not take a text: {error.strerror}") from None
+    return _Ready(asset, spooled, hashlib.sha256(data).hexdigest(), text_file(asset.declared_mime))
 
 
 async def _put(engine: Engine, work: ClaimedCopy, file: _Ready) -> None:

@@ -18,7 +18,7 @@ from orchestrator.assets.errors import AssetError, MediaMissing
 from orchestrator.base.errors import Unusable
 from orchestrator.base.states import HoldCode, JobError, JobState, SubmissionState
 from orchestrator.engine.answers import job_error, read_outcomes
-from orchestrator.engine.bodies import submission_body
+from orchestrator.engine.bodies import call_for, submission_body
 from orchestrator.engine.breaker import note_opening
 from orchestrator.engine.pacing import first_poll_seconds
 from orchestrator.engine.policy import MEDIA_RETRY_SECONDS, Effect, PostRule, filed_under, on_post
@@ -26,6 +26,7 @@ from orchestrator.engine.reconcile import take_baseline
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.shortfall import hold_for_balance
 from orchestrator.engine.tariff import tariff_of
+from orchestrator.engine.text import record_text
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind, Verdict
 from orchestrator.receipts.receipt import Order, Receipt
@@ -71,7 +72,8 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     """Send one claimed submission and record what became of it."""
     try:
         read_media = functools.partial(engine.read_media, work.media)
-        body = await asyncio.to_thread(submission_body, [job.item for job in work.jobs], read_media)
+        items = [job.item for job in work.jobs]
+        body = await asyncio.to_thread(submission_body, items, read_media)
     except AssetError as error:
         await _put_off(engine, work, error)
         return
@@ -94,7 +96,7 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     if not await engine.keep_receipt(Receipt.sent(order)):
         await _return_unsent(engine, work, "its receipt could not be written")
         return
-    verdict = await engine.client.submit(body, item_count=len(work.jobs), send_before=send_before)
+    verdict = await engine.client.submit(body, call=call_for(items), item_count=len(items), send_before=send_before)
     receipt = _receipt(engine, order, verdict)
     if receipt is not None:
         await engine.keep_receipt(receipt)
@@ -122,7 +124,10 @@ async def _record_verdict(engine: Engine, work: ClaimedSubmission, verdict: Verd
         engine.note_outage(verdict.reason)
     heard = verdict.answer.request_id if verdict.answer else verdict.heard_request_id
     try:
-        if rule.becomes is JobState.GENERATING:
+        if verdict.completion is not None:
+            if not await engine.persist(_record_completion, engine, work, verdict):
+                await engine.compare_receipts()
+        elif rule.becomes is JobState.GENERATING:
             if not await engine.persist(_record_accepted, work, verdict):
                 await engine.compare_receipts()  # is it unknown because the database was put back?
             await _record_rest(engine, work, verdict)
@@ -218,6 +223,12 @@ def _record_accepted(connection: Connection, work: ClaimedSubmission, verdict: V
         reason = {"reason": f"the provider named the request {answer.request_id}, which is another submission's"}
         _record_doubt(connection, work, document | reason)
     return taken
+
+
+def _record_completion(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> bool:
+    """A text, its charge and its end in one transaction: nobody can ask for it again."""
+    _follow(connection, engine, work, verdict, Effect.FASTER)
+    return record_text(connection, work, verdict)
 
 
 def _record_outcomes(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:

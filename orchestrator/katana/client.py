@@ -12,7 +12,7 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 from httpx_aiohttp import AiohttpTransport
@@ -91,10 +91,13 @@ class Call:
 
     path: str
     query: tuple[tuple[str, str], ...] = ()
+    is_chat: bool = False
 
 
 #: Images and videos (guide, "Main Generation Endpoint").
 GENERATION = Call("/v1/generation-requests", (("wait", "false"),))
+#: Texts (guide, "Text / LLM Chat Completion Basics").
+CHAT = Call("/v1/chat/completions", is_chat=True)
 #: The balance of the paying wallet (guide, "x402 wallet balance top-up").
 TOP_UP = Call("/v1/x402/top-up")
 
@@ -208,6 +211,7 @@ class KatanaClient:
             failure=failure,
             signed=payment is not None,
             item_count=item_count,
+            is_chat=call.is_chat,
             clock=self._clock,
         )
 
@@ -253,6 +257,8 @@ class KatanaClient:
                     headers={"Content-Type": "application/json", **headers},
                     extensions={"trace": phase.trace},
                 )
+                if call.is_chat:
+                    _join_credentials(request.headers)
                 return self._heed_date(await _read_reply(await self._pay.send(request, stream=True))), None
         except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
             return None, _in_words(error)
@@ -318,6 +324,18 @@ class KatanaClient:
             raise ProviderUnavailable("the answer on x402 is not readable", status=reply.status)
         return document
 
+    async def attestation(self, model: str, nonce: str) -> dict[str, Any]:
+        """The privacy proof of a private text model, as it came (guide, "Privacy proof example").
+
+        Raises ProviderUnavailable.
+        """
+        query = urlencode({"model": model, "nonce": nonce})
+        reply = await self._get(f"/v1/text/attestation?{query}")
+        proof = parse_object(reply.body or b"")
+        if proof is None:
+            raise ProviderUnavailable("the attestation is not readable", status=reply.status)
+        return proof
+
     async def models(self) -> bytes:
         """The catalogue document as it came. Raises ProviderUnavailable."""
         return (await self._get("/v1/models")).body or b""
@@ -360,6 +378,13 @@ def _pay_transport(base_url: str) -> httpx.AsyncBaseTransport:
 def _read_transport(base_url: str) -> httpx.AsyncBaseTransport:
     proxy = proxy_for(base_url)
     return AiohttpTransport(limits=httpx.Limits(max_connections=64), proxy=httpx.Proxy(proxy) if proxy else None)
+
+
+def _join_credentials(headers: httpx.Headers) -> None:
+    """Texts take key and secret as one bearer token (guide, "Text / LLM Chat Completion Basics")."""
+    key, secret = headers.pop("X-API-Key", None), headers.pop("X-API-Secret", None)
+    if key is not None and secret is not None:
+        headers["Authorization"] = f"Bearer {key}:{secret}"
 
 
 def _in_words(error: Exception) -> str:

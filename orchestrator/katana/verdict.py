@@ -4,6 +4,7 @@
 |---------------------------------------------------------------|----------|
 | no byte of the request could have reached the provider        | not_sent |
 | a readable 2xx with a `request_id`                             | accepted |
+| of a text: a readable 2xx with a choice                       | accepted |
 | a readable 2xx without one that calls every item rejected      | refused  |
 | 400 401 402 403 404 413 415 422 429 with a JSON object         | refused  |
 | anything else once the request began to leave                  | unknown  |
@@ -11,6 +12,7 @@
 After a payment signature has left, only `accepted` is final: `refused` becomes `unknown` too.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC
@@ -19,8 +21,9 @@ from enum import StrEnum
 from typing import Any
 
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
+from orchestrator.katana.chat import Completion, parse_completion
 from orchestrator.katana.problem import Problem, read_problem
-from orchestrator.katana.wire import Answer, parse_answer, parse_object
+from orchestrator.katana.wire import Answer, Metadata, parse_answer, parse_object
 from orchestrator.katana.x402 import (
     REQUIRED_HEADER,
     RESPONSE_HEADER,
@@ -69,6 +72,8 @@ class Verdict:
     settlement: dict[str, Any] | None = None
     #: What a 402 asks for where no payment was signed: a wallet's balance lacks it.
     offers: tuple[Offer, ...] = ()
+    #: The text itself, where one was asked for: it came with the answer, and there is nothing more to fetch.
+    completion: Completion | None = None
 
     def document(self) -> dict[str, object]:
         """What is kept with the submission: never a header, never a body."""
@@ -84,17 +89,21 @@ def judge(
     failure: str | None,
     signed: bool = False,
     item_count: int = 1,
+    is_chat: bool = False,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Verdict:
     """The verdict on one paid POST.
 
     `sending_began`: a first byte of the request may have left. `reply`: what was read, if anything.
     `failure`: what broke, in words. `signed`: the request carried a payment signature. `item_count`: items sent.
+    `is_chat`: a text was asked for, and a readable answer with a choice is final.
     """
     if reply is None:
         if not sending_began:
             return Verdict(Kind.NOT_SENT, failure or "no connection")
         return Verdict(Kind.UNKNOWN, failure or "no answer")
+    if 200 <= reply.status < 300 and is_chat:
+        return _judge_completion(reply)
     if 200 <= reply.status < 300:
         return _judge_success(reply, signed=signed, item_count=item_count)
     document = parse_object(reply.body) if reply.body is not None else None
@@ -139,6 +148,25 @@ def _judge_success(reply: Reply, *, signed: bool, item_count: int) -> Verdict:
     why = "cut short" if reply.body is None else "without a readable request_id"
     heard = _heard_request_id(reply)
     return Verdict(Kind.UNKNOWN, f"HTTP {reply.status} {why}", status=reply.status, heard_request_id=heard)
+
+
+def _judge_completion(reply: Reply) -> Verdict:
+    """What else may have become of a text that cannot be read here, nobody can ask."""
+    completion = parse_completion(reply.body) if reply.body is not None else None
+    if completion is None:
+        why = "cut short" if reply.body is None else "without a readable text"
+        return Verdict(Kind.UNKNOWN, f"HTTP {reply.status} {why}", status=reply.status)
+    billing = completion.billing
+    told = Metadata().model_copy(update={"credits_spent": billing.credits, "usdc_spent": billing.usdc})
+    request_id = completion.id or f"chat-{hashlib.sha256(reply.body or b'').hexdigest()[:32]}"
+    return Verdict(
+        Kind.ACCEPTED,
+        f"HTTP {reply.status}",
+        reply.status,
+        answer=Answer(request_id=request_id, status="completed").model_copy(update={"metadata": told}),
+        settlement=parse_settlement(reply.headers.get(RESPONSE_HEADER)),
+        completion=completion,
+    )
 
 
 def retry_after_seconds(headers: dict[str, str], clock: Clock = SYSTEM_CLOCK) -> float | None:

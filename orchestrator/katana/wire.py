@@ -145,6 +145,12 @@ def build_body(items: list[dict[str, Any]]) -> bytes:
     ).encode()
 
 
+def build_chat_body(item: dict[str, Any]) -> bytes:
+    """The exact bytes that ask for a text; the endpoint tells that it is one."""
+    asked = {name: value for name, value in item.items() if name != "type"}
+    return json.dumps(asked, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
 def parse_answer(body: bytes) -> Answer | None:
     """The answer in a response body, or None where it is not one."""
     document = parse_object(body)

@@ -1,4 +1,4 @@
-"""Where the pictures are in the `messages` of a text job, in a manifest and in an item (guide, "Vision chat example")."""
+"""Where the pictures are in the `messages` of a text job (guide, "Vision chat example"), read or planned."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

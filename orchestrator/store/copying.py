@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, null, select, update
 
 from orchestrator.base.states import JobState
 from orchestrator.store.database import NOW
@@ -35,7 +35,10 @@ def record_verified(connection: Connection, asset_pk: int, sha256: str) -> None:
 
 
 def record_stored(connection: Connection, asset_pk: int, file: StoredFile) -> None:
-    """The file is in the destination. The object is named by its content: saying it twice changes nothing."""
+    """The file is in the destination. The object is named by its content: saying it twice changes nothing.
+
+    A text that was kept here until now goes.
+    """
     connection.execute(
         update(assets)
         .where(assets.c.pk == asset_pk, assets.c.stored_at.is_(None))
@@ -49,6 +52,7 @@ def record_stored(connection: Connection, asset_pk: int, file: StoredFile) -> No
             height=file.height,
             duration_seconds=file.duration_seconds,
             stored_at=NOW,
+            content=null(),
         )
     )
 

@@ -32,7 +32,8 @@ class ClaimedPoll:
 class ClaimedAsset:
     """A file to copy; `sha256` is set where an earlier attempt had already verified it.
 
-    `is_needed`: another job needs it, so that it is worth the tries that an original is.
+    `is_needed`: another job needs it, so that it is worth the tries that an original is. `content` is the file itself
+    where it is a text, which has no source.
     """
 
     pk: int
@@ -44,6 +45,7 @@ class ClaimedAsset:
     sha256: str | None
     stored: bool
     is_needed: bool = False
+    content: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,7 @@ def _claimed_copy(row: Any, token: UUID, files: list[Any], needed: set[tuple[int
                 sha256=file.sha256,
                 stored=file.stored_at is not None,
                 is_needed=(row.pk, file.role) in needed,
+                content=file.content,
             )
             for file in files
         ),

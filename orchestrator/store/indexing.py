@@ -61,7 +61,7 @@ def collection_assets(connection: Connection, collection: Collection) -> Iterato
             jobs.c.model,
             jobs.c.labels,
             jobs.c.row.label("columns"),
-            jobs.c.item["prompt"].astext.label("prompt"),
+            func.coalesce(jobs.c.item["prompt"].astext, "").label("prompt"),
             _MADE.c.spent,
             _MADE.c.ended_at,
             submissions.c.request_id,

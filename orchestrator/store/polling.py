@@ -32,6 +32,8 @@ class Source:
     expires_at: datetime | None
     declared_mime: str | None
     tags: list[dict[str, Any]] = field(default_factory=list)
+    #: The file itself, in place of a `url`, where it came with the answer.
+    content: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +47,24 @@ class ItemOutcome:
     error: dict[str, Any] | None = None
     #: Whether the provider named what it charged; else `spent` is the worst case.
     is_told: bool = True
+    #: What the job's labels say besides from now on.
+    labels: dict[str, str] = field(default_factory=dict)
 
 
-def record_outcomes(connection: Connection, submission_id: UUID, outcomes: Sequence[ItemOutcome]) -> int:
+def record_outcomes(
+    connection: Connection, submission_id: UUID, outcomes: Sequence[ItemOutcome], *, follow_prices: bool = True
+) -> int:
     """Move finished items on: to `copying` with their files, to `failed` or `rejected`. Repeating it changes nothing.
 
     Guarded by the job's state alone: the word is final, whoever heard it. Where it cost more than was reserved, the
-    account's lock is taken, and all that is reserved for its model follows: call it before any row is changed.
+    account's lock is taken, and all that is reserved for its model follows: call it before any row is changed. Without
+    `follow_prices` nothing follows: what one text costs says nothing of the next.
     """
     if not outcomes:
         return 0
-    told = {outcome.position: outcome.spent for outcome in outcomes if outcome.is_told}
-    repricing.follow_charges(connection, submission_id, told)
+    if follow_prices:
+        told = {outcome.position: outcome.spent for outcome in outcomes if outcome.is_told}
+        repricing.follow_charges(connection, submission_id, told)
     connection.execute(
         select(submissions.c.id).where(submissions.c.id == submission_id).with_for_update(key_share=True)
     )
@@ -68,6 +76,8 @@ def record_outcomes(connection: Connection, submission_id: UUID, outcomes: Seque
             "error": outcome.error,
             "due_at": NOW,
         }
+        if outcome.labels:
+            values["labels"] = jobs.c.labels.concat(outcome.labels)
         if outcome.state is JobState.COPYING:
             known = [source.expires_at for source in outcome.sources if source.role == "original" and source.expires_at]
             latest = in_seconds(_LONGEST_LIFE_SECONDS)
@@ -108,6 +118,7 @@ def _insert_sources(connection: Connection, job_pk: int, sources: Sequence[Sourc
                     "source_url": source.url,
                     "source_expires_at": source.expires_at,
                     "declared_mime": source.declared_mime,
+                    "content": source.content,
                     "tags": source.tags,
                 }
                 for source in sources

@@ -1,0 +1,172 @@
+"""Text jobs against a real sandbox: the answer is the result, recorded once and whole, and charged by its usage."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from sqlalchemy import select
+
+from orchestrator.operations.running import exit_code
+from orchestrator.planner.result import PlannedJob
+from orchestrator.sandbox import FaultRule, Sandbox
+from orchestrator.store.audit import audit
+from orchestrator.store.database import Database
+from orchestrator.store.tables import assets, jobs, submissions
+
+from .engine_site import Site, make_site
+
+MODEL = "qwen3-6-flash"
+RESERVE = Decimal(10)
+
+
+@pytest.fixture
+def site(tmp_path: Path, database: Database, database_url: str) -> Iterator[Site]:
+    with Sandbox(tmp_path / "sandbox", time_scale=0.01) as sandbox:
+        yield make_site(tmp_path, sandbox, database, database_url, stall_after=0.5)
+
+
+def asked(*prompts: str, **more: Any) -> list[PlannedJob]:
+    items = [{"type": "text", "model": MODEL, "prompt": prompt, "max_tokens": 200} | more for prompt in prompts]
+    return [PlannedJob(n, f"job-{n}", "text", MODEL, item, {}, RESERVE) for n, item in enumerate(items)]
+
+
+def content(asset: dict[str, Any]) -> str:
+    return Path(unquote(urlsplit(asset["uri"]).path)).read_text()
+
+
+def booked(site: Site) -> dict[str, Decimal]:
+    """What each prompt cost, by the provider's books."""
+    total: dict[str, Decimal] = {}
+    for entry in site.sandbox.ledger():
+        amount = entry.credits if entry.kind == "charge" else -entry.credits
+        total[entry.prompt] = total.get(entry.prompt, Decimal(0)) + amount
+    return total
+
+
+async def test_an_answer_is_stored_with_its_usage_and_charged_by_it(site: Site) -> None:
+    document = await site.run(site.store(asked("Reply with exactly: hello", "Say more"), bundle=5))
+    assert (document["state"], exit_code(document)) == ("completed", 0)
+    first, second = site.jobs().values()
+    (asset,) = first["assets"]
+    assert content(asset) == "hello"
+    assert asset["mime_type"] == "text/plain; charset=utf-8"
+    assert asset["sha256"] == hashlib.sha256(b"hello").hexdigest()
+    assert asset["uri"].endswith(f"0-{asset['sha256'][:8]}.txt")
+    assert first["request_id"].startswith("chatcmpl-")
+    assert first["request_id"] != second["request_id"], "each text has a request of its own, whatever the bundle"
+    spent = {job["id"]: Decimal(job["credits"]["spent"]) for job in (first, second)}
+    assert spent == dict(zip(spent, booked(site).values(), strict=True))
+    assert Decimal("0.1") <= spent["job-0"] < RESERVE
+    index = json.loads((site.out / "things" / "index.json").read_text())["assets"][0]
+    (kept,) = index["tags"]
+    assert kept["finish_reason"] == "stop"
+    assert kept["usage"]["imgnai"]["credits_charged"] == first["credits"]["spent"] == index["credits"]
+    with site.database.begin() as connection:
+        rows = connection.execute(select(assets.c.content, assets.c.stored_at)).all()
+        assert all(row.content is None and row.stored_at for row in rows), "the text is in the destination alone"
+        assert not audit(connection)
+
+
+async def test_what_is_to_be_json_is_stored_as_json(site: Site) -> None:
+    schema = {"type": "object", "properties": {"alt": {"type": "string"}, "people": {"type": "integer"}}}
+    wanted = {"type": "json_schema", "json_schema": {"name": "caption", "schema": schema}}
+    await site.run(site.store(asked("Say it", response_format=wanted)))
+    ((job),) = site.jobs().values()
+    (asset,) = job["assets"]
+    assert asset["mime_type"] == "application/json"
+    assert asset["uri"].endswith(".json")
+    assert set(json.loads(content(asset))) == {"alt", "people"}
+
+
+async def test_json_that_is_cut_is_no_result_and_what_it_cost_is_told(site: Site) -> None:
+    await site.run(site.store(asked("Say it", response_format={"type": "json_object"}, max_tokens=2)))
+    (job,) = site.jobs().values()
+    assert (job["state"], job["error"]["code"], job["error"]["charged"]) == ("failed", "asset-corrupt", True)
+    assert job["error"]["provider"]["message"].startswith("{")
+    assert Decimal(job["credits"]["spent"]) == booked(site)["Say it"] == Decimal("0.1")
+
+
+async def test_a_text_that_is_cut_is_a_result_with_a_label(site: Site) -> None:
+    await site.run(site.store(asked("Say much", max_tokens=2)))
+    (job,) = site.jobs().values()
+    assert (job["state"], job["labels"]) == ("completed", {"finish_reason": "length"})
+    assert len(content(job["assets"][0])) == 8
+
+
+@pytest.mark.parametrize(
+    ("marker", "code", "charged"), [("fail", "provider-failed", False), ("moderation", "moderation", True)]
+)
+async def test_an_answer_that_is_none(site: Site, marker: str, code: str, charged: bool) -> None:
+    document = await site.run(site.store(asked(f"Say [sandbox:{marker}]")))
+    (job,) = site.jobs().values()
+    assert document["state"] == "failed"
+    assert (job["state"], job["error"]["code"], job["error"]["charged"]) == ("failed", code, charged)
+    assert Decimal(job["credits"]["spent"]) == sum(booked(site).values())
+
+
+@pytest.mark.parametrize("kind", ["500-after-charge", "drop-after-charge", "garbage", "502-html-after-charge"])
+async def test_a_lost_answer_leaves_the_job_in_doubt(site: Site, kind: str) -> None:
+    site.play(FaultRule(at="submit", kind=kind))
+    document = await site.run(site.store(asked("Say it")))
+    (job,) = site.jobs().values()
+    assert (job["state"], document["state"], exit_code(document)) == ("in_doubt", "held", 5)
+    assert document["credits"]["in_doubt"] == "10"
+    assert len([entry for entry in site.sandbox.ledger() if entry.kind == "charge"]) == 1, "it is not sent again"
+
+
+@pytest.mark.parametrize("kind", ["429", "402", "403"])
+async def test_a_refused_one_costs_nothing(site: Site, kind: str) -> None:
+    site.play(FaultRule(at="submit", kind=kind, retry_after=0.1))
+    scope = site.store(asked("Say it"))
+    document = await site.run(scope)
+    if document["state"] == "held":
+        document = await site.resume(scope)
+    assert document["state"] == "completed"
+    assert len([entry for entry in site.sandbox.ledger() if entry.kind == "charge"]) == 1
+
+
+async def test_what_costs_more_than_was_reserved_makes_no_other_dearer(site: Site) -> None:
+    """A text's price says nothing of the next one's."""
+    site.play(FaultRule(at="submit", kind="price", factor=Decimal(1000), match="Say it"))
+    document = await site.run(site.store(asked("Say it", "Say on")))
+    assert document["state"] == "completed"
+    jobs_now = site.jobs()
+    assert Decimal(jobs_now["job-0"]["credits"]["spent"]) == booked(site)["Say it"] > RESERVE
+    assert Decimal(jobs_now["job-1"]["credits"]["spent"]) == booked(site)["Say on"] < RESERVE
+    with site.database.begin() as connection:
+        assert not audit(connection)
+        assert connection.execute(select(jobs.c.price).where(jobs.c.name == "job-1")).scalar_one() in (None, RESERVE)
+
+
+async def test_it_sees_the_stored_result_of_another_job(site: Site) -> None:
+    picture = {"type": "image", "model": "gen", "prompt": "A mug", "aspect_ratio": "1:1"}
+    parts = [
+        {"type": "text", "text": "Describe it"},
+        {"type": "image_url", "image_url": {"url": {"$from": "mug", "use": "original"}}},
+    ]
+    caption = {
+        "type": "text",
+        "model": "grok-4-3",
+        "messages": [{"role": "user", "content": parts}],
+        "max_tokens": 200,
+    }
+    document = await site.run(
+        site.store(
+            [
+                PlannedJob(0, "mug", "image", "gen", picture, {}, Decimal(3)),
+                PlannedJob(1, "alt", "text", "grok-4-3", caption, {}, RESERVE, needs=("mug",)),
+            ]
+        )
+    )
+    assert document["state"] == "completed", document
+    (asset,) = site.jobs()["alt"]["assets"]
+    assert content(asset)
+    with site.database.begin() as connection:
+        usage = connection.execute(select(assets.c.tags).where(assets.c.kind == "text")).scalar_one()[0]["usage"]
+        assert usage["prompt_tokens"] > 1000, "the picture was sent"
+        assert connection.execute(select(submissions.c.state)).scalars().all() == ["resolved", "resolved"]
