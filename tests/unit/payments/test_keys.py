@@ -80,9 +80,7 @@ def test_what_is_no_key_of_solana(written: str, looks_like: str) -> None:
 def assert_nothing_shown(written: str, error: BadKey) -> None:
     assert error.__cause__ is None
     assert error.__suppress_context__ or error.__context__ is None
-    for length in range(4, len(written) + 1):
-        assert written[:length] not in str(error) or written.startswith(str(error)[:length])
-    assert not written or written not in str(error)
+    assert not any(written[start : start + 6] in str(error) for start in range(len(written) - 5))
 
 
 def test_a_wallet_is_made_of_nothing_else() -> None:
