@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.base.payments import Network
 from orchestrator.sandbox import x402
 from orchestrator.sandbox.book import Book
-from orchestrator.sandbox.chains import BLOCKHASH_BLOCKS, RECIPIENTS, block_at, block_digest
+from orchestrator.sandbox.chains import BLOCKHASH_BLOCKS, RECIPIENTS, block_at, block_digest, block_time
 from orchestrator.sandbox.payment import InvalidPayment, Payment
 from orchestrator.sandbox.problems import Problem
 from orchestrator.sandbox.records import QuoteOffered, Settlement
@@ -83,12 +83,11 @@ class Cashier:
             return earlier
         raise self.refusal(purchase, "this payment has been used already")
 
-    def settle(
-        self, payment: Payment, purchase: Purchase, *, at: float | None = None, exact: bool = False
-    ) -> Settlement:
+    def settle(self, payment: Payment, purchase: Purchase, *, late_by: float = 0.0, exact: bool = False) -> Settlement:
         """The settlement of a new payment, for the caller to write down. Raises Problem 402 where it cannot be taken.
 
-        It lands `at` an instant, now without. `exact`: only the price of now is taken, whatever was offered before.
+        It lands in `late_by` seconds, or as late as it can. `exact`: only the price of now is taken, whatever was
+        offered before.
         """
         now = self.clock()
         try:
@@ -96,7 +95,7 @@ class Cashier:
         except InvalidPayment as invalid:
             raise self.refusal(purchase, invalid.reason) from None
         return Settlement(
-            at=now if at is None else at,
+            at=max(now, min(now + late_by, _latest(payment, now))),
             network=payment.network,
             payer=payment.payer,
             amount=payment.amount,
@@ -130,9 +129,7 @@ class Cashier:
             self._check_transaction(payment, now)
 
     def _check_transaction(self, payment: Payment, now: float) -> None:
-        newest = block_at(Network.SOLANA, now)
-        recent = range(max(0, newest - BLOCKHASH_BLOCKS), newest + 1)
-        if not any(block_digest(Network.SOLANA, number) == payment.blockhash for number in recent):
+        if _blockhash_number(payment, now) is None:
             raise InvalidPayment("BlockhashNotFound: the transaction's blockhash is unknown or too old")
         exists = self.book.settlements.has_token_account(now)
         if not exists and payment.creates_account == "no":
@@ -141,3 +138,17 @@ class Cashier:
             raise InvalidPayment("the recipient's token account exists already")
         if payment.has_memo and self.ways.memos == "refused":
             raise InvalidPayment("a memo is not taken")
+
+
+def _latest(payment: Payment, now: float) -> float:
+    """The last instant at which a payment that is good now can settle."""
+    if payment.valid_before is not None:
+        return payment.valid_before - 1.0
+    return block_time(Network.SOLANA, (_blockhash_number(payment, now) or 0) + BLOCKHASH_BLOCKS)
+
+
+def _blockhash_number(payment: Payment, now: float) -> int | None:
+    """Which of the recent blocks a transaction names, None for none of them."""
+    newest = block_at(Network.SOLANA, now)
+    recent = range(newest, max(0, newest - BLOCKHASH_BLOCKS) - 1, -1)
+    return next((number for number in recent if block_digest(Network.SOLANA, number) == payment.blockhash), None)

@@ -92,7 +92,9 @@ def _payment(network: Network, payload: dict[str, Any]) -> Payment:
         from orchestrator.sandbox.base_payment import read_authorization
 
         return read_authorization(payload)
-    raise InvalidPayment("Solana is not taken")
+    from orchestrator.sandbox.solana_payment import read_transaction
+
+    return read_transaction(payload)
 
 
 def _object(document: dict[str, Any], name: str) -> dict[str, Any]:

@@ -85,13 +85,10 @@ class Till:
         exact = kind == "price"
         if fault is None or kind not in ("late-settlement", "500-after-settlement"):
             return self._provider.cashier.settle(payment, bought, exact=exact)
-        late = fault.seconds if kind == "late-settlement" else 0.0
-        at = self._provider.clock() + late
-        if payment.valid_before is not None:
-            at = min(at, payment.valid_before - 1.0)
-        settled = self._provider.cashier.settle(payment, bought, at=at)
+        late_by = fault.seconds if kind == "late-settlement" else 0.0
+        settled = self._provider.cashier.settle(payment, bought, late_by=late_by)
         self._provider.book.record(PaymentSettled(at=self._provider.clock(), payment=settled))
-        if late:
+        if kind == "late-settlement":
             raise self._provider.cashier.refusal(bought, "the settlement took too long")
         raise Problem(500, "internal_error", "sandbox: 500-after-settlement on demand")
 
