@@ -48,7 +48,7 @@ class _InPlaceOfGroup(TyperCommand):
         return super().make_context(parent.info_name, args, parent=parent.parent, **extra)
 
 
-ledger = typer.Typer(cls=_EntriesUnlessNamed, help="Every credit reserved, charged and released.")
+ledger = typer.Typer(cls=_EntriesUnlessNamed, help="Every credit, and every USDC, reserved, charged and released.")
 
 
 def day(text: str) -> date:

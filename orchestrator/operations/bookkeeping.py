@@ -5,21 +5,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 from orchestrator.base.clock import rfc3339
 from orchestrator.base.errors import UsageError
 from orchestrator.base.money import ZERO, canonical, optional_canonical
+from orchestrator.base.payments import Payment, Unit
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import Book
 from orchestrator.operations.database import open_database
-from orchestrator.operations.opening import real_provider
+from orchestrator.payments.payers import configured_payments, payer_for
 from orchestrator.store import accounts, batches, statements
 from orchestrator.store import entries as ledger
 from orchestrator.store.audit import audit
 from orchestrator.store.budgets import today
 from orchestrator.store.database import Connection
 from orchestrator.store.entries import BOOKS, Selection, Sums
+from orchestrator.store.paid import payment_document
 from orchestrator.store.statements import BalanceReading, Statement
 
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
@@ -27,8 +30,8 @@ _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Whose entries: of a batch, else of the account in the settings (of all accounts where there are no
-    credentials); and of which UTC days, both included.
+    """Whose entries: of a batch, else of the accounts of the keys in the settings (of all accounts where there are
+    none); and of which UTC days, both included.
     """
 
     batch: str | None = None
@@ -45,14 +48,17 @@ def _selected(settings: Settings, wanted: Wanted) -> Iterator[tuple[Connection, 
             batch_id = batches.find_batch(connection, wanted.batch)
             yield connection, Selection(batch_id=batch_id, first=wanted.first, last=wanted.last)
         else:
-            yield connection, Selection(_account_pk(connection, settings), first=wanted.first, last=wanted.last)
+            yield connection, Selection(_account_pks(connection, settings), first=wanted.first, last=wanted.last)
 
 
-def _account_pk(connection: Connection, settings: Settings) -> int | None:
-    if settings.katana_api_key is None and settings.katana_api_secret is None:
-        return None
-    provider = real_provider(settings)
-    return accounts.account_pk(connection, provider.origin, provider.account)
+def _account_pks(connection: Connection, settings: Settings) -> list[int] | None:
+    """The accounts of the keys in the settings; None where there are none."""
+    has_credentials = settings.katana_api_key is not None or settings.katana_api_secret is not None
+    ways = {*configured_payments(settings), *([Payment.CREDITS] if has_credentials else [])}
+    return [
+        accounts.account_pk(connection, settings.katana_base_url, payer_for(settings, way).account, way.unit)
+        for way in sorted(ways)
+    ] or None
 
 
 def ledger_entries(settings: Settings, wanted: Wanted = Wanted()) -> Iterator[dict[str, Any]]:
@@ -69,6 +75,7 @@ def newest_entries(settings: Settings, wanted: Wanted, limit: int) -> tuple[list
 
 
 def _entry_document(row: Any) -> dict[str, Any]:
+    in_credits = row.unit == Unit.CREDITS
     return {
         "at": rfc3339(row.at),
         "day": str(row.day),
@@ -80,10 +87,13 @@ def _entry_document(row: Any) -> dict[str, Any]:
         "kind": row.kind,
         "from": row.from_book,
         "to": row.to_book,
-        "credits": canonical(row.amount),
+        "credits": canonical(row.amount) if in_credits else "0",
         "usd": canonical(row.amount * row.usd_per_credit),
         "usd_per_credit": canonical(row.usd_per_credit),
         "actor": row.actor,
+        "usdc": None if in_credits else canonical(row.amount),
+        "unit": row.unit,
+        "payment": payment_document(row),
     }
 
 
@@ -100,8 +110,9 @@ def _total(rows: list[Sums]) -> Sums:
     return Sums(
         None,
         sum(row.entries for row in rows),
-        {book: sum((row.credits[book] for row in rows), ZERO) for book in BOOKS},
-        {book: sum((row.usd[book] for row in rows), ZERO) for book in BOOKS},
+        credits={book: sum((row.credits[book] for row in rows), ZERO) for book in BOOKS},
+        usdc={book: sum((row.usdc[book] for row in rows), ZERO) for book in BOOKS},
+        usd={book: sum((row.usd[book] for row in rows), ZERO) for book in BOOKS},
     )
 
 
@@ -111,6 +122,7 @@ def _sums_document(row: Sums) -> dict[str, Any]:
         "entries": row.entries,
         "credits": {book.value: canonical(row.credits[book]) for book in BOOKS},
         "usd": {book.value: canonical(row.usd[book]) for book in BOOKS},
+        "usdc": {book.value: canonical(row.usdc[book]) for book in BOOKS},
     }
 
 
@@ -124,7 +136,7 @@ def ledger_check(settings: Settings, reference: str | None = None) -> dict[str, 
 
 
 def ledger_statement(settings: Settings, month: str) -> dict[str, Any]:
-    """The month (`2026-11`, UTC) of the account in `settings`, or of every account where there are no credentials.
+    """The month (`2026-11`, UTC) of the accounts of the keys in `settings`, or of every account where there are none.
 
     Raises UsageError for what is no month, or one that has not begun.
     """
@@ -135,9 +147,11 @@ def ledger_statement(settings: Settings, month: str) -> dict[str, Any]:
     with open_database(settings) as database, database.begin() as connection:
         if first > today(connection):
             raise UsageError(f"{month} has not begun")
-        ours = _account_pk(connection, settings)
+        ours = _account_pks(connection, settings)
         after = (first + timedelta(days=31)).replace(day=1)
-        pks = statements.accounts_with_money(connection, after) if ours is None else [ours]
+        pks = statements.accounts_with_money(connection, after)
+        if ours is not None:
+            pks = ours if len(ours) == 1 else [pk for pk in pks if pk in ours]
         return {
             "month": month,
             "accounts": [_statement_document(statements.statement(connection, pk, first)) for pk in pks],
@@ -145,40 +159,43 @@ def ledger_statement(settings: Settings, month: str) -> dict[str, Any]:
 
 
 def _statement_document(month: Statement) -> dict[str, Any]:
-    top_ups = [{"at": rfc3339(at), "credits": canonical(rise)} for at, rise in month.top_ups]
+    unit = month.unit
+    top_ups = [{"at": rfc3339(at), **_amount(unit, rise)} for at, rise in month.top_ups]
     return {
         "account": month.account,
+        "unit": unit,
         "provider": month.origin,
         "begins_at": rfc3339(month.begins),
         "ends_at": rfc3339(month.ends),
-        "opening": {
-            "credits": optional_canonical(month.opening),
-            "reading": _reading_document(month.opened_by),
-        },
+        "opening": _amount(unit, month.opening) | {"reading": _reading_document(unit, month.opened_by)},
         "top_ups": {
-            "credits": canonical(sum((rise for _, rise in month.top_ups), ZERO)),
-            "source": "inferred from balance readings",
+            **_amount(unit, sum((rise for _, rise in month.top_ups), ZERO)),
+            "source": "inferred from balance readings" if unit is Unit.CREDITS else "settled payments",
             "rises": top_ups,
         },
-        "charges": _in_both(month.moved, Book.SPENT),
-        "lost": _in_both(month.moved, Book.LOST),
-        "in_doubt": _in_both(month.standing, Book.IN_DOUBT),
-        "reserved": _in_both(month.standing, Book.RESERVED),
-        "closing": {"credits": optional_canonical(month.closing)},
-        "provider_balance": {
-            "credits": None if month.told is None else canonical(month.told.credits),
-            "reading": _reading_document(month.told),
-            "booked_after": canonical(month.after),
-        },
-        "unexplained": {"credits": optional_canonical(month.unexplained)},
+        "charges": _with_usd(unit, month.moved, Book.SPENT),
+        "settlement_fees": None if unit is Unit.CREDITS else _amount(unit, month.fees),
+        "lost": _with_usd(unit, month.moved, Book.LOST),
+        "in_doubt": _with_usd(unit, month.standing, Book.IN_DOUBT),
+        "reserved": _with_usd(unit, month.standing, Book.RESERVED),
+        "closing": _amount(unit, month.closing),
+        "provider_balance": _amount(unit, None if month.told is None else month.told.credits)
+        | {"reading": _reading_document(unit, month.told), "booked_after": canonical(month.after)},
+        "unexplained": _amount(unit, month.unexplained),
     }
 
 
-def _in_both(sums: Sums, book: Book) -> dict[str, str]:
-    return {"credits": canonical(sums.credits[book]), "usd": canonical(sums.usd[book])}
+def _amount(unit: Unit, amount: Decimal | None) -> dict[str, str | None]:
+    """An amount under its unit; an account of USDC has no credits."""
+    told = {unit.value: optional_canonical(amount)}
+    return told if unit is Unit.CREDITS else {"credits": None, **told}
 
 
-def _reading_document(reading: BalanceReading | None) -> dict[str, Any] | None:
+def _with_usd(unit: Unit, sums: Sums, book: Book) -> dict[str, str | None]:
+    return _amount(unit, sums.of(unit)[book]) | {"usd": canonical(sums.usd[book])}
+
+
+def _reading_document(unit: Unit, reading: BalanceReading | None) -> dict[str, Any] | None:
     if reading is None:
         return None
-    return {"at": rfc3339(reading.at), "credits": canonical(reading.credits), "quiet": reading.quiet}
+    return {"at": rfc3339(reading.at), **_amount(unit, reading.credits), "quiet": reading.quiet}

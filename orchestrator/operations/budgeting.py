@@ -1,12 +1,12 @@
 """`budget`: an account's daily and monthly caps, a batch's budget, and the check of a price against what is left."""
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.money import canonical, in_words
-from orchestrator.base.payments import USDC_PER_CREDIT, Payment, Unit
+from orchestrator.base.payments import ATOMIC, USDC_PER_CREDIT, Payment, Unit
 from orchestrator.base.settings import Settings
 from orchestrator.operations.database import open_database
 from orchestrator.payments.payers import configured_payments, payer_for
@@ -95,7 +95,8 @@ def set_batch_budget(reference: str, settings: Settings, limit: Limit) -> dict[s
 def _in_unit_of(batch: BatchBudget, limit: Limit) -> Decimal:
     """A limit in credits or dollars in the unit of a batch. Raises UsageError where credits cost it nothing."""
     if batch.unit is Unit.USDC:
-        return limit.amount * (USDC_PER_CREDIT if limit.unit == "credits" else 1)
+        rate = USDC_PER_CREDIT if limit.unit == "credits" else 1
+        return (limit.amount * rate).quantize(ATOMIC, ROUND_DOWN)
     amount = limit.amount if limit.unit == "credits" else dollars_in_credits(limit.amount, batch.usd_per_credit)
     if amount is None:
         raise UsageError(f"a credit costs {batch.batch_id} no dollars", hint="give its budget in --credits")

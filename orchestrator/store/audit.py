@@ -1,4 +1,4 @@
-"""Whether the books balance: the ledger's derived balances against the rows that they are about.
+"""Whether the books balance: the ledger's derived balances against the rows that they are about, payments included.
 
 One statement, so that all of it is seen at one instant, also while workers run. Each rule yields what the rows say
 (`expected`) and what the books say (`found`); where both are the same there is nothing to tell.
@@ -10,27 +10,33 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from orchestrator.base.money import canonical
+from orchestrator.base.money import canonical, unit_word
+from orchestrator.base.payments import Payment, Unit
 
 _WORDS = {
-    "movement": "an entry of {found} credits goes a way that its kind does not know",
-    "misfiled": "entries of {found} credits are filed under another batch or account than their job",
-    "overdrawn": "a book is at {found} credits on a day",
-    "reserved": "{found} credits are reserved, {expected} should be",
-    "in-doubt": "{found} credits are in doubt, {expected} should be",
-    "charged": "the submission says that it cost {expected} credits, its books say {found}",
-    "spent": "the job says that it cost {expected} credits, its books say {found}",
-    "batch-reserved": "the batch's jobs hold {expected} credits, its books {found}",
-    "batch-in-doubt": "the batch's jobs have {expected} credits in doubt, its books {found}",
-    "batch-spent": "the batch's jobs spent {expected} credits, its books say {found}",
-    "usage": "caps count {expected} credits on a day, the books say {found}",
+    "movement": "an entry of {found} {unit} goes a way that its kind does not know",
+    "misfiled": "entries of {found} {unit} are filed under another batch or account than their job",
+    "overdrawn": "a book is at {found} {unit} on a day",
+    "reserved": "{found} {unit} are reserved, {expected} should be",
+    "in-doubt": "{found} {unit} are in doubt, {expected} should be",
+    "charged": "the submission says that it cost {expected} {unit}, its books say {found}",
+    "spent": "the job says that it cost {expected} {unit}, its books say {found}",
+    "batch-reserved": "the batch's jobs hold {expected} {unit}, its books {found}",
+    "batch-in-doubt": "the batch's jobs have {expected} {unit} in doubt, its books {found}",
+    "batch-spent": "the batch's jobs spent {expected} {unit}, its books say {found}",
+    "usage": "caps count {expected} {unit} on a day, the books say {found}",
     "usage-usd": "caps count {expected} dollars on a day, the books say {found}",
+    "payment-amount": "its payment comes to {expected} {unit}, its books say {found}",
+    "payment-out": "a payment of {found} {unit} may still settle, though its submission is over",
+    "payment-signature": "a payment of {found} {unit} is over, but its signature is still there",
+    "payment-misfiled": "a payment of {found} {unit} is filed under another account than its submission",
+    "payment-missing": "it was sent for {expected} {unit} without a payment",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One imbalance; the rule that is broken, where, and the two amounts (credits, or dollars in `usage-usd`)."""
+    """One imbalance; the rule that is broken, where, and the two amounts in `unit` (in dollars in `usage-usd`)."""
 
     rule: str
     batch: str
@@ -38,10 +44,12 @@ class Finding:
     submission: str | None
     expected: Decimal
     found: Decimal
+    unit: Unit = Unit.CREDITS
 
     @property
     def message(self) -> str:
-        return _WORDS[self.rule].format(expected=canonical(self.expected), found=canonical(self.found))
+        amounts = {"expected": canonical(self.expected), "found": canonical(self.found)}
+        return _WORDS[self.rule].format(**amounts, unit=unit_word(self.unit))
 
     def document(self) -> dict[str, Any]:
         """The finding in JSON."""
@@ -52,6 +60,7 @@ class Finding:
             "submission": self.submission,
             "expected": canonical(self.expected),
             "found": canonical(self.found),
+            "unit": self.unit,
             "message": self.message,
         }
 
@@ -67,6 +76,7 @@ def audit(connection: Connection, batch_id: str | None = None) -> list[Finding]:
             submission=None if row.submission_id is None else str(row.submission_id),
             expected=row.expected,
             found=row.found,
+            unit=Payment(row.payment).unit,
         )
         for row in rows
     ]
@@ -114,6 +124,14 @@ _AUDIT = text(
         SELECT batch_id, day, sum(credits) AS credits, sum(usd) AS usd
         FROM usage WHERE CAST(:batch AS text) IS NULL OR batch_id = CAST(:batch AS text)
         GROUP BY batch_id, day
+    ), paid AS (
+        SELECT payment.*, s.batch_id, s.state AS submission_state, s.settled_by, s.account_pk AS submission_account_pk,
+               coalesce(committed.amount, 0) AS committed
+        FROM payment JOIN submission s ON s.id = payment.submission_id
+        LEFT JOIN (
+            SELECT submission_id, sum(reserved + in_doubt + cost) AS amount FROM pair GROUP BY submission_id
+        ) AS committed ON committed.submission_id = s.id
+        WHERE CAST(:batch AS text) IS NULL OR s.batch_id = CAST(:batch AS text)
     ), finding (rule, batch_id, job_pk, submission_id, expected, found) AS (
         SELECT 'movement', batch_id, job_pk, submission_id, 0, amount FROM entry
         WHERE (kind, from_book, to_book) NOT IN (
@@ -165,10 +183,29 @@ _AUDIT = text(
         SELECT 'usage-usd', batch_id, NULL, NULL, counted.usd, of_day.usd
         FROM counted FULL JOIN of_day USING (batch_id, day)
         WHERE abs(coalesce(counted.usd, 0) - coalesce(of_day.usd, 0)) > 0.000001 * coalesce(of_day.entries, 1)
+        UNION ALL  -- a person may know better than the payment, such as of money that was given back
+        SELECT 'payment-amount', batch_id, NULL, submission_id,
+               CASE state WHEN 'void' THEN 0 ELSE amount END, committed
+        FROM paid
+        WHERE committed <> CASE state WHEN 'void' THEN 0 ELSE amount END AND settled_by IS DISTINCT FROM 'person'
+        UNION ALL
+        SELECT told.rule, batch_id, NULL, submission_id, 0, amount
+        FROM paid CROSS JOIN LATERAL (VALUES
+            ('payment-out', state = 'signed' AND submission_state NOT IN ('sent', 'unknown')),
+            ('payment-signature', state <> 'signed' AND signed IS NOT NULL),
+            ('payment-misfiled', account_pk <> submission_account_pk)
+        ) AS told (rule, is_broken)
+        WHERE told.is_broken
+        UNION ALL
+        SELECT 'payment-missing', s.batch_id, NULL, s.id, s.reserved, 0
+        FROM submission s JOIN batch ON batch.id = s.batch_id
+        WHERE (CAST(:batch AS text) IS NULL OR s.batch_id = CAST(:batch AS text))
+          AND batch.payment IN ('x402-base', 'x402-solana') AND s.state IN ('sent', 'unknown', 'accepted')
+          AND NOT EXISTS (SELECT FROM payment WHERE payment.submission_id = s.id)
     )
     SELECT finding.rule, finding.batch_id, job.name AS job, finding.submission_id,
-           coalesce(finding.expected, 0) AS expected, coalesce(finding.found, 0) AS found
-    FROM finding LEFT JOIN job ON job.pk = finding.job_pk
+           coalesce(finding.expected, 0) AS expected, coalesce(finding.found, 0) AS found, batch.payment
+    FROM finding JOIN batch ON batch.id = finding.batch_id LEFT JOIN job ON job.pk = finding.job_pk
     ORDER BY finding.batch_id, job.ordinal NULLS LAST, finding.rule, finding.submission_id, expected, found
     """
 )

@@ -8,9 +8,10 @@ from decimal import Decimal
 from sqlalchemy import Connection, and_, case, func, literal_column, or_, select, true
 
 from orchestrator.base.money import ZERO
-from orchestrator.base.states import Book
+from orchestrator.base.payments import Payment, Unit, settlement_share
+from orchestrator.base.states import Book, EntryKind, PaymentState
 from orchestrator.store.entries import Selection, Sums, begin_of, sums_of
-from orchestrator.store.tables import accounts, ledger, readings, submissions
+from orchestrator.store.tables import accounts, batches, jobs, ledger, payments, readings, submissions
 
 _COSTS = (Book.SPENT, Book.LOST)
 #: What an entry adds to what was spent or lost.
@@ -30,22 +31,25 @@ class BalanceReading:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What moved an account in a month, between the instants `begins` and `ends`; amounts are credits.
+    """What moved an account in a month, between the instants `begins` and `ends`; amounts are in its `unit`.
 
     `opening` is the balance at `begins` as it follows from the reading `opened_by` and our own entries between the
-    two. `top_ups` are the rises between readings that our charges leave unexplained. `moved` is what the month's
-    entries moved; `standing` what is in each book at its end. `told` is the provider's last word in the month, and
-    `after` what we booked after it. None: no reading.
+    two. `top_ups` are those that a wallet signed and that have settled; of credits, the rises between readings that our
+    charges leave unexplained. `moved` is what the month's entries moved, `fees` how much of the charges was for the
+    settlement of direct payments; `standing` what is in each book at its end. `told` is the provider's last word in the
+    month, and `after` what we booked after it. None: no reading, or (direct payments) no balance at the provider.
     """
 
     account: str
     origin: str
+    unit: Unit
     begins: datetime
     ends: datetime
     opened_by: BalanceReading | None
     opening: Decimal | None
     top_ups: Sequence[tuple[datetime, Decimal]]
     moved: Sums
+    fees: Decimal
     standing: Sums
     told: BalanceReading | None
     after: Decimal
@@ -55,7 +59,7 @@ class Statement:
         """The balance at the end by our books."""
         if self.opening is None:
             return None
-        return self.opening + sum((rise for _, rise in self.top_ups), ZERO) - _cost(self.moved)
+        return self.opening + sum((rise for _, rise in self.top_ups), ZERO) - _cost(self.moved, self.unit)
 
     @property
     def unexplained(self) -> Decimal | None:
@@ -69,19 +73,24 @@ def statement(connection: Connection, account_pk: int, month: date) -> Statement
     """An account's month, which begins on the day `month`."""
     begins, ends = begin_of(month), begin_of((month + timedelta(days=31)).replace(day=1))
     account = connection.execute(select(accounts).where(accounts.c.pk == account_pk)).one()
+    unit = Unit(account.unit)
     known = _readings(connection, account_pk, begins, ends)
     opened_by = known[0] if known else None
     told = known[-1] if known and known[-1].at >= begins else None
     return Statement(
         account=account.account,
         origin=account.origin,
+        unit=unit,
         begins=begins,
         ends=ends,
         opened_by=opened_by,
         opening=None if opened_by is None else _opening(connection, account_pk, opened_by, begins),
-        top_ups=[rise for rise in _rises(connection, account_pk, known) if rise[0] >= begins],
-        moved=sums_of(connection, Selection(account_pk, first=month, last=ends.date() - timedelta(days=1))),
-        standing=sums_of(connection, Selection(account_pk, last=ends.date() - timedelta(days=1))),
+        top_ups=_settled_top_ups(connection, account_pk, begins, ends)
+        if unit is Unit.USDC
+        else [rise for rise in _rises(connection, account_pk, known) if rise[0] >= begins],
+        moved=sums_of(connection, Selection([account_pk], first=month, last=ends.date() - timedelta(days=1))),
+        fees=_settlement_fees(connection, account_pk, begins, ends),
+        standing=sums_of(connection, Selection([account_pk], last=ends.date() - timedelta(days=1))),
         told=told,
         after=ZERO if told is None else _booked(connection, account_pk, told.at, ends),
     )
@@ -120,9 +129,45 @@ def _opening(connection: Connection, account_pk: int, reading: BalanceReading, b
 
 
 def _booked(connection: Connection, account_pk: int, after: datetime, until: datetime) -> Decimal:
-    """What was spent and lost by the entries after one instant, up to another."""
+    """What was spent and lost by the entries after one instant, up to another, less what was topped up meanwhile."""
     ours = and_(ledger.c.account_pk == account_pk, ledger.c.at > after, ledger.c.at <= until)
-    return Decimal(connection.execute(select(func.coalesce(func.sum(_COST), 0)).where(ours)).scalar_one())
+    cost = Decimal(connection.execute(select(func.coalesce(func.sum(_COST), 0)).where(ours)).scalar_one())
+    return cost - sum((rise for _, rise in _settled_top_ups(connection, account_pk, after, until)), ZERO)
+
+
+def _settled_top_ups(
+    connection: Connection, account_pk: int, after: datetime, until: datetime
+) -> list[tuple[datetime, Decimal]]:
+    """When and by how much a wallet's balance was topped up after one instant, up to another."""
+    query = select(payments.c.ended_at, payments.c.credited).where(
+        payments.c.account_pk == account_pk,
+        payments.c.submission_id.is_(None),
+        payments.c.state == PaymentState.SETTLED,
+        payments.c.ended_at > after,
+        payments.c.ended_at <= until,
+    )
+    return [(row.ended_at, row.credited) for row in connection.execute(query.order_by(payments.c.ended_at))]
+
+
+def _settlement_fees(connection: Connection, account_pk: int, begins: datetime, ends: datetime) -> Decimal:
+    """What direct payments that were charged for in the month cost beyond their work, as it was priced."""
+    charged = (
+        select(func.sum(ledger.c.amount).label("amount"), jobs.c.estimate, batches.c.bundle)
+        .join(jobs, jobs.c.pk == ledger.c.job_pk)
+        .join(batches, batches.c.id == ledger.c.batch_id)
+        .where(
+            ledger.c.account_pk == account_pk,
+            ledger.c.kind == EntryKind.CHARGE,
+            ledger.c.at >= begins,
+            ledger.c.at < ends,
+            batches.c.payment.in_([payment for payment in Payment if payment.is_direct]),
+        )
+        .group_by(ledger.c.submission_id, jobs.c.pk, batches.c.bundle)
+        .subquery("charged")
+    )
+    beyond = func.sum(charged.c.amount - charged.c.estimate).label("beyond")
+    rows = connection.execute(select(charged.c.bundle, beyond, func.count().label("jobs")).group_by(charged.c.bundle))
+    return sum((row.beyond + row.jobs * settlement_share(row.bundle) for row in rows), ZERO)
 
 
 def _rises(
@@ -151,5 +196,5 @@ def _rises(
             yield reading.at, rise
 
 
-def _cost(sums: Sums) -> Decimal:
-    return sum((sums.credits[book] for book in _COSTS), ZERO)
+def _cost(sums: Sums, unit: Unit) -> Decimal:
+    return sum((sums.of(unit)[book] for book in _COSTS), ZERO)

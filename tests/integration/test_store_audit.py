@@ -152,6 +152,7 @@ def test_a_finding_names_batch_job_submission_and_amounts(database: Database) ->
         "submission": str(work.id),
         "expected": "4.5",
         "found": "3",
+        "unit": "credits",
         "message": "3 credits are reserved, 4.5 should be",
     }
 

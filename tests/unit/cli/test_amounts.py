@@ -25,12 +25,13 @@ from orchestrator.cli.spreadsheet import csv_lines
         ("$ 2.60 usd", "2.6", "usd"),
         ("0", "0", "credits"),
         ("0.000001usd", "0.000001", "usd"),
+        ("0.013938 USDC", "0.013938", "usdc"),
     ],
 )
 def test_an_amount_and_its_unit(text: str, amount: str, unit: str) -> None:
     limit = limit_of(text)
     assert (limit.amount, limit.unit) == (Decimal(amount), unit)
-    assert cap(text) == limit
+    assert limit_of(cap(text)) == limit
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,7 @@ def test_an_amount_and_its_unit(text: str, amount: str, unit: str) -> None:
         "0.0000001",
         "5 euros",
         "$5 credits",
+        "$5 usdc",
         "$",
         "usd",
         "1,000",
