@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.adopting import adopt
+from orchestrator.cli.attesting import attest
 from orchestrator.cli.authoring import convert, init, schema
 from orchestrator.cli.budget import budget
 from orchestrator.cli.exporting import export
@@ -23,7 +24,7 @@ from orchestrator.cli.upkeep import balance, db, doctor, prune
 from orchestrator.cli.wallet import wallet
 
 app = typer.Typer(
-    help="Durable batch jobs for imgnAI's Katana API: a manifest of image and video jobs becomes stored files.",
+    help="Durable batch jobs for imgnAI's Katana API: a manifest of image, video and text jobs becomes stored files.",
     epilog="Try it without an account: orchestrator submit jobs/quickstart.yaml --sandbox",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -55,7 +56,7 @@ def _root(
 for _command in (
     plan, submit, resume, pause, cancel, retry, approve, reject, resolve, adopt,
     export, status, jobs, watch, wait, models, balance, doctor, prune, sandbox, worker,
-    init, schema,
+    init, schema, attest,
 ):  # fmt: skip
     app.command()(_command)
 app.add_typer(budget, name="budget")
