@@ -4,16 +4,17 @@ import asyncio
 
 from aiohttp import web
 
+from orchestrator.sandbox.cashier import Purchase
 from orchestrator.sandbox.customers import Customer, carried, direct
 from orchestrator.sandbox.faults import FaultRule, Place
 from orchestrator.sandbox.flow import finished_at
 from orchestrator.sandbox.inputs import Item
 from orchestrator.sandbox.judge import Verdict
 from orchestrator.sandbox.listing import models_document
-from orchestrator.sandbox.misbehave import after_charge, befall, before_charge, html_page
+from orchestrator.sandbox.misbehave import befall, before_charge, html_page
 from orchestrator.sandbox.payment import Payment
 from orchestrator.sandbox.problems import Problem
-from orchestrator.sandbox.provider import Provider, digest, purchase, repriced, total
+from orchestrator.sandbox.provider import Provider, purchase, repriced, total
 from orchestrator.sandbox.records import RequestAccepted
 from orchestrator.sandbox.submission import read_submission
 from orchestrator.sandbox.till import Till, factor_of, receipt_header
@@ -43,9 +44,10 @@ class Api:
         fault = self._provider.faults.strike("submit", body.decode("utf-8", "replace"))
         await before_charge(fault, request, self._provider.clock())
         payer = await self._till.payer(request)
-        verdicts = await self._judge(request, body)
-        accepted = self._accept(request, body, payer, verdicts, fault)
-        await after_charge(fault, request, self._provider.clock())
+        verdicts = repriced(await self._judge(request, body), factor_of(fault))
+        bought = purchase(request.path, body, total(verdicts))
+        accepted = self._accept(bought, payer, verdicts, fault)
+        await self._till.after(request, bought, fault)
         if request.query.get("wait") == "true":
             await asyncio.sleep(max(0.0, finished_at(accepted) - self._provider.clock()))
         return web.json_response(self._provider.answer(accepted), headers=receipt_header(accepted.payment, fault))
@@ -60,26 +62,19 @@ class Api:
         return self._till.offer(purchase(request.path, body, total(verdicts)), fault)
 
     def _accept(
-        self,
-        request: web.Request,
-        body: bytes,
-        payer: Customer | Payment,
-        verdicts: list[Verdict],
-        fault: FaultRule | None,
+        self, bought: Purchase, payer: Customer | Payment, verdicts: list[Verdict], fault: FaultRule | None
     ) -> RequestAccepted:
-        verdicts = repriced(verdicts, factor_of(fault))
-        fail_every_second = fault is not None and fault.kind == "partial-failure"
         payment = None
         if isinstance(payer, Payment):
-            bought = purchase(request.path, body, total(verdicts))
             earlier = self._provider.cashier.replayed(payer, bought)
             found = None if earlier is None else self._provider.book.request(earlier.request_id or "")
             if found is not None:
                 return found
             payment = self._till.settle(payer, bought, fault)
             payer = direct(payer.network, payer.payer)
+        fail_every_second = fault is not None and fault.kind == "partial-failure"
         return self._provider.submit(
-            payer, verdicts, digest(body), payment=payment, fail_every_second=fail_every_second
+            payer, verdicts, bought.body_sha256, payment=payment, fail_every_second=fail_every_second
         )
 
     async def poll(self, request: web.Request) -> web.Response:

@@ -19,10 +19,12 @@ from orchestrator.catalog.models import Catalog
 from orchestrator.sandbox.accounts import Accounts
 from orchestrator.sandbox.asset_urls import AssetUrls
 from orchestrator.sandbox.book import Book, Entry
+from orchestrator.sandbox.cashier import Ways
 from orchestrator.sandbox.faults import FaultPlayer, Faults
 from orchestrator.sandbox.intake import Pace
 from orchestrator.sandbox.ports import bind
 from orchestrator.sandbox.provider import Provider
+from orchestrator.sandbox.settlements import Paid
 from orchestrator.sandbox.sites import Sites
 
 _NO_FAULTS = Faults()
@@ -40,8 +42,8 @@ class Sandbox:
 
     `port` is the API's (0: the one of last time when it is free, else any free one); assets have a port of their own.
     `time_scale` stretches every waiting time, `balance` is what each new account starts with, in credits, and
-    `accounts` maps keys to secrets (None: any non-empty pair is an account). Use it as a context manager, or `start`
-    and `stop` it; after a SIGKILL the next start goes on where the last one was.
+    `accounts` maps keys to secrets (None: any non-empty pair is an account); `ways` is what the guide leaves open. Use
+    it as a context manager, or `start` and `stop` it; after a SIGKILL the next start goes on where the last one was.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Sandbox:
         asset_lifetime_seconds: float = _ASSET_LIFETIME_SECONDS,
         catalog: Catalog | None = None,
         clock: Callable[[], float] = time.time,
+        ways: Ways | None = None,
     ) -> None:
         self._state_dir = state_dir
         self._port = port
@@ -65,6 +68,7 @@ class Sandbox:
         self._catalog = catalog or bundled_catalog()
         self._clock = clock
         self._faults = FaultPlayer(faults)
+        self._ways = ways or Ways()
         self._lock = FileLock(state_dir / "lock", thread_local=False)
         self._sites: Sites | None = None
 
@@ -127,6 +131,14 @@ class Sandbox:
         """Each account's credits now."""
         return self._serving.provider.book.balances(self._clock())
 
+    def usdc_balances(self) -> dict[str, Decimal]:
+        """What each wallet has topped up and not spent, by `wallet:<network>:<address>`."""
+        return self._serving.provider.book.balances(self._clock(), "usdc")
+
+    def payments(self) -> list[Paid]:
+        """Every payment that was taken, and what became of it, oldest first."""
+        return self._serving.provider.book.settlements.all()
+
     def top_up(self, account: str, credit_amount: Decimal) -> None:
         """Puts credits into an account."""
         self._serving.provider.top_up(account, credit_amount)
@@ -152,6 +164,7 @@ class Sandbox:
             urls=AssetUrls(listeners.asset_url, book.url_key),
             faults=self._faults,
             clock=self._clock,
+            ways=self._ways,
         )
         return Sites(provider, listeners)
 

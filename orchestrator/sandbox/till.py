@@ -15,7 +15,7 @@ from orchestrator.sandbox.accounts import BadCredentials
 from orchestrator.sandbox.cashier import Purchase
 from orchestrator.sandbox.customers import PROOF_HEADER, Customer, carried, payment_header
 from orchestrator.sandbox.faults import FaultRule
-from orchestrator.sandbox.misbehave import befall, html_page
+from orchestrator.sandbox.misbehave import after_charge, befall, html_page
 from orchestrator.sandbox.payment import InvalidPayment, Payment, read_payment
 from orchestrator.sandbox.problems import Problem
 from orchestrator.sandbox.proofs import InvalidProof, read_proof
@@ -91,6 +91,15 @@ class Till:
         if kind == "late-settlement":
             raise self._provider.cashier.refusal(bought, "the settlement took too long")
         raise Problem(500, "internal_error", "sandbox: 500-after-settlement on demand")
+
+    async def after(self, request: web.Request, bought: Purchase, fault: FaultRule | None) -> None:
+        """The faults that strike when a purchase is made. Raises Problem or Instead.
+
+        A settlement that took too long for the answer is told by the very 402 that else means: nothing was paid.
+        """
+        if fault is not None and fault.kind == "402-after-charge":
+            raise self._provider.cashier.refusal(bought, "the settlement took too long")
+        await after_charge(fault, request, self._provider.clock())
 
 
 def factor_of(fault: FaultRule | None) -> Decimal:

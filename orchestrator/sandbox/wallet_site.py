@@ -8,10 +8,11 @@ from pydantic_core import from_json
 from orchestrator.base.money import parse_amount
 from orchestrator.base.payments import ATOMIC
 from orchestrator.sandbox import x402
+from orchestrator.sandbox.cashier import Purchase
 from orchestrator.sandbox.chains import RECIPIENTS
 from orchestrator.sandbox.customers import Customer, carried, wallet
 from orchestrator.sandbox.faults import FaultRule
-from orchestrator.sandbox.misbehave import after_charge, befall, before_charge, html_page
+from orchestrator.sandbox.misbehave import befall, before_charge, html_page
 from orchestrator.sandbox.payment import Payment
 from orchestrator.sandbox.problems import Problem
 from orchestrator.sandbox.provider import Price, Provider, purchase, repriced_usd
@@ -54,9 +55,11 @@ class WalletSite:
         await before_charge(fault, request, self._provider.clock())
         payer = await self._till.payer(request)
         assert isinstance(payer, Payment), "the call carries a payment"
-        payment, credited = self._sell(request, body, payer, fault)
-        await after_charge(fault, request, self._provider.clock())
-        return web.json_response(self._top_up_document(payment, credited), headers=receipt_header(payment, fault))
+        amount = _amount(request, body)
+        bought = purchase(request.path, body, _price(amount, fault))
+        payment = self._sell(bought, amount, payer, fault)
+        await self._till.after(request, bought, fault)
+        return web.json_response(self._top_up_document(payment, amount), headers=receipt_header(payment, fault))
 
     async def balance(self, request: web.Request) -> web.Response:
         """What the wallet has at the provider."""
@@ -71,17 +74,13 @@ class WalletSite:
         found = transactions(self._provider.book, customer.account, self._provider.clock())
         return web.json_response({**_wallet(customer), "transactions": found})
 
-    def _sell(
-        self, request: web.Request, body: bytes, payer: Payment, fault: FaultRule | None
-    ) -> tuple[Settlement, Decimal]:
-        amount = _amount(request, body)
-        bought = purchase(request.path, body, _price(amount, fault))
+    def _sell(self, bought: Purchase, amount: Decimal, payer: Payment, fault: FaultRule | None) -> Settlement:
         earlier = self._provider.cashier.replayed(payer, bought)
         if earlier is not None:
-            return earlier.payment, amount
+            return earlier.payment
         payment = self._till.settle(payer, bought, fault)
         self._provider.book.record(PaymentSettled(at=self._provider.clock(), payment=payment, credited=amount))
-        return payment, amount
+        return payment
 
     def _top_up_document(self, payment: Settlement, credited: Decimal) -> dict[str, object]:
         customer = wallet(payment.network, payment.payer)

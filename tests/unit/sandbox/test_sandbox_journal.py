@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.sandbox.book import Book
 from orchestrator.sandbox.journal import Journal, JournalCorrupt
 from orchestrator.sandbox.records import PostReceived
 
@@ -55,3 +56,28 @@ def test_damage_before_the_end_is_refused(tmp_path: Path) -> None:
 def test_a_closed_journal_takes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not open"):
         Journal(tmp_path / "journal.jsonl").append(post(1))
+
+
+def test_the_lines_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    job = (
+        '{"job_id":"j","item":{"type":"image"},"type":"image","model":"gen","prompt":"a mug","outcome":"failed",'
+        '"credits":"2","output":null,"error":{"code":"c","message":"m"},"started_at":2.0,"finished_at":3.0,'
+        '"expires_at":4.0}'
+    )
+    path.write_text(
+        '{"kind":"opened","at":1.0,"url_key":"key"}\n'
+        '{"kind":"account","at":1.0,"account":"sandbox-0","opening_balance":"10"}\n'
+        '{"kind":"top-up","at":1.0,"account":"sandbox-0","credits":"5"}\n'
+        '{"kind":"post","at":1.0,"body_sha256":"0","body_bytes":2}\n'
+        '{"kind":"request","at":1.0,"request_id":"r","account":"sandbox-0","body_sha256":"0",'
+        f'"poll_after_seconds":2.0,"jobs":[{job}]}}\n'
+    )
+    book = Book(path)
+    book.open(0.0, new_url_key="unused")
+    assert (book.url_key, book.balance("sandbox-0", 2.0), book.balance("sandbox-0", 3.0)) == ("key", 13, 15)
+    assert [(entry.kind, entry.credits, entry.usdc) for entry in book.entries(9.0)] == [
+        ("charge", 2, 0),
+        ("refund", 2, 0),
+    ]
+    book.close()
