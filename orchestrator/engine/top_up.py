@@ -12,7 +12,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from uuid import uuid4
@@ -22,28 +22,23 @@ from orchestrator.base.money import ZERO, canonical
 from orchestrator.base.payments import Network, from_atomic
 from orchestrator.base.states import PaymentState
 from orchestrator.chain.chains import Chains
-from orchestrator.chain.word import ChainState, ChainWord, Outstanding
-from orchestrator.engine.runtime import log
-from orchestrator.katana.client import TOP_UP, KatanaClient, ToppedUp
+from orchestrator.chain.word import ChainState, Outstanding
+from orchestrator.engine.runtime import Engine, log
+from orchestrator.engine.validity import LOOK_SECONDS, is_confirmed, noted, pause_seconds, sendable_until
+from orchestrator.katana.client import TOP_UP, KatanaClient
 from orchestrator.katana.verdict import Verdict
-from orchestrator.katana.x402 import Offer
+from orchestrator.katana.x402 import Offer, secrets_of
 from orchestrator.payments import guard
 from orchestrator.payments.guard import PaymentRefused
 from orchestrator.payments.wallet import Wallet
+from orchestrator.receipts.receipt import OrderedPayment
 from orchestrator.store import payees, top_ups
+from orchestrator.store.accounts import origin_and_account
 from orchestrator.store.database import Connection
 from orchestrator.store.top_ups import TopUp
 
 P = ParamSpec("P")
 T = TypeVar("T")
-#: Seconds until the same payment is sent again, by how often it was.
-_AGAIN_SECONDS = (2.0, 5.0, 10.0, 30.0)
-#: Seconds between looks at the chain; one endpoint alone has to say twice, so far apart, that it cannot settle.
-LOOK_SECONDS = 60.0
-#: Nothing is sent any more so shortly before a payment is too old: it could arrive later.
-_MARGIN = timedelta(seconds=10)
-#: About how long a blockhash holds: 150 blocks, a few of which are gone when it is final.
-_BLOCKHASH_LIFE = timedelta(seconds=45)
 
 
 class NoOffer(Exception):
@@ -103,6 +98,22 @@ def body_of(credited: Decimal) -> bytes:
     return json.dumps({"amount_usdc": canonical(credited)}, separators=(",", ":")).encode()
 
 
+async def go_on_with_open(engine: Engine) -> None:
+    """Go on with what the account of an engine has open of top-ups; only commands sign them."""
+    if engine.wallet is None or engine.chains is None or not engine.payment.is_wallet:
+        return
+    account_pk = engine.scope.account_pk
+    if await engine.transact(top_ups.find_open, account_pk) is None:
+        return
+    origin, _ = await engine.transact(origin_and_account, account_pk)
+    till = Till(
+        engine.client, engine.chains, engine.wallet, engine.persist, origin, account_pk, engine.pay_to, engine.clock
+    )
+    stands = await go_on(till)
+    if stands is not None and stands.state is not PaymentState.SIGNED:
+        log.warning("the top-up of %s USDC is %s", canonical(stands.credited), stands.state)
+
+
 async def quote(till: Till, credited: Decimal) -> Quote:
     """What a top-up costs, as the guard lets it pass. Raises NoOffer, PaymentRefused, RpcUnavailable."""
     told = await till.client.discover(body_of(credited), call=TOP_UP)
@@ -136,30 +147,30 @@ async def sign(till: Till, quoted: Quote) -> TopUp:
                 "payments on %s to %s go to %s from now on, and to nobody else", till.network, till.origin, pinned
             )
     blockhash = await till.chains.blockhash() if till.network is Network.SOLANA else None
-    signed = await asyncio.to_thread(
-        till.wallet.pay,
-        quoted.offer.entry,
-        now=till.clock.now(),
-        blockhash=blockhash,
-        creates_account=quoted.creates_account,
-    )
-    top_up = TopUp(
-        id=uuid4(),
-        state=PaymentState.SIGNED,
+    try:
+        signed = await asyncio.to_thread(
+            till.wallet.pay,
+            quoted.offer.entry,
+            now=till.clock.now(),
+            blockhash=blockhash,
+            creates_account=quoted.creates_account,
+        )
+    except ValueError as error:
+        raise PaymentRefused(f"the offer cannot be signed: {error}") from None
+    payment = OrderedPayment(
         network=signed.network,
         payer=signed.payer,
         pay_to=signed.pay_to,
         asset=signed.asset,
         amount=from_atomic(signed.amount),
-        credited=quoted.credited,
         nonce=signed.nonce,
-        created_at=till.clock.now(),
-        header=signed.header,
         valid_before=signed.valid_before,
         last_valid_height=signed.last_valid_height,
     )
-    if top_up.amount != quoted.paid or top_up.pay_to != quoted.pay_to:
+    if payment.amount != quoted.paid or payment.pay_to != quoted.pay_to:
         raise PaymentRefused("the wallet signed something else than was quoted")
+    now = till.clock.now()
+    top_up = TopUp(uuid4(), PaymentState.SIGNED, payment, quoted.credited, created_at=now, header=signed.header)
     if not await till.transact(top_ups.record_signed, till.account_pk, top_up):
         raise OpenTopUp
     return top_up
@@ -170,93 +181,63 @@ async def go_on(till: Till) -> TopUp | None:
     top_up = await till.transact(top_ups.take_turn, till.account_pk, next_in_seconds=LOOK_SECONDS)
     if top_up is None:
         return None
-    if _may_be_sent(top_up, till.clock.now()):
-        await _send(till, top_up)
+    if top_up.header is not None and till.clock.now() < _sendable_until(top_up):
+        await _send(till, top_up, top_up.header)
     else:
         await _look(till, top_up)
     return await till.transact(top_ups.find, top_up.id)
 
 
-def sendable_until(top_up: TopUp) -> datetime:
-    """Until when the same payment may be sent again."""
-    if top_up.valid_before is not None:
-        return top_up.valid_before - _MARGIN
-    return top_up.created_at + _BLOCKHASH_LIFE
+def _sendable_until(top_up: TopUp) -> datetime:
+    return sendable_until(top_up.payment, top_up.created_at)
 
 
-def _may_be_sent(top_up: TopUp, now: datetime) -> bool:
-    return top_up.header is not None and now < sendable_until(top_up)
-
-
-async def _send(till: Till, top_up: TopUp) -> None:
-    assert top_up.header is not None
-    await till.transact(top_ups.note_sent, top_up.id, again_in_seconds=_pause(top_up))
-    answered = await till.client.top_up(
-        body_of(top_up.credited), payment=top_up.header, send_before=sendable_until(top_up)
-    )
+async def _send(till: Till, top_up: TopUp, header: str) -> None:
+    await till.transact(top_ups.note_sent, top_up.id, again_in_seconds=pause_seconds(top_up.sends + 1))
+    answered = await till.client.top_up(body_of(top_up.credited), payment=header, send_before=_sendable_until(top_up))
     if answered.answer is None:
-        log.info("the top-up of %s USDC was not confirmed: %s", canonical(top_up.credited), answered.reason)
+        reason = answered.reason if _is_clean(answered.reason, header) else f"HTTP {answered.status}"
+        log.info("the top-up of %s USDC was not confirmed: %s", canonical(top_up.credited), reason)
         return
-    receipt = _receipt(answered)
-    transaction = _transaction(answered)
+    receipt = {"answer": answered.answer.model_dump(mode="json"), "settlement": answered.settlement}
+    if not _is_clean(json.dumps(receipt), header):  # what is signed is kept nowhere once it has settled
+        receipt = {"answer": answered.answer.amounts(), "settlement": None}
+    transaction = transaction_of(receipt)
     await till.transact(top_ups.end, top_up.id, PaymentState.SETTLED, transaction=transaction, receipt=receipt)
 
 
-def _pause(top_up: TopUp) -> float:
-    return _AGAIN_SECONDS[min(top_up.sends, len(_AGAIN_SECONDS) - 1)]
+def _is_clean(text: str, header: str) -> bool:
+    """Whether nothing of a signature is repeated in what was answered."""
+    return not any(secret in text for secret in secrets_of(header))
+
+
+def transaction_of(receipt: dict[str, Any]) -> str | None:
+    """The chain's name of a payment, where its receipt or the answer has one."""
+    for document in (receipt["settlement"] or {}, receipt["answer"]):
+        for name in ("transaction", "txHash", "transactionHash", "transaction_hash", "tx_hash"):
+            if isinstance(document.get(name), str) and document[name]:
+                return str(document[name])
+    return None
 
 
 async def _look(till: Till, top_up: TopUp) -> None:
     """It is too old to be sent: has it settled, or can it not any more?"""
-    word = await till.chains.word(_outstanding(top_up))
-    if word.state is ChainState.SETTLED:
-        await till.transact(
-            top_ups.end, top_up.id, PaymentState.SETTLED, transaction=word.transaction, evidence=word.evidence
+    payment, now = top_up.payment, till.clock.now()
+    word = await till.chains.word(
+        Outstanding(
+            payment.network,
+            payment.payer,
+            payment.nonce,
+            since=top_up.created_at,
+            valid_before=payment.valid_before,
+            last_valid_height=payment.last_valid_height,
         )
-    elif word.state is ChainState.CANNOT_SETTLE and _is_confirmed(till, top_up, word):
+    )
+    if word.state is ChainState.SETTLED:
+        settled = PaymentState.SETTLED
+        await till.transact(top_ups.end, top_up.id, settled, transaction=word.transaction, evidence=word.evidence)
+    elif is_confirmed(word, top_up.evidence, now, looks_needed=till.chains.looks_needed(payment.network)):
         evidence = {"before": top_up.evidence, **word.evidence}
         await till.transact(top_ups.end, top_up.id, PaymentState.VOID, evidence=evidence)
     else:
-        await till.transact(top_ups.note_look, top_up.id, _noted(till, top_up, word))
-
-
-def _outstanding(top_up: TopUp) -> Outstanding:
-    return Outstanding(
-        top_up.network,
-        top_up.payer,
-        top_up.nonce,
-        since=top_up.created_at,
-        valid_before=top_up.valid_before,
-        last_valid_height=top_up.last_valid_height,
-    )
-
-
-def _is_confirmed(till: Till, top_up: TopUp, word: ChainWord) -> bool:
-    """Whether enough looks, far enough apart, said that it cannot settle."""
-    if till.chains.looks_needed(top_up.network) == 1:
-        return True
-    first = (top_up.evidence or {}).get("first_seen_at")
-    return first is not None and till.clock.now() >= datetime.fromisoformat(first) + timedelta(seconds=LOOK_SECONDS)
-
-
-def _noted(till: Till, top_up: TopUp, word: ChainWord) -> dict[str, Any]:
-    """A look that has to be confirmed keeps when that was first seen; any other breaks the row."""
-    if word.state is not ChainState.CANNOT_SETTLE:
-        return word.evidence
-    first = (top_up.evidence or {}).get("first_seen_at") or till.clock.now().isoformat()
-    return word.evidence | {"first_seen_at": first}
-
-
-def _receipt(answered: ToppedUp) -> dict[str, Any]:
-    answer = answered.answer.model_dump(mode="json") if answered.answer is not None else {}
-    return {"answer": answer, "settlement": answered.settlement}
-
-
-def _transaction(answered: ToppedUp) -> str | None:
-    """The chain's name of the payment, where the answer or its receipt has one."""
-    extra = (answered.answer.model_extra if answered.answer is not None else None) or {}
-    for document in (answered.settlement or {}, extra):
-        for name in ("transaction", "txHash", "transactionHash", "transaction_hash", "tx_hash", "signature"):
-            if isinstance(document.get(name), str) and document[name]:
-                return str(document[name])
-    return None
+        await till.transact(top_ups.note_look, top_up.id, noted(word, top_up.evidence, now))

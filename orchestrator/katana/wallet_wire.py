@@ -78,6 +78,10 @@ class TopUpAnswer(_Wire):
         """Whether it says that the balance was credited; anything else is no final answer."""
         return self.credited_usdc is not None or self.balance_usdc is not None
 
+    def amounts(self) -> dict[str, Any]:
+        """What it says of money alone, in JSON."""
+        return self.model_dump(mode="json", include={"credited_usdc", "paid_usdc", "balance_usdc"})
+
 
 class _BalanceAnswer(_Wire):
     balance: Amount = Field(default=None, validation_alias=AliasChoices("balance_usdc", "balance"))

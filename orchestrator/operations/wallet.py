@@ -57,15 +57,15 @@ class ToppedUp:
 
     def document(self) -> dict[str, Any]:
         """The JSON of `wallet top-up`."""
-        top_up = self.top_up
+        top_up, payment = self.top_up, self.top_up.payment
         return {
             "state": top_up.state,
             "earlier": self.is_earlier,
-            "network": top_up.network,
-            "wallet": top_up.payer,
+            "network": payment.network,
+            "wallet": payment.payer,
             "credited_usdc": canonical(top_up.credited),
-            "paid_usdc": canonical(top_up.amount),
-            "pay_to": top_up.pay_to,
+            "paid_usdc": canonical(payment.amount),
+            "pay_to": payment.pay_to,
             "transaction": top_up.transaction,
             "balance_usdc": optional_canonical(self.balance),
             "confirmed": self.is_credited,

@@ -13,8 +13,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, null, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from orchestrator.base.payments import Network
 from orchestrator.base.states import PaymentState
+from orchestrator.receipts.receipt import OrderedPayment
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.database import NOW
 from orchestrator.store.sending import in_seconds
@@ -27,17 +27,10 @@ class TopUp:
 
     id: UUID
     state: PaymentState
-    network: Network
-    payer: str
-    pay_to: str
-    asset: str
-    amount: Decimal
+    payment: OrderedPayment
     credited: Decimal
-    nonce: str
     created_at: datetime
     header: str | None = field(default=None, repr=False)
-    valid_before: datetime | None = None
-    last_valid_height: int | None = None
     sends: int = 0
     transaction: str | None = None
     receipt: dict[str, Any] | None = None
@@ -53,8 +46,10 @@ def record_signed(connection: Connection, account_pk: int, top_up: TopUp) -> boo
     others = select(payments.c.id).where(_open(account_pk), payments.c.id != top_up.id)
     if connection.execute(others).first() is not None:
         return False
-    values = {name: getattr(top_up, name) for name in _STORED} | {
+    values = top_up.payment.model_dump() | {
+        "id": top_up.id,
         "account_pk": account_pk,
+        "credited": top_up.credited,
         "state": PaymentState.SIGNED,
         "signed": top_up.header,
         "due_at": NOW,
@@ -62,11 +57,6 @@ def record_signed(connection: Connection, account_pk: int, top_up: TopUp) -> boo
     }
     connection.execute(upsert(payments).values(values).on_conflict_do_nothing())
     return True
-
-
-_STORED = (
-    "id", "network", "payer", "pay_to", "asset", "amount", "credited", "nonce", "valid_before", "last_valid_height"
-)  # fmt: skip
 
 
 def find_open(connection: Connection, account_pk: int) -> TopUp | None:
@@ -142,17 +132,10 @@ def _top_up(row: Any) -> TopUp:
     return TopUp(
         id=row.id,
         state=PaymentState(row.state),
-        network=Network(row.network),
-        payer=row.payer,
-        pay_to=row.pay_to,
-        asset=row.asset,
-        amount=row.amount,
+        payment=OrderedPayment.model_validate({name: getattr(row, name) for name in OrderedPayment.model_fields}),
         credited=row.credited,
-        nonce=row.nonce,
         created_at=row.created_at,
         header=row.signed,
-        valid_before=row.valid_before,
-        last_valid_height=row.last_valid_height,
         sends=row.sends,
         transaction=row.transaction,
         receipt=row.receipt,
