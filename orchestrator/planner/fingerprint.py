@@ -99,10 +99,13 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _question(item: Mapping[str, Any], needed: Mapping[str, str] | None) -> dict[str, Any]:
-    """What a text job asks; a `prompt` is one message of a user (guide, "Compatibility notes")."""
+    """What a text job asks; a `prompt` is one message of a user (guide, "Compatibility notes"), text the usual form."""
     messages = item["messages"] if "messages" in item else [{"role": "user", "content": item.get("prompt")}]
     asked = with_pictures(messages, lambda picture: _medium(picture, needed))
-    return {"messages": _exact(asked)} | {name: _exact(item[name]) for name in _OF_TEXTS if name in item}
+    settings = {name: _exact(item[name]) for name in _OF_TEXTS if name in item}
+    if settings.get("response_format") == {"type": "text"}:
+        del settings["response_format"]
+    return {"messages": _exact(asked), **settings}
 
 
 def _switches(item: Mapping[str, Any]) -> dict[str, bool]:
