@@ -1,0 +1,28 @@
+"""What bears on a wallet's money in doubt beside its readings: whose requests the provider's list names."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, exists, select
+
+from orchestrator.base.states import SubmissionState
+from orchestrator.store.tables import submissions
+
+
+def any_in_doubt(connection: Connection, account_pk: int) -> bool:
+    """Whether something of the account is in doubt, judged by its readings or not."""
+    in_doubt = exists().where(submissions.c.account_pk == account_pk, submissions.c.state == SubmissionState.UNKNOWN)
+    return bool(connection.execute(select(in_doubt)).scalar_one())
+
+
+def is_posting(connection: Connection, account_pk: int) -> bool:
+    """Whether a POST of the account is under way, of which the provider may know more than we do."""
+    under_way = submissions.c.state.in_([SubmissionState.INTENDED, SubmissionState.SENT])
+    return bool(
+        connection.execute(select(exists().where(submissions.c.account_pk == account_pk, under_way))).scalar_one()
+    )
+
+
+def known_requests(connection: Connection, request_ids: Iterable[str]) -> frozenset[str]:
+    """Those of the request ids that are of submissions of ours."""
+    found = select(submissions.c.request_id).where(submissions.c.request_id.in_(list(request_ids)))
+    return frozenset(connection.execute(found).scalars())
