@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.base.errors import ManifestError, UsageError
 from orchestrator.base.settings import Settings
 from orchestrator.catalog.cache import load_catalog
-from orchestrator.katana.wire import build_body
+from orchestrator.katana.wire import build_body, build_chat_body
 from orchestrator.manifest.suggest import did_you_mean
 from orchestrator.planner import plan as planner
 from orchestrator.planner.replan import replan
@@ -82,7 +82,8 @@ def request_of(planned: Plan, job_id: str) -> dict[str, Any]:
     """The body of the request that a job makes on its own, with its media cut short. Raises UsageError."""
     job = next((job for job in planned.jobs if job.id == job_id), None)
     if job is not None:
-        body: dict[str, Any] = json.loads(build_body([shortened_item(job, planned.media)]))
+        item = shortened_item(job, planned.media)
+        body: dict[str, Any] = json.loads(build_chat_body(item) if job.type == "text" else build_body([item]))
         return body
     rejected = next((job for job in planned.rejected if job.id == job_id), None)
     if rejected is not None:
