@@ -1,10 +1,10 @@
-"""The engine of this process: one event loop in one thread, made when first needed and so after any fork."""
+"""The engines of this process: one event loop in one thread, made when first needed and so after any fork."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -17,8 +17,8 @@ from orchestrator.engine.reconcile import reconcile
 from orchestrator.engine.runtime import Engine
 from orchestrator.engine.settle import rescue_dead, settle
 from orchestrator.operations.database import open_database
-from orchestrator.operations.opening import open_engine, real_provider
-from orchestrator.store import accounts
+from orchestrator.operations.opening import configured_providers, open_engine
+from orchestrator.store.accounts import Scope
 from workers.bench import Bench
 from workers.kinds import SETTLE
 
@@ -27,9 +27,10 @@ WorkOff = Callable[[], Awaitable[None]]
 
 
 class Runtime:
-    """Works all batches of the settings' account. Making one returns when the engine is open.
+    """Works all batches of all accounts that the settings have keys for, each with an engine of its own. Making one
+    returns when they are open.
 
-    Raises Unusable without credentials or a database that can be used.
+    Raises Unusable without any key or a database that can be used.
     """
 
     def __init__(self) -> None:
@@ -42,8 +43,8 @@ class Runtime:
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
         try:
-            async with _open_engine() as engine:
-                self._opened.set_result(_by_kind(engine))
+            async with _open_engines() as engines:
+                self._opened.set_result(_by_kind(engines))
                 await self._closing.wait()
         except BaseException as error:
             if self._opened.done():
@@ -58,25 +59,41 @@ class Runtime:
         await self._work_off[kind]()
 
     def close(self) -> None:
-        """Let go of the engine; what it still has leased is taken up by others at once."""
+        """Let go of the engines; what they still have leased is taken up by others at once."""
         self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
 
 
 @asynccontextmanager
-async def _open_engine() -> AsyncIterator[Engine]:
+async def _open_engines() -> AsyncIterator[list[Engine]]:
     settings = load_settings()
-    provider = real_provider(settings)
-    with open_database(settings) as database:
+    providers = configured_providers(settings)
+    async with AsyncExitStack() as stack:
+        database = stack.enter_context(open_database(settings))
         with database.begin() as connection:
-            account_pk = accounts.account_pk(connection, provider.origin, provider.account)
-        async with open_engine(settings, database, provider, accounts.Scope(account_pk)) as engine:
-            yield engine
+            scopes = [Scope(provider.account_pk(connection)) for provider in providers]
+        yield [
+            await stack.enter_async_context(open_engine(settings, database, provider, scope))
+            for provider, scope in zip(providers, scopes, strict=True)
+        ]
 
 
-def _by_kind(engine: Engine) -> dict[str, WorkOff]:
+def _by_kind(engines: Sequence[Engine]) -> dict[str, WorkOff]:
+    of_each = [_of_engine(engine) for engine in engines]
+    return {kind: partial(_all, [work_off[kind] for work_off in of_each]) for kind in of_each[0]}
+
+
+def _of_engine(engine: Engine) -> dict[str, WorkOff]:
     work_off: dict[str, WorkOff] = {step.name: Bench(engine, step).work_off for step in steps(engine)}
     return work_off | {SETTLE: partial(_settle, engine)}
+
+
+async def _all(work_offs: Sequence[WorkOff]) -> None:
+    """Do all of it beside one another; raises what one raised once all are done."""
+    results = await asyncio.gather(*(work_off() for work_off in work_offs), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
 
 
 async def _settle(engine: Engine) -> None:

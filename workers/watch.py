@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from math import inf
 from typing import Any
@@ -14,10 +14,10 @@ from kombu.exceptions import OperationalError
 from orchestrator.base.errors import Unusable
 from orchestrator.base.settings import load_settings
 from orchestrator.operations.database import open_database
-from orchestrator.operations.opening import real_provider
+from orchestrator.operations.opening import configured_providers
 from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.operations.ticking import Ticker
-from orchestrator.store import accounts, chains, settling
+from orchestrator.store import chains, settling
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.due import next_due
@@ -58,18 +58,19 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
 
     def _watcher(self, app: Any) -> "Watcher":
         settings = load_settings()
-        provider = real_provider(settings)
+        providers = configured_providers(settings)
         database = self._open.enter_context(open_database(settings))
-        require_known_receipts(settings, database, provider)
+        for provider in providers:
+            require_known_receipts(settings, database, provider)
         with database.begin() as connection:
-            scope = Scope(accounts.account_pk(connection, provider.origin, provider.account))
-        self._ticker = Ticker(settings, database, scope.account_pk)
+            scopes = [Scope(provider.account_pk(connection)) for provider in providers]
+        self._ticker = Ticker(settings, database, *(scope.account_pk for scope in scopes))
         read = frozenset(KINDS) & frozenset(app.amqp.queues.consume_from)
 
         def send(kind: str) -> None:
             app.send_task(kind, expires=HINT_EXPIRES_SECONDS, retry=False)
 
-        return Watcher(database, scope, max_in_flight=settings.max_in_flight, kinds=read, send=send)
+        return Watcher(database, scopes, max_in_flight=settings.max_in_flight, kinds=read, send=send)
 
     def close(self, worker: Any) -> None:
         """The worker stops, by whatever way: nothing more is hinted at or claimed."""
@@ -91,14 +92,14 @@ class Watcher:
     def __init__(
         self,
         database: Database,
-        scope: Scope,
+        scopes: Sequence[Scope],
         *,
         max_in_flight: int,
         kinds: frozenset[str],
         send: Callable[[str], None],
     ) -> None:
         self._database = database
-        self._scope = scope
+        self._scopes = scopes
         self._max_in_flight = max_in_flight
         self._send = send
         self._hinted_at = dict.fromkeys(kinds, -inf)
@@ -123,11 +124,11 @@ class Watcher:
     def _look(self) -> float:
         """Hint at what is due; returns the seconds until the next look."""
         with self._database.begin() as connection:
-            due = _due(connection, self._scope, self._max_in_flight)
+            dues = [_due(connection, scope, self._max_in_flight) for scope in self._scopes]
         now = time.monotonic()
         waits = [_LOOK_SECONDS]
         for kind, hinted_at in self._hinted_at.items():
-            wait = max(due[kind], hinted_at + _GAP_SECONDS - now)
+            wait = max(min(due[kind] for due in dues), hinted_at + _GAP_SECONDS - now)
             if kind == SETTLE:
                 wait = min(wait, hinted_at + _RESCUE_SECONDS - now)
             if wait <= 0:

@@ -7,18 +7,12 @@ from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 from enum import StrEnum
 
-from orchestrator.base.money import canonical
-
 
 class Unit(StrEnum):
     """What the amounts of an account are counted in: its ledger, reserves, prices, budgets and charges."""
 
     CREDITS = "credits"
     USDC = "usdc"
-
-    def words(self, amount: Decimal) -> str:
-        """`14 credits`, `0.0728 USDC`."""
-        return f"{canonical(amount)} {'credits' if self is Unit.CREDITS else 'USDC'}"
 
 
 class Network(StrEnum):
@@ -42,9 +36,9 @@ class Payment(StrEnum):
 
     @classmethod
     def of_account(cls, account: str) -> "Payment | None":
-        """How an account of this name pays; None for the one of a batch's own sandbox, which has nothing to pay with."""
+        """How an account of this name pays; None for the one of a batch's own sandbox, which does not say."""
         word = account.partition(":")[0]
-        return cls(word) if word in cls else None
+        return next((payment for payment in cls if payment == word), None)
 
     @property
     def unit(self) -> Unit:

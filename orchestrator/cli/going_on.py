@@ -11,7 +11,7 @@ from orchestrator.cli.console import safe, tell
 from orchestrator.cli.params import AsJson, Batch, Yes
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.running import conclude
-from orchestrator.cli.words import counted, credits_text
+from orchestrator.cli.words import counted, money_text
 
 if TYPE_CHECKING:
     from orchestrator.operations.quoting import Quote
@@ -70,7 +70,7 @@ def approve(
 
 
 def _spends(quote: "Quote") -> str:
-    price = credits_text(canonical(quote.credits), canonical(quote.usd))
+    price = money_text(canonical(quote.credits), quote.unit, canonical(quote.usd))
     parts = f" ({canonical(quote.other_credits)} of it for what was not sent yet)" if quote.other_credits else ""
     return f"spends up to {price}{parts if quote.jobs else ''}"
 

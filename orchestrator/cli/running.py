@@ -1,19 +1,20 @@
 """`submit` and `resume`: the commands that spend."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.base.money import canonical
+from orchestrator.base.payments import Unit
 from orchestrator.cli.asking import may_spend
 from orchestrator.cli.batch_view import summary
 from orchestrator.cli.console import print_json, show, tell
 from orchestrator.cli.params import AsJson, Canary, MaxCredits, MaybeBatch, Yes
 from orchestrator.cli.planning import File, tell_plan
 from orchestrator.cli.progress import Progress
-from orchestrator.cli.words import credits_text
+from orchestrator.cli.words import credits_text, money_text
 
 if TYPE_CHECKING:
     from orchestrator.base.settings import Settings
@@ -92,8 +93,11 @@ def resume(
 
     settings = load_settings()
 
-    def confirm(batch_ids: list[str], unsent: Decimal) -> bool:
-        price = credits_text(canonical(unsent), canonical(unsent * settings.usd_per_credit))
+    def confirm(batch_ids: list[str], unsent: Mapping[Unit, Decimal]) -> bool:
+        usd = {Unit.CREDITS: settings.usd_per_credit, Unit.USDC: Decimal(1)}
+        price = " and ".join(
+            money_text(canonical(amount), unit, canonical(amount * usd[unit])) for unit, amount in unsent.items()
+        )
         return may_spend(f"going on with {', '.join(batch_ids)} spends up to {price} more", yes=yes)
 
     with Progress(quiet=as_json) as progress:

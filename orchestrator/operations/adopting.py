@@ -13,6 +13,7 @@ from orchestrator.assets.destination import Destination, open_destination
 from orchestrator.assets.keys import DEFAULT_TEMPLATE
 from orchestrator.base.errors import SpendRefused, Unusable, UsageError
 from orchestrator.base.money import ZERO
+from orchestrator.base.payments import Payment
 from orchestrator.base.settings import Settings
 from orchestrator.catalog.cache import load_catalog
 from orchestrator.catalog.models import Catalog
@@ -21,12 +22,12 @@ from orchestrator.katana.client import KatanaClient, ProviderUnavailable
 from orchestrator.katana.wire import Answer
 from orchestrator.operations.catalogue import current_catalogue
 from orchestrator.operations.database import open_database, patiently
-from orchestrator.operations.opening import Provider, media_uri, real_provider
+from orchestrator.operations.opening import Provider, media_uri, provider_for
 from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.operations.running import Progress, run_batches
 from orchestrator.receipts.book import ReceiptBook
 from orchestrator.receipts.receipt import Order, OrderedBatch, OrderedJob, Receipt
-from orchestrator.store import accounts, creating, reads, recovery
+from orchestrator.store import creating, reads, recovery
 from orchestrator.store.database import Database
 
 log = logging.getLogger("orchestrator.operations")
@@ -47,19 +48,19 @@ def adopt(
     confirm: ConfirmAdoption,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Poll a request of the account, fetch what it made, and keep its books; returns its batch's document.
+    """Poll a request of the API key's account, fetch what it made, and keep its books; returns its batch's document.
 
     Buys nothing. With no broker it is worked in this process until it ends; with one it is left to the workers.
     Raises UsageError for what is no request id, for one that is ours already and for one that the provider does
     not know; SpendRefused, Unusable, Interrupted.
     """
     _require_words(request_id, name)
-    provider = real_provider(settings)
+    provider = provider_for(settings, Payment.CREDITS)
     destination = open_destination(settings.destination)
     with open_database(settings) as database:
         require_known_receipts(settings, database, provider)
         with database.begin() as connection:
-            account_pk = accounts.account_pk(connection, provider.origin, provider.account)
+            account_pk = provider.account_pk(connection)
         _require_foreign(database, account_pk, request_id)
         answer = asyncio.run(_ask(provider, request_id))
         items, catalog = _items(answer, settings)

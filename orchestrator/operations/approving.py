@@ -56,4 +56,5 @@ def _quote(header: BatchHeader, asked: Asked) -> Quote:
         other_credits=asked.pending_credits,
         usd_per_credit=header.usd_per_credit,
         notes=asked.words,
+        unit=header.payment.unit,
     )

@@ -12,11 +12,12 @@ from orchestrator.assets.errors import DestinationFailed
 from orchestrator.assets.keys import INDEX_NAMES, index_key
 from orchestrator.base.settings import Settings
 from orchestrator.operations.database import open_database
-from orchestrator.operations.opening import Provider, real_provider
+from orchestrator.operations.opening import Provider, provider_for
 from orchestrator.operations.planning import require_valid
+from orchestrator.payments.payers import configured_payments
 from orchestrator.planner.compare import Comparison, Standing, compare
 from orchestrator.planner.result import Plan
-from orchestrator.store import accounts, collections
+from orchestrator.store import collections
 from orchestrator.store.collections import KeptFile, Shelf
 from orchestrator.store.database import Database
 from orchestrator.store.references import references
@@ -31,14 +32,15 @@ _File = tuple[int, str]
 
 
 def compare_with_collection(planned: Plan, settings: Settings) -> Comparison:
-    """How a plan compares with what the account in `settings` has; without credentials, with what sandboxes made.
+    """How a plan compares with what the account that is to pay has; without its key, with what sandboxes made.
 
     Spends and stores nothing. Raises ManifestError for a plan that is invalid, or buys more than its budget allows;
     Unusable where the database is, DestinationFailed where a destination is.
     """
     if not planned.only_over_budget:
         require_valid(planned)
-    provider = real_provider(settings) if settings.katana_api_key else None
+    is_configured = planned.payment in configured_payments(settings)
+    provider = provider_for(settings, planned.payment) if is_configured else None
     destination = open_destination(planned.destination or settings.destination).describe()
     with open_database(settings) as database:
         shelf = find_shelf(database, planned, provider)
@@ -50,7 +52,7 @@ def compare_with_collection(planned: Plan, settings: Settings) -> Comparison:
 def find_shelf(database: Database, planned: Plan, provider: Provider | None) -> Shelf:
     """Where the plan's results may be already (None: made by sandboxes)."""
     with database.begin() as connection:
-        account_pk = None if provider is None else accounts.account_pk(connection, provider.origin, provider.account)
+        account_pk = None if provider is None else provider.account_pk(connection)
         return Shelf(str(planned.name), account_pk, everywhere=planned.reuse == "all")
 
 

@@ -10,19 +10,21 @@ from orchestrator.assets.client import AssetClient, AssetSource
 from orchestrator.assets.spool import Spool
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.errors import SpendRefused, Unusable
+from orchestrator.base.payments import Network, Payment
 from orchestrator.base.settings import Settings, is_loopback_url
 from orchestrator.catalog.models import Catalog
+from orchestrator.chain.chains import Chains
 from orchestrator.engine.notify import sending_notices
 from orchestrator.engine.receipts import Receipts
 from orchestrator.engine.runtime import Engine, Limits
 from orchestrator.katana.client import KatanaClient
 from orchestrator.notices.client import NoticeClient
-from orchestrator.payments.credits import credits_payer, payer_of
 from orchestrator.payments.payer import Payer
+from orchestrator.payments.payers import configured_payments, payer_for, sandbox_payer
 from orchestrator.receipts.book import ReceiptBook
 from orchestrator.sandbox import Sandbox, SandboxBusy
-from orchestrator.store.accounts import Scope, origin_and_account
-from orchestrator.store.database import Database
+from orchestrator.store.accounts import Scope, account_pk, origin_and_account
+from orchestrator.store.database import Connection, Database
 
 #: A sandbox that a command brings along is quicker than the provider, so that trying it out is no wait.
 SANDBOX_TIME_SCALE = 0.2
@@ -32,15 +34,25 @@ SANDBOX_ORIGIN = "sandbox"
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Where requests go and who pays. `origin` and `account` are what a batch is bound to."""
+    """Where requests go, who pays, and how the chains are asked. A batch is bound to `origin` and `account`."""
 
     base_url: str
     origin: str
     payer: Payer
+    base_rpc_url: str = ""
+    solana_rpc_url: str = ""
 
     @property
     def account(self) -> str:
         return self.payer.account
+
+    @property
+    def payment(self) -> Payment:
+        return self.payer.payment
+
+    def account_pk(self, connection: Connection) -> int:
+        """The row of its account, made where it is new."""
+        return account_pk(connection, self.origin, self.account, self.payment.unit)
 
     def client(self) -> KatanaClient:
         """Speaks to it for this payer; use it as a context manager."""
@@ -48,18 +60,38 @@ class Provider:
         return KatanaClient(self.base_url, payer.headers, proof=payer.proof, balance_of=payer.balance_of)
 
 
+def provider_for(settings: Settings, payment: Payment) -> Provider:
+    """The provider of `settings`, paid this way. Raises Unusable without the key for it."""
+    url = settings.katana_base_url
+    return Provider(url, url, payer_for(settings, payment), settings.base_rpc_url, settings.solana_rpc_url)
+
+
 def real_provider(settings: Settings) -> Provider:
-    """The provider and account of `settings`. Raises Unusable without credentials."""
-    return Provider(settings.katana_base_url, settings.katana_base_url, credits_payer(settings))
+    """The provider of `settings`, paid in credits. Raises Unusable without credentials."""
+    return provider_for(settings, Payment.CREDITS)
+
+
+def configured_providers(settings: Settings) -> list[Provider]:
+    """The provider of `settings` once for each way to pay that there are keys for. Raises Unusable without any."""
+    payments = configured_payments(settings)
+    if not payments:
+        raise Unusable(
+            "no credentials, and no wallet's key",
+            hint="set KATANA_API_KEY and KATANA_API_SECRET (credits), EVM_PRIVATE_KEY (USDC on Base) or "
+            "SVM_PRIVATE_KEY (USDC on Solana), or try it without: --sandbox",
+        )
+    return [provider_for(settings, payment) for payment in payments]
 
 
 @contextmanager
-def own_sandbox(settings: Settings, batch_id: str, catalog: Catalog) -> Iterator[Provider]:
+def own_sandbox(
+    settings: Settings, batch_id: str, catalog: Catalog, payment: Payment = Payment.CREDITS
+) -> Iterator[Provider]:
     """The sandbox that belongs to one batch, brought up with the state it had."""
     folder = sandbox_folder(settings.home, batch_id)
     try:
         with Sandbox(folder, time_scale=SANDBOX_TIME_SCALE, catalog=catalog) as sandbox:
-            yield sandbox_provider(batch_id, sandbox.base_url)
+            yield sandbox_provider(batch_id, sandbox.base_url, payment)
     except SandboxBusy:
         raise SpendRefused(
             f"another process already works on the sandbox batch {batch_id}",
@@ -67,9 +99,10 @@ def own_sandbox(settings: Settings, batch_id: str, catalog: Catalog) -> Iterator
         ) from None
 
 
-def sandbox_provider(batch_id: str, base_url: str) -> Provider:
+def sandbox_provider(batch_id: str, base_url: str, payment: Payment = Payment.CREDITS) -> Provider:
     """A batch's own sandbox as its provider, under an account that no real one can be mistaken for."""
-    return Provider(base_url, SANDBOX_ORIGIN, Payer(f"sandbox:{batch_id}", payer_of("sandbox", "sandbox").headers))
+    payer = sandbox_payer(batch_id, payment)
+    return Provider(base_url, SANDBOX_ORIGIN, payer, f"{base_url}/rpc/base", f"{base_url}/rpc/solana")
 
 
 def sandbox_folder(home: Path, batch_id: str) -> Path:
@@ -85,8 +118,11 @@ async def open_engine(
     async with (
         provider.client() as client,
         AssetClient(allow_loopback=is_loopback_url(provider.base_url)) as assets,
+        Chains(provider.base_rpc_url, provider.solana_rpc_url) as chains,
     ):
-        engine = await asyncio.to_thread(make_engine, settings, database, client, assets, scope)
+        engine = await asyncio.to_thread(
+            make_engine, settings, database, client, assets, scope, payer=provider.payer, chains=chains
+        )
         try:
             async with sending_notices(engine, NoticeClient(settings.webhook_key)):
                 yield engine
@@ -101,8 +137,15 @@ def make_engine(
     assets: AssetSource,
     scope: Scope,
     clock: Clock = SYSTEM_CLOCK,
+    *,
+    payer: Payer | None = None,
+    chains: Chains | None = None,
 ) -> Engine:
-    """An engine with these ways out, as `settings` want it; `close` it. It reads files and rows: best in a thread."""
+    """An engine with these ways out, as `settings` want it; `close` it. It reads files and rows: best in a thread.
+
+    Without a `payer` it pays in credits; one that signs payments needs the `chains`, too.
+    """
+    payment = Payment.CREDITS if payer is None else payer.payment
     spool = Spool(settings.home / "spool", cap_bytes=settings.spool_bytes)
     spool.sweep()
     return Engine(
@@ -118,7 +161,16 @@ def make_engine(
         ),
         clock=clock,
         receipts=_receipts(settings, database, scope.account_pk),
+        payment=payment,
+        wallet=None if payer is None else payer.wallet,
+        pay_to=_pay_to(settings, payment),
+        chains=chains,
     )
+
+
+def _pay_to(settings: Settings, payment: Payment) -> str | None:
+    """Whom the settings want paid this way."""
+    return {Network.BASE: settings.pay_to_base, Network.SOLANA: settings.pay_to_solana, None: None}[payment.network]
 
 
 def _receipts(settings: Settings, database: Database, account_pk: int) -> Receipts | None:
@@ -139,6 +191,9 @@ def media_uri(settings: Settings, destination: str) -> str:
     return str(settings.home / "media")
 
 
+_KEY_SETTINGS = {None: "KATANA_API_KEY", Network.BASE: "EVM_PRIVATE_KEY", Network.SOLANA: "SVM_PRIVATE_KEY"}
+
+
 def require_same_payer(provider: Provider, *, batch_id: str, origin: str, account: str) -> None:
     """Raises Unusable where a batch belongs to another provider or account than the one at hand."""
     if provider.origin != origin:
@@ -146,8 +201,15 @@ def require_same_payer(provider: Provider, *, batch_id: str, origin: str, accoun
             f"batch {batch_id} belongs to the provider {origin}, but KATANA_BASE_URL is {provider.origin}",
             hint=f"set KATANA_BASE_URL={origin}",
         )
-    if provider.account != account:
+    if provider.account == account:
+        return
+    setting = _KEY_SETTINGS[provider.payment.network]
+    if provider.payment is Payment.CREDITS:
         raise Unusable(
-            f"batch {batch_id} was paid by another account than the one of KATANA_API_KEY",
+            f"batch {batch_id} was paid by another account than the one of {setting}",
             hint="set the KATANA_API_KEY and KATANA_API_SECRET it was submitted with",
         )
+    raise Unusable(
+        f"batch {batch_id} is paid by {account}, but {setting} is the key of {provider.account}",
+        hint=f"set {setting} to the key of the wallet it was submitted with",
+    )

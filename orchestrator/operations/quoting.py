@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from orchestrator.base.errors import SpendRefused
-from orchestrator.base.money import canonical
+from orchestrator.base.money import canonical, in_words
+from orchestrator.base.payments import Unit
 from orchestrator.operations.budgeting import check_caps
 from orchestrator.store import batches
 from orchestrator.store.budgets import committed_credits
@@ -15,7 +16,7 @@ from orchestrator.store.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What may be spent: on `jobs` that run again or may go, and on what of the batch could be sent anyway.
+    """What may be spent, in `unit`: on `jobs` that run again or may go, and on what of the batch could be sent anyway.
 
     `notes` says in words what is special about it, such as a price that is not what it was.
     """
@@ -26,6 +27,7 @@ class Quote:
     other_credits: Decimal
     usd_per_credit: Decimal
     notes: tuple[str, ...] = ()
+    unit: Unit = Unit.CREDITS
 
     @property
     def credits(self) -> Decimal:
@@ -35,6 +37,8 @@ class Quote:
     def usd(self) -> Decimal:
         return self.credits * self.usd_per_credit
 
+
+_OPTIONS = {Unit.CREDITS: "--credits", Unit.USDC: "--usd"}
 
 #: Told a quote: whether to go on.
 ConfirmQuote = Callable[[Quote], bool]
@@ -52,9 +56,9 @@ def _check_budget(batch: Any, committed: Decimal, quote: Quote) -> None:
     enough = committed + quote.credits
     if enough > batch.budget:
         raise SpendRefused(
-            f"this needs up to {canonical(quote.credits)} credits, {canonical(enough - batch.budget)} more than the "
-            f"budget of {canonical(batch.budget)} credits has left; nothing was changed or sent",
-            hint=f"raise it: orchestrator budget set --batch {batch.id} --credits {canonical(enough)}",
+            f"this needs up to {in_words(quote.credits, quote.unit)}, {canonical(enough - batch.budget)} more than the "
+            f"budget of {in_words(batch.budget, quote.unit)} has left; nothing was changed or sent",
+            hint=f"raise it: orchestrator budget set --batch {batch.id} {_OPTIONS[quote.unit]} {canonical(enough)}",
             code="over-budget",
         )
 

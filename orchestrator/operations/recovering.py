@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.base.errors import Unusable
+from orchestrator.base.payments import Payment
 from orchestrator.base.settings import Settings
 from orchestrator.catalog.cache import load_catalog
 from orchestrator.catalog.models import Catalog
 from orchestrator.engine.receipts import Receipts, in_chunks
 from orchestrator.operations.database import open_database
-from orchestrator.operations.opening import Provider, real_provider
+from orchestrator.operations.opening import Provider, provider_for
+from orchestrator.payments.payers import configured_payments
 from orchestrator.receipts.book import ReceiptBook, Slip, all_books
 from orchestrator.store import accounts, recovery
 from orchestrator.store.database import Database
@@ -21,17 +23,23 @@ _TOGETHER = 50
 
 
 def require_known_receipts(settings: Settings, database: Database, provider: Provider | None = None) -> None:
-    """Raises Unusable where the database does not know what the account has bought. Without `provider`: the one of
-    `settings`, if there are credentials.
+    """Raises Unusable where the database does not know what the provider's account has bought. Without `provider`: what
+    any account has bought that `settings` have a key for.
     """
-    if provider is None:
-        with suppress(Unusable):  # without credentials nothing can be bought
-            provider = real_provider(settings)
-    if provider is not None:
+    for one in _all_providers(settings) if provider is None else (provider,):
         with database.begin() as connection:
-            account_pk = accounts.account_pk(connection, provider.origin, provider.account)
-        book = ReceiptBook(settings.home, provider.origin, provider.account)
+            account_pk = one.account_pk(connection)
+        book = ReceiptBook(settings.home, one.origin, one.account)
         Receipts(book, database, account_pk).bring_up_to_date()
+
+
+def _all_providers(settings: Settings) -> list[Provider]:
+    """Without a key that can be used nothing can be bought."""
+    found = []
+    for payment in configured_payments(settings):
+        with suppress(Unusable):
+            found.append(provider_for(settings, payment))
+    return found
 
 
 @dataclass(slots=True)
@@ -67,7 +75,8 @@ def recover(settings: Settings) -> dict[str, Any]:
             rescue(connection)  # what looks as if it were being sent was, before the backup was put back
         for book in all_books(settings.home):
             with database.begin() as connection:
-                account_pk = accounts.account_pk(connection, book.origin, book.account)
+                payment = Payment.of_account(book.account) or Payment.CREDITS
+                account_pk = accounts.account_pk(connection, book.origin, book.account, payment.unit)
             Receipts(book, database, account_pk).settle_doubts()  # so that their jobs are free for later purchases
             for chunk in in_chunks(book):
                 _adopt_missing(database, account_pk, chunk, catalog, found)

@@ -1,26 +1,30 @@
 """`resume` and `work`: take up what is unfinished, held or paused."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 from orchestrator.base.errors import Interrupted, SpendRefused, Unusable, UsageError
+from orchestrator.base.money import ZERO
+from orchestrator.base.payments import Payment, Unit
 from orchestrator.base.settings import Settings
 from orchestrator.operations.database import open_database, patiently
-from orchestrator.operations.opening import Provider, own_sandbox, real_provider, require_same_payer
+from orchestrator.operations.opening import configured_providers, own_sandbox, provider_for, require_same_payer
 from orchestrator.operations.recovering import require_known_receipts
-from orchestrator.operations.running import Progress, run_batches
+from orchestrator.operations.running import Duty, Progress, run_batches, run_duties
 from orchestrator.operations.ticking import ticking
-from orchestrator.store import accounts, batches, creating, reads
+from orchestrator.store import batches, creating, reads
+from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Database
 from orchestrator.store.reads import BatchHeader
 
 log = logging.getLogger("orchestrator.operations")
 
-#: Asked with the batches to take up and the credits that may still be spent on them: whether to go on.
-ConfirmResume = Callable[[list[str], Decimal], bool]
+#: Asked with the batches to take up and what may still be spent on them, by unit: whether to go on.
+ConfirmResume = Callable[[list[str], Mapping[Unit, Decimal]], bool]
 
 
 def resume(
@@ -38,8 +42,11 @@ def resume(
         real = [header for header in movable if not header.sandbox]
         if real:
             require_known_receipts(settings, database)
-        unsent = sum((header.unsent_credits for header in real), Decimal(0))
-        if unsent and not confirm([header.id for header in real], unsent):
+        unsent: dict[Unit, Decimal] = {}
+        for header in real:
+            unit = header.payment.unit
+            unsent[unit] = unsent.get(unit, ZERO) + header.unsent_credits
+        if any(unsent.values()) and not confirm([header.id for header in real], unsent):
             raise SpendRefused("not confirmed: nothing was sent", hint="say yes with --yes")
         for header in movable:
             with database.begin() as connection:
@@ -50,13 +57,21 @@ def resume(
 
 def run_here(settings: Settings, database: Database, headers: Sequence[BatchHeader], progress: Progress | None) -> None:
     """Work batches of ours in this process until nothing of them runs; with a broker, leave all but sandboxes to it."""
-    real = [header for header in headers if not header.sandbox]
-    if real and settings.broker_url is None:  # they are of one account, ours
-        ids = tuple(header.id for header in real)
-        run_batches(settings, database, real_provider(settings), real[0].account_pk, ids, progress)
+    by_payment: dict[Payment, list[BatchHeader]] = defaultdict(list)
+    for header in headers:
+        if not header.sandbox:
+            by_payment[header.payment].append(header)
+    if by_payment and settings.broker_url is None:  # those that are paid alike are of one account, ours
+        duties = [_duty(settings, payment, alike) for payment, alike in by_payment.items()]
+        run_duties(settings, database, duties, progress)
     for header in headers:
         if header.sandbox:
             _run_sandbox(settings, database, header, progress)
+
+
+def _duty(settings: Settings, payment: Payment, headers: Sequence[BatchHeader]) -> Duty:
+    scope = Scope(headers[0].account_pk, tuple(header.id for header in headers))
+    return Duty(provider_for(settings, payment), scope)
 
 
 def _headers(settings: Settings, database: Database, reference: str | None) -> list[BatchHeader]:
@@ -73,13 +88,14 @@ def _headers(settings: Settings, database: Database, reference: str | None) -> l
 
 
 def _ours(settings: Settings, headers: list[BatchHeader], *, is_named: bool) -> list[BatchHeader]:
-    """Without the batches that someone else pays for. Raises Unusable for a named one, or without credentials."""
+    """Without the batches that someone else pays for. Raises Unusable for a named one, or without any credentials."""
+    if any(header.is_open and not header.sandbox for header in headers) and not is_named:
+        configured_providers(settings)
     ours = []
     for header in headers:
         if not header.sandbox and header.is_open:
-            provider = real_provider(settings)
             try:
-                _require_payer(provider, header)
+                require_ours(settings, header)
             except Unusable as error:
                 if is_named:
                     raise
@@ -90,29 +106,26 @@ def _ours(settings: Settings, headers: list[BatchHeader], *, is_named: bool) -> 
 
 
 def require_ours(settings: Settings, header: BatchHeader) -> None:
-    """Raises Unusable without credentials, or where someone else pays for the batch. A sandbox is anyone's."""
+    """Raises Unusable without the key that pays for the batch, or where someone else does. A sandbox is anyone's."""
     if not header.sandbox:
-        _require_payer(real_provider(settings), header)
-
-
-def _require_payer(provider: Provider, header: BatchHeader) -> None:
-    require_same_payer(provider, batch_id=header.id, origin=header.origin, account=header.account)
+        provider = provider_for(settings, header.payment)
+        require_same_payer(provider, batch_id=header.id, origin=header.origin, account=header.account)
 
 
 def _run_sandbox(settings: Settings, database: Database, header: BatchHeader, progress: Progress | None) -> None:
     with database.begin() as connection:
         catalog = creating.batch_catalog(connection, header.id)
-    with own_sandbox(settings, header.id, catalog) as provider:
+    with own_sandbox(settings, header.id, catalog, header.payment) as provider:
         run_batches(settings, database, provider, header.account_pk, (header.id,), progress)
 
 
 def work(settings: Settings) -> None:
-    """Work all batches of the account in this process, and run its schedules, without Celery, until a signal stops
-    it: its normal end.
+    """Work all batches of all accounts that there are keys for in this process, and run their schedules, without
+    Celery, until a signal stops it: its normal end. Raises Unusable without any key.
     """
-    provider = real_provider(settings)
+    providers = configured_providers(settings)
     with open_database(settings) as database:
         with database.begin() as connection:
-            account_pk = accounts.account_pk(connection, provider.origin, provider.account)
-        with ticking(settings, database, account_pk), suppress(Interrupted):
-            run_batches(settings, database, provider, account_pk, None)
+            duties = [Duty(provider, Scope(provider.account_pk(connection))) for provider in providers]
+        with ticking(settings, database, *(duty.scope.account_pk for duty in duties)), suppress(Interrupted):
+            run_duties(settings, database, duties)

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from orchestrator.base.errors import UsageError
-from orchestrator.base.money import ZERO, canonical
+from orchestrator.base.money import ZERO, canonical, in_words
+from orchestrator.base.payments import Unit
 from orchestrator.base.settings import Settings
 from orchestrator.catalog.cache import load_catalog
 from orchestrator.catalog.models import Catalog
@@ -15,6 +16,7 @@ from orchestrator.operations.quoting import ConfirmQuote, Quote, check_quote, re
 from orchestrator.operations.resuming import require_ours, run_here
 from orchestrator.operations.running import Progress
 from orchestrator.planner.repricing import NoLongerOffered, price_item
+from orchestrator.planner.usdc import price_in_unit
 from orchestrator.store import batches, creating, reads, retrying
 from orchestrator.store.careful_start import forgive_failures
 from orchestrator.store.database import Connection
@@ -44,7 +46,7 @@ def retry(
             chosen, left_out = retrying.choose(connection, header.id, job=job, error=error, again=again)
             catalog = _catalog(connection, header, settings)
         require_ours(settings, header)
-        prices = _prices(catalog, chosen)
+        prices = _prices(header, catalog, chosen)
         quote = _quote(header, chosen, prices, left_out)
         with database.begin() as connection:
             check_quote(connection, quote)
@@ -66,34 +68,39 @@ def _catalog(connection: Connection, header: BatchHeader, settings: Settings) ->
     return creating.batch_catalog(connection, header.id) if header.sandbox else load_catalog(settings.home)
 
 
-def _prices(catalog: Catalog, chosen: Sequence[Any]) -> dict[int, Decimal]:
-    """What each job costs now. Raises UsageError for one that cannot be bought any more."""
+def _prices(header: BatchHeader, catalog: Catalog, chosen: Sequence[Any]) -> dict[int, Decimal]:
+    """What each job costs now, in the batch's unit. Raises UsageError for one that cannot be bought any more."""
     prices = {}
     for row in chosen:
         try:
-            in_catalog = price_item(catalog, type=row.type, model=row.model, item=row.item)
+            credit_price = price_item(catalog, type=row.type, model=row.model, item=row.item)
         except NoLongerOffered as error:
             raise UsageError(
                 f"job {row.name} cannot be run again: {error.message}", hint=error.hint, code=error.code
             ) from None
+        in_catalog = price_in_unit(
+            header.payment, header.bundle, catalog, type=row.type, model=row.model, credit_price=credit_price
+        )
         prices[row.pk] = max(in_catalog, row.price or ZERO)  # a charge may have told more than the catalogue does
     return prices
 
 
 def _quote(header: BatchHeader, chosen: Sequence[Any], prices: dict[int, Decimal], left_out: int) -> Quote:
-    notes = _price_notes(chosen, prices)
+    notes = _price_notes(chosen, prices, header.payment.unit)
     if left_out:
         notes.append(f"left out: {left_out} whose payment was lost; --again buys them again")
     total = sum(prices.values(), ZERO)
-    return Quote(header.id, len(chosen), total, header.unsent_credits, header.usd_per_credit, tuple(notes))
+    return Quote(
+        header.id, len(chosen), total, header.unsent_credits, header.usd_per_credit, tuple(notes), header.payment.unit
+    )
 
 
-def _price_notes(chosen: Sequence[Any], prices: dict[int, Decimal]) -> list[str]:
+def _price_notes(chosen: Sequence[Any], prices: dict[int, Decimal], unit: Unit) -> list[str]:
     changed: dict[tuple[str, Decimal, Decimal], int] = defaultdict(int)
     for row in chosen:
         if prices[row.pk] != row.estimate:
             changed[row.model, row.estimate, prices[row.pk]] += 1
     return [
-        f"{model} costs {canonical(now)} credits now, {canonical(then)} when it was planned ({count} of the jobs)"
+        f"{model} costs {in_words(now, unit)} now, {canonical(then)} when it was planned ({count} of the jobs)"
         for (model, then, now), count in changed.items()
     ]

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import signal
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from orchestrator.base.errors import Interrupted, SpendRefused
@@ -30,6 +32,14 @@ class Progress(Protocol):
     def __call__(self, document: dict[str, Any], /) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Work to be done at one provider, paid by one account."""
+
+    provider: Provider
+    scope: Scope
+
+
 def run_batches(
     settings: Settings,
     database: Database,
@@ -38,23 +48,32 @@ def run_batches(
     batch_ids: tuple[str, ...] | None,
     progress: Progress | None = None,
 ) -> None:
-    """Work the named batches (None: all of the account, for ever) in this process until nothing of them runs.
-
-    SIGINT and SIGTERM stop it cleanly: paid requests under way get their answers recorded first. Raises
-    Interrupted then.
-    """
-    asyncio.run(_run(settings, database, provider, Scope(account_pk, batch_ids), progress))
+    """Work the named batches of one account; see `run_duties`."""
+    run_duties(settings, database, [Duty(provider, Scope(account_pk, batch_ids))], progress)
 
 
-async def _run(
-    settings: Settings, database: Database, provider: Provider, scope: Scope, progress: Progress | None
+def run_duties(
+    settings: Settings, database: Database, duties: Sequence[Duty], progress: Progress | None = None
 ) -> None:
-    async with open_engine(settings, database, provider, scope) as engine:
-        driver = LocalDriver(engine)
-        with _StopOnSignal(driver) as interrupted:
-            reporter = asyncio.create_task(_report(engine, progress)) if progress else None
+    """Work batches in this process until nothing of them runs; all of an account (`batch_ids` None) for ever.
+
+    Each duty has an engine of its own, beside the others. SIGINT and SIGTERM stop them cleanly: paid requests under way
+    get their answers recorded first. Raises Interrupted then.
+    """
+    asyncio.run(_run(settings, database, duties, progress))
+
+
+async def _run(settings: Settings, database: Database, duties: Sequence[Duty], progress: Progress | None) -> None:
+    async with AsyncExitStack() as stack:
+        engines = [
+            await stack.enter_async_context(open_engine(settings, database, duty.provider, duty.scope))
+            for duty in duties
+        ]
+        drivers = [LocalDriver(engine) for engine in engines]
+        with _StopOnSignal(drivers) as interrupted:
+            reporter = asyncio.create_task(_report(engines, progress)) if progress else None
             try:
-                await driver.run(until_idle=scope.batch_ids is not None)
+                await _drive(drivers, until_idle=all(duty.scope.batch_ids is not None for duty in duties))
             except OutOfReach:
                 if not interrupted.is_set():
                     raise
@@ -65,16 +84,32 @@ async def _run(
                         await reporter
             if progress and interrupted.is_set():
                 with suppress(OutOfReach):
-                    await _tell(engine, progress)  # the last one shown is then how it was left
+                    await _tell(engines, progress)  # the last one shown is then how it was left
     if interrupted.is_set():
         raise Interrupted("stopped; nothing that was paid for is lost", hint="go on with: orchestrator resume")
+
+
+async def _drive(drivers: Sequence[LocalDriver], *, until_idle: bool) -> None:
+    """Until all are done; where one fails, the others stop cleanly before that is raised."""
+    runs = [asyncio.create_task(driver.run(until_idle=until_idle)) for driver in drivers]
+    try:
+        await asyncio.wait(runs, return_when=asyncio.FIRST_EXCEPTION)
+        for driver in drivers:
+            driver.stop()
+        await asyncio.gather(*runs, return_exceptions=True)
+    finally:
+        for run in runs:
+            run.cancel()
+        await asyncio.gather(*runs, return_exceptions=True)
+    for run in runs:
+        run.result()
 
 
 class _StopOnSignal:
     """Turns the first SIGINT or SIGTERM into a clean stop; a second one ends the process as usual."""
 
-    def __init__(self, driver: LocalDriver) -> None:
-        self._driver = driver
+    def __init__(self, drivers: Sequence[LocalDriver]) -> None:
+        self._drivers = drivers
         self._interrupted = asyncio.Event()
 
     def __enter__(self) -> asyncio.Event:
@@ -90,7 +125,8 @@ class _StopOnSignal:
     def _stop(self) -> None:
         log.warning("stopping: the answers to paid requests are awaited; Ctrl-C again ends at once")
         self._interrupted.set()
-        self._driver.stop()
+        for driver in self._drivers:
+            driver.stop()
         self._release()
 
     def _release(self) -> None:
@@ -100,16 +136,17 @@ class _StopOnSignal:
                 loop.remove_signal_handler(number)
 
 
-async def _report(engine: Engine, progress: Progress) -> None:
+async def _report(engines: Sequence[Engine], progress: Progress) -> None:
     """A document is read no more often than it can be shown: of a large batch it is work for the database."""
     while True:
-        await _tell(engine, progress)
+        await _tell(engines, progress)
         await asyncio.sleep(progress.seconds)
 
 
-async def _tell(engine: Engine, progress: Progress) -> None:
-    for batch_id in engine.scope.batch_ids or ():
-        progress(await engine.transact(reads.batch_document, batch_id))
+async def _tell(engines: Sequence[Engine], progress: Progress) -> None:
+    for engine in engines:
+        for batch_id in engine.scope.batch_ids or ():
+            progress(await engine.transact(reads.batch_document, batch_id))
 
 
 def exit_code(document: dict[str, Any]) -> int:

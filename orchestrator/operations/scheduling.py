@@ -1,6 +1,6 @@
 """`schedule`: which manifests are submitted by themselves, and when. The ticker of any worker does it (`ticking`)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -9,12 +9,13 @@ from typing import Any
 
 from orchestrator.base.cron import check
 from orchestrator.base.errors import SpendRefused, UsageError
+from orchestrator.base.payments import Payment
 from orchestrator.base.settings import Settings
 from orchestrator.manifest.collection_keys import ScheduleTimes
 from orchestrator.manifest.files import uri_of
 from orchestrator.operations.comparing import compare_with_collection
 from orchestrator.operations.database import open_database, patiently
-from orchestrator.operations.opening import real_provider
+from orchestrator.operations.opening import configured_providers, provider_for
 from orchestrator.operations.planning import plan, require_valid
 from orchestrator.operations.resuming import resume
 from orchestrator.operations.running import Progress
@@ -23,10 +24,13 @@ from orchestrator.operations.ticking import outcome_of, require_budget, require_
 from orchestrator.planner.compare import Comparison
 from orchestrator.planner.result import Plan
 from orchestrator.planner.saved import is_saved_plan
-from orchestrator.store import accounts, schedules, slots
+from orchestrator.store import schedules, slots
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.schedules import Schedule, Spec
 from orchestrator.store.slots import Run
+
+#: The accounts that the settings have keys for, by the way they pay.
+Accounts = Mapping[Payment, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,15 @@ def add_schedule(
     ManifestError, SpendRefused for one without a budget, UsageError where it has no times, cannot be read by every
     worker, or is scheduled already, and Unusable.
     """
-    spec = _spec(manifest, settings, times, announce)
-    with _store(settings) as (connection, account_pk):
-        if not schedules.add(connection, account_pk, spec):
+    payment, spec = _spec(manifest, settings, times, announce)
+    with _store(settings) as (connection, ours):
+        is_there = schedules.look_up(connection, ours.values(), spec.name) is not None
+        if is_there or not schedules.add(connection, ours[payment], spec):
             raise UsageError(
                 f"there is a schedule {spec.name!r} already",
                 hint=f"change it with: orchestrator schedule apply {manifest}",
             )
-        return _document(connection, account_pk, spec.name)
+        return _document(connection, ours, spec.name)
 
 
 def apply_schedules(
@@ -63,47 +68,48 @@ def apply_schedules(
 
     Returns their documents with `change`: added, changed or unchanged. Raises as `add_schedule` does.
     """
-    specs = [_spec(manifest, settings, Times(), announce) for manifest in manifests]
-    with _store(settings) as (connection, account_pk):
-        changes = [_apply(connection, account_pk, spec) for spec in specs]
+    wanted = [_spec(manifest, settings, Times(), announce) for manifest in manifests]
+    with _store(settings) as (connection, ours):
+        changes = [_apply(connection, ours, payment, spec) for payment, spec in wanted]
         return [
-            _document(connection, account_pk, spec.name) | {"change": change}
-            for spec, change in zip(specs, changes, strict=True)
+            _document(connection, ours, spec.name) | {"change": change}
+            for (_, spec), change in zip(wanted, changes, strict=True)
         ]
 
 
-def _apply(connection: Connection, account_pk: int, spec: Spec) -> str:
-    if schedules.add(connection, account_pk, spec):
+def _apply(connection: Connection, ours: Accounts, payment: Payment, spec: Spec) -> str:
+    schedule = schedules.look_up(connection, ours.values(), spec.name)
+    if schedule is None and schedules.add(connection, ours[payment], spec):
         return "added"
-    schedule = schedules.find(connection, account_pk, spec.name)
-    return "changed" if schedules.change(connection, schedule, spec) else "unchanged"
+    schedule = schedule or schedules.find(connection, ours.values(), spec.name)
+    return "changed" if schedules.change(connection, schedule, spec, ours[payment]) else "unchanged"
 
 
 def list_schedules(settings: Settings) -> list[dict[str, Any]]:
-    """All schedules of the account, each with its newest run. Raises Unusable without credentials."""
-    with _store(settings) as (connection, account_pk):
-        return schedules.documents(connection, account_pk)
+    """All schedules of ours, each with its newest run. Raises Unusable without any key."""
+    with _store(settings) as (connection, ours):
+        return schedules.documents(connection, ours.values())
 
 
 def pause_schedule(name: str, settings: Settings) -> dict[str, Any]:
     """Begin no slot of a schedule until `resume_schedule`; returns its document. Raises UsageError without one."""
-    with _store(settings) as (connection, account_pk):
-        schedules.pause(connection, schedules.find(connection, account_pk, name))
-        return _document(connection, account_pk, name)
+    with _store(settings) as (connection, ours):
+        schedules.pause(connection, schedules.find(connection, ours.values(), name))
+        return _document(connection, ours, name)
 
 
 def resume_schedule(name: str, settings: Settings) -> dict[str, Any]:
     """Run a paused schedule again, from its next slot on; returns its document."""
-    with _store(settings) as (connection, account_pk):
-        schedules.go_on(connection, schedules.find(connection, account_pk, name))
-        return _document(connection, account_pk, name)
+    with _store(settings) as (connection, ours):
+        schedules.go_on(connection, schedules.find(connection, ours.values(), name))
+        return _document(connection, ours, name)
 
 
 def remove_schedule(name: str, settings: Settings) -> dict[str, Any]:
     """Forget a schedule; its batches stay. Returns its last document."""
-    with _store(settings) as (connection, account_pk):
-        schedule = schedules.find(connection, account_pk, name)
-        document = _document(connection, account_pk, name)
+    with _store(settings) as (connection, ours):
+        schedule = schedules.find(connection, ours.values(), name)
+        document = _document(connection, ours, name)
         schedules.remove(connection, schedule)
         return document | {"state": "removed", "next_slot": None}
 
@@ -122,7 +128,8 @@ def run_schedule_now(
     `submit` does, and UsageError for an unknown schedule.
     """
     with open_database(settings) as database:
-        schedule = _find(database, settings, name)
+        with database.begin() as connection:
+            schedule = schedules.find(connection, _accounts(connection, settings).values(), name)
         batch_id = _store_run(database, settings, schedule, confirm, announce)
     [document] = resume(batch_id, settings, confirm=lambda *_: True, progress=progress)
     return document
@@ -155,18 +162,19 @@ def _record(database: Database, run: Run, document: dict[str, Any]) -> None:
         slots.record(connection, run, outcome_of(document))
 
 
-def _spec(manifest: Path, settings: Settings, times: Times, announce: Announce | None) -> Spec:
-    """What a manifest and the command line want, checked as for `submit`."""
+def _spec(manifest: Path, settings: Settings, times: Times, announce: Announce | None) -> tuple[Payment, Spec]:
+    """What a manifest and the command line want, and who is to pay, checked as for `submit`."""
     where = _where(manifest, settings)
     planned = plan(manifest, settings)
     if not planned.only_over_budget:  # what is there already need not fit the budget
         require_valid(planned, "; nothing was scheduled")
     require_budget(planned)
+    provider_for(settings, planned.payment)
     wanted = _wanted(planned, times)
     comparison = compare_with_collection(planned, settings)
     if announce is not None:
         announce(comparison)
-    return Spec(str(planned.name), where, wanted.cron, wanted.tz, wanted.heartbeat)
+    return planned.payment, Spec(str(planned.name), where, wanted.cron, wanted.tz, wanted.heartbeat)
 
 
 def _wanted(planned: Plan, times: Times) -> ScheduleTimes:
@@ -204,20 +212,17 @@ def _where(manifest: Path, settings: Settings) -> str:
 
 
 @contextmanager
-def _store(settings: Settings) -> Iterator[tuple[Connection, int]]:
-    """A transaction, and the account of the settings. Raises Unusable without credentials."""
-    provider = real_provider(settings)
+def _store(settings: Settings) -> Iterator[tuple[Connection, Accounts]]:
+    """A transaction, and our accounts. Raises Unusable without any key."""
+    configured_providers(settings)
     with open_database(settings) as database, database.begin() as connection:
-        yield connection, accounts.account_pk(connection, provider.origin, provider.account)
+        yield connection, _accounts(connection, settings)
 
 
-def _find(database: Database, settings: Settings, name: str) -> Schedule:
-    provider = real_provider(settings)
-    with database.begin() as connection:
-        account_pk = accounts.account_pk(connection, provider.origin, provider.account)
-        return schedules.find(connection, account_pk, name)
+def _accounts(connection: Connection, settings: Settings) -> Accounts:
+    return {provider.payment: provider.account_pk(connection) for provider in configured_providers(settings)}
 
 
-def _document(connection: Connection, account_pk: int, name: str) -> dict[str, Any]:
-    [document] = [one for one in schedules.documents(connection, account_pk) if one["name"] == name]
+def _document(connection: Connection, ours: Accounts, name: str) -> dict[str, Any]:
+    [document] = [one for one in schedules.documents(connection, ours.values()) if one["name"] == name]
     return document

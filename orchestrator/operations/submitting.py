@@ -16,14 +16,15 @@ from orchestrator.operations.account import check_funds
 from orchestrator.operations.budgeting import check_caps
 from orchestrator.operations.comparing import bring_here, compare_plan, find_shelf
 from orchestrator.operations.database import open_database, patiently
-from orchestrator.operations.opening import Provider, media_uri, own_sandbox, real_provider
+from orchestrator.operations.opening import Provider, media_uri, own_sandbox, provider_for
 from orchestrator.operations.planning import plan, require_valid
 from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.operations.running import Progress, run_batches
 from orchestrator.operations.storing import Order, SecondRun, store
+from orchestrator.payments.payers import configured_payments
 from orchestrator.planner.compare import Comparison
 from orchestrator.planner.result import Plan
-from orchestrator.store import accounts, batches, creating, reads
+from orchestrator.store import batches, creating, reads
 from orchestrator.store.database import Database
 from orchestrator.store.slots import SLOT_KEYS
 
@@ -88,7 +89,7 @@ def submit(
     if not _may_fit(planned, settings, options):
         require_valid(planned, _NOTHING_DONE)
     again = _bought_again(planned, options)
-    provider = None if options.sandbox else real_provider(settings)
+    provider = None if options.sandbox else provider_for(settings, planned.payment)
     destination = open_destination(planned.destination or settings.destination)
     with ExitStack() as stack:
         database = stack.enter_context(open_database(settings))
@@ -111,11 +112,11 @@ def submit(
         with database.begin() as connection:
             batch_id = creating.new_batch_id(connection, str(planned.name))
         if provider is None:
-            provider = stack.enter_context(own_sandbox(settings, batch_id, planned.catalog))
+            provider = stack.enter_context(own_sandbox(settings, batch_id, planned.catalog, planned.payment))
         with database.begin() as connection:
-            account_pk = accounts.account_pk(connection, provider.origin, provider.account)
+            account_pk = provider.account_pk(connection)
         if bought.jobs:
-            check_funds(database, account_pk, provider, bought.estimate)
+            check_funds(database, account_pk, provider, bought.amount)
         order = Order(
             comparison=comparison,
             shelf=shelf,
@@ -138,7 +139,7 @@ def submit(
 
 def _may_fit(planned: Plan, settings: Settings, options: SubmitOptions) -> bool:
     """Whether a plan over its budget may be within it once what its collection has is known."""
-    is_somebody = options.sandbox or settings.katana_api_key is not None
+    is_somebody = options.sandbox or planned.payment in configured_payments(settings)
     return planned.only_over_budget and is_somebody
 
 
@@ -158,7 +159,7 @@ def _submitted_before(database: Database, provider: Provider | None, key: str | 
     if key is None:
         return None
     with database.begin() as connection:
-        account_pk = None if provider is None else accounts.account_pk(connection, provider.origin, provider.account)
+        account_pk = None if provider is None else provider.account_pk(connection)
         return batches.batch_of_key(connection, account_pk, key)
 
 
@@ -171,15 +172,14 @@ def _go_on(
         catalog = creating.batch_catalog(connection, batch_id)
     if header.is_open:
         with ExitStack() as stack:
-            payer = provider or stack.enter_context(own_sandbox(settings, batch_id, catalog))
+            payer = provider or stack.enter_context(own_sandbox(settings, batch_id, catalog, header.payment))
             run_batches(settings, database, payer, header.account_pk, (batch_id,), progress)
 
 
 def _agree(database: Database, bought: Plan, provider: Provider, confirm: Confirm) -> None:
     """Raises SpendRefused where the price of what is bought passes a cap of the account, or nobody agrees to it."""
     with database.begin() as connection:
-        account_pk = accounts.account_pk(connection, provider.origin, provider.account)
-        check_caps(connection, account_pk, bought.estimate, bought.usd_per_credit)
+        check_caps(connection, provider.account_pk(connection), bought.amount, bought.usd_per_unit)
     if not confirm(bought):
         raise SpendRefused("not confirmed: nothing was stored or sent", hint="say yes with --yes")
 

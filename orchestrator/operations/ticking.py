@@ -35,12 +35,12 @@ _MISTAKES_TOLD = 3
 
 
 class Ticker:
-    """Runs the slots of an account's schedules in a thread of its own. Any number of them may run anywhere."""
+    """Runs the slots of some accounts' schedules in a thread of its own. Any number of them may run anywhere."""
 
-    def __init__(self, settings: Settings, database: Database, account_pk: int) -> None:
+    def __init__(self, settings: Settings, database: Database, *account_pks: int) -> None:
         self._settings = settings
         self._database = database
-        self._account_pk = account_pk
+        self._account_pks = account_pks
         self._rests_until: dict[int, float] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
@@ -72,7 +72,7 @@ class Ticker:
     def tick(self) -> None:
         """Run what is due and nobody else runs, one schedule after the other."""
         with self._database.begin() as connection:
-            due = slots.due(connection, self._account_pk)
+            due = [pk for account_pk in self._account_pks for pk in slots.due(connection, account_pk)]
         for schedule_pk in due:
             if not self._stopped.is_set() and time.monotonic() >= self._rests_until.get(schedule_pk, 0.0):
                 self._rests_until[schedule_pk] = time.monotonic() + _RETRY_SECONDS  # for what raises
@@ -81,9 +81,9 @@ class Ticker:
 
 
 @contextmanager
-def ticking(settings: Settings, database: Database, account_pk: int) -> Iterator[None]:
+def ticking(settings: Settings, database: Database, *account_pks: int) -> Iterator[None]:
     """A ticker that runs meanwhile."""
-    ticker = Ticker(settings, database, account_pk)
+    ticker = Ticker(settings, database, *account_pks)
     ticker.start()
     try:
         yield

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Any
 
 from orchestrator.base.diagnostics import Code, Diagnostic
-from orchestrator.base.money import ZERO
+from orchestrator.base.money import ZERO, in_words
 from orchestrator.base.states import Gate, JobError, JobState
 from orchestrator.planner.fingerprint import canonical_item, differences
 from orchestrator.planner.result import Plan, PlannedJob
@@ -323,5 +323,5 @@ def _against_budget(bought: Plan) -> list[Diagnostic]:
     if not over or bought.budget is None or amount <= bought.budget:
         return others
     limit = over[0].message.partition(", ")[2]
-    price = bought.payment.unit.words(amount)
+    price = in_words(amount, bought.payment.unit)
     return [*others, replace(over[0], message=f"what is to be bought costs {price}, {limit}")]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 
 from orchestrator.base.diagnostics import Code
-from orchestrator.base.money import canonical
+from orchestrator.base.money import canonical, in_words
 from orchestrator.base.payments import ATOMIC, USDC_PER_CREDIT, Payment, Unit
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Scalar
@@ -53,7 +53,7 @@ def check_limits(
     findings: Findings,
 ) -> None:
     """Reports the lesser of the budget (`cap` in the unit of `payment`) and the other limit, where `amount` is over."""
-    over = f"the estimate is {payment.unit.words(amount)}, over"
+    over = f"the estimate is {in_words(amount, payment.unit)}, over"
     if limit is not None and (cap is None or limit.amount < cap):
         if amount > limit.amount:
             message = f"{over} {limit.words}: raise it, or submit fewer jobs"
@@ -74,8 +74,8 @@ def _stated_credits(credit_amount: Decimal, payment: Payment) -> str:
     """`100`, or `100 credits (0.52 USDC)` where USDC pays."""
     if payment.unit is Unit.CREDITS:
         return canonical(credit_amount)
-    return f"{canonical(credit_amount)} credits ({payment.unit.words(_from_credits(credit_amount, payment))})"
+    return f"{canonical(credit_amount)} credits ({in_words(_from_credits(credit_amount, payment), payment.unit)})"
 
 
 def _bare(amount: Decimal, payment: Payment) -> str:
-    return canonical(amount) if payment.unit is Unit.CREDITS else payment.unit.words(amount)
+    return canonical(amount) if payment.unit is Unit.CREDITS else in_words(amount, payment.unit)

@@ -100,11 +100,26 @@ def total_usdc(jobs: Iterable[PricedJob], payment: Payment, bundle: int, catalog
     return UsdcPrice(work, settlement)
 
 
-def amount_of(job: PricedJob, payment: Payment, bundle: int, catalog: Catalog) -> Decimal:
-    """What is set aside for a job, in the unit of `payment`."""
+def price_in_unit(
+    payment: Payment,
+    bundle: int,
+    catalog: Catalog,
+    *,
+    type: str,  # noqa: A002 - the job's
+    model: str,
+    credit_price: Decimal,
+) -> Decimal:
+    """What is set aside for a job that costs so many credits by the catalogue, in the unit of `payment`."""
     if payment.unit is Unit.CREDITS:
-        return job.estimate
-    return total_usdc((job,), payment, bundle, catalog).total
+        return credit_price
+    return usdc_price(payment, bundle, catalog, type=type, model=model, credit_price=credit_price).total
+
+
+def amount_of(job: PricedJob, payment: Payment, bundle: int, catalog: Catalog) -> Decimal:
+    """What is set aside for a planned job, in the unit of `payment`."""
+    if not is_payable(job):
+        return ZERO
+    return price_in_unit(payment, bundle, catalog, type=job.type, model=job.model, credit_price=job.estimate)
 
 
 def is_payable(job: PricedJob) -> bool:

@@ -145,19 +145,19 @@ _JOBS_PER_INSERT = 5000
 #: All jobs of a chunk as one JSON parameter: a row a parameter set is many times slower.
 _INSERT_JOBS = text(
     """
-    INSERT INTO job (batch_id, account_pk, ordinal, name, type, model, item, labels, estimate, work_credits, fingerprint,
-                     "row", gate, dependents_due, state, waits_for, error, attempts, copy_failures, due_at,
+    INSERT INTO job (batch_id, account_pk, ordinal, name, type, model, item, labels, estimate, work_credits,
+                     fingerprint, "row", gate, dependents_due, state, waits_for, error, attempts, copy_failures, due_at,
                      reused_from_pk, spent, ended_at)
     SELECT :batch_id, :account_pk, planned.ordinal, planned.name, planned.type, planned.model, planned.item,
-           planned.labels, planned.estimate, planned.work_credits, planned.fingerprint,
-           nullif(planned.row, 'null'), planned.gate, planned.dependents_due, planned.state, planned.waits_for, nullif(planned.error, 'null'),
+           planned.labels, planned.estimate, planned.work_credits, planned.fingerprint, nullif(planned.row, 'null'),
+           planned.gate, planned.dependents_due, planned.state, planned.waits_for, nullif(planned.error, 'null'),
            0, 0, clock.now,
            coalesce(past.reused_from_pk, past.pk), CASE WHEN planned.reused IS NOT NULL THEN 0 END,
            CASE WHEN planned.state IN ('completed', 'skipped', 'rejected') THEN clock.now END
     FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS planned
         (ordinal integer, name text, type text, model text, item jsonb, labels jsonb, estimate numeric,
-         work_credits numeric, fingerprint text, "row" jsonb, gate text, dependents_due boolean, state text, waits_for text, error jsonb,
-         reused bigint)
+         work_credits numeric, fingerprint text, "row" jsonb, gate text, dependents_due boolean, state text,
+         waits_for text, error jsonb, reused bigint)
     CROSS JOIN (SELECT orchestrator_now() AS now) AS clock
     LEFT JOIN job AS past ON past.pk = planned.reused
     """

@@ -1,5 +1,6 @@
 """Schedules: which manifest is submitted at which slots. Who runs a slot is decided in `slots`."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,13 +49,15 @@ def add(connection: Connection, account_pk: int, spec: Spec) -> bool:
     return connection.execute(added).scalar_one_or_none() is not None
 
 
-def change(connection: Connection, schedule: Schedule, spec: Spec) -> bool:
-    """Make a schedule what `spec` says; whether that changed anything. Other times are due from now on."""
-    if spec == schedule.spec:
+def change(connection: Connection, schedule: Schedule, spec: Spec, account_pk: int) -> bool:
+    """Make a schedule what `spec` says, paid by this account; whether that changed anything. Other times are due from
+    now on.
+    """
+    if (spec, account_pk) == (schedule.spec, schedule.account_pk):
         return False
     keeps_times = (spec.cron, spec.tz) == (schedule.spec.cron, schedule.spec.tz)
     next_at = schedule.next_at if keeps_times else next_slot(connection, spec)
-    _set(connection, schedule, **_columns(spec), next_at=next_at)
+    _set(connection, schedule, **_columns(spec), account_pk=account_pk, next_at=next_at)
     return True
 
 
@@ -87,13 +90,20 @@ def remove(connection: Connection, schedule: Schedule) -> None:
     connection.execute(delete(schedules).where(schedules.c.pk == schedule.pk))
 
 
-def find(connection: Connection, account_pk: int, name: str) -> Schedule:
-    """The account's schedule of a name, locked. Raises UsageError."""
-    ours = (schedules.c.account_pk == account_pk, schedules.c.name == name)
-    row = connection.execute(select(schedules).where(*ours).with_for_update()).one_or_none()
-    if row is None:
+def look_up(connection: Connection, account_pks: Collection[int], name: str) -> Schedule | None:
+    """The schedule of a name that one of the accounts has, locked."""
+    ours = (schedules.c.account_pk.in_(account_pks), schedules.c.name == name)
+    first = select(schedules).where(*ours).order_by(schedules.c.pk).limit(1)
+    row = connection.execute(first.with_for_update()).one_or_none()
+    return None if row is None else schedule_of(row)
+
+
+def find(connection: Connection, account_pks: Collection[int], name: str) -> Schedule:
+    """As `look_up`. Raises UsageError where none has it."""
+    schedule = look_up(connection, account_pks, name)
+    if schedule is None:
         raise UsageError(f"there is no schedule {name!r}", hint="orchestrator schedule list shows them")
-    return schedule_of(row)
+    return schedule
 
 
 def schedule_of(row: Row[Any]) -> Schedule:
@@ -102,8 +112,8 @@ def schedule_of(row: Row[Any]) -> Schedule:
     return Schedule(row.pk, row.account_pk, spec, row.paused, row.next_at)
 
 
-def documents(connection: Connection, account_pk: int) -> list[dict[str, Any]]:
-    """The account's schedules for people and scripts, by name, each with its newest run.
+def documents(connection: Connection, account_pks: Collection[int]) -> list[dict[str, Any]]:
+    """The accounts' schedules for people and scripts, by name, each with its newest run.
 
     `overdue_seconds` is how long its next slot has been there with nobody to run it; None where it is not overdue.
     """
@@ -114,7 +124,7 @@ def documents(connection: Connection, account_pk: int) -> list[dict[str, Any]]:
         .order_by(schedule_runs.c.schedule_pk, schedule_runs.c.started_at.desc(), schedule_runs.c.slot.desc())
     )
     runs = {row.schedule_pk: row for row in connection.execute(last)}
-    ours = select(schedules).where(schedules.c.account_pk == account_pk).order_by(schedules.c.name)
+    ours = select(schedules).where(schedules.c.account_pk.in_(account_pks)).order_by(schedules.c.name)
     now = connection.execute(select(NOW)).scalar_one()
     return [_document(row, runs.get(row.pk), now) for row in connection.execute(ours)]
 

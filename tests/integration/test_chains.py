@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from orchestrator.base.errors import SpendRefused, UsageError
+from orchestrator.base.payments import Unit
 from orchestrator.operations.approving import approve
 from orchestrator.operations.quoting import Quote
 from orchestrator.operations.resolving import resolve
@@ -282,7 +283,7 @@ def test_resume_tells_the_price_of_the_whole_chain(site: Site) -> None:
     )
     asked: list[Decimal] = []
     with pytest.raises(SpendRefused, match="not confirmed"):
-        resume(BATCH, site.settings, confirm=lambda _, unsent: bool(asked.append(unsent)))
+        resume(BATCH, site.settings, confirm=lambda _, unsent: bool(asked.append(unsent[Unit.CREDITS])))
     assert asked == [14 + 20 + 14 + 20], "what is behind the gate goes only when someone says so"
 
 

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestrator.base.errors import UsageError
+from orchestrator.base.payments import Unit
 from orchestrator.base.states import SettledBy
 from orchestrator.operations.resolving import resolve
 from orchestrator.operations.resuming import resume
@@ -91,7 +92,7 @@ def test_not_charged_is_sent_again_by_resume(site: Site) -> None:
     document = resolve(BATCH, job, site.settings, "not-charged")
     assert (document["state"], document["jobs"]["pending"], document["credits"]["in_doubt"]) == ("running", 1, "0")
     assert (submission(site).charged, balanced(site)) == (0, True)
-    (resumed,) = resume(BATCH, site.settings, confirm=lambda _, unsent: unsent == 3)
+    (resumed,) = resume(BATCH, site.settings, confirm=lambda _, unsent: unsent == {Unit.CREDITS: 3})
     assert (resumed["state"], site.jobs()[job]["attempts"]) == ("completed", 2)
     site.audit()
 
