@@ -125,6 +125,8 @@ class Control:
             {
                 "sandbox": True,
                 "posts": len(book.posts()),
+                "offers": book.settlements.offers_made,
+                "payments": len(book.settlements.all()),
                 "requests": len(book.requests()),
                 "in_flight": book.in_flight(self._provider.clock()),
                 "max_in_flight": book.max_in_flight,

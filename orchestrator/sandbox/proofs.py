@@ -19,6 +19,7 @@ FRESH_SECONDS = 300
 _NETWORK = re.compile(r"^Network: (\S+)$", re.MULTILINE)
 _ISSUED_AT = re.compile(r"^Issued At: (\S+)$", re.MULTILINE)
 _SIGNATURE_BYTES = 64
+_LATEST = 1 << 40
 
 
 class InvalidProof(Exception):
@@ -38,7 +39,7 @@ def read_proof(header: str, now: float) -> Customer:
     network, issued_at = network_of(proof.get("network")), proof.get("issued_at")
     if network is None:
         raise InvalidProof("network is none that is known")
-    if isinstance(issued_at, bool) or not isinstance(issued_at, int):
+    if isinstance(issued_at, bool) or not isinstance(issued_at, int) or not 0 < issued_at < _LATEST:
         raise InvalidProof("issued_at must be a Unix timestamp")
     if abs(now - issued_at) > FRESH_SECONDS:
         raise InvalidProof("the proof is stale")

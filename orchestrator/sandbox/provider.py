@@ -163,12 +163,14 @@ class Provider:
     def find(self, request_id: str, customer: Customer | None) -> RequestAccepted:
         """The request, for its account; the id alone opens one that was paid in USDC. Raises Problem 401 or 404."""
         request = self.book.request(request_id)
-        if request is not None and is_polled_freely(request.account):
+        if request is None:
+            raise Problem(404, "not_found", "no such generation request")
+        if is_polled_freely(request.account):
             return request
         if customer is None:
             self.counters.auth_failures += 1
             raise Problem(401, "unauthorized", "sandbox: credentials are required")
-        if request is None or request.account != customer.account:
+        if request.account != customer.account:
             raise Problem(404, "not_found", "no such generation request")
         return request
 

@@ -20,6 +20,8 @@ from orchestrator.sandbox.records import PaymentSettled, Settlement
 from orchestrator.sandbox.till import Till, factor_of, receipt_header
 from orchestrator.sandbox.transactions import transactions
 
+_MOST_USDC = 1_000_000
+
 
 class WalletSite:
     """Handlers of `/v1/x402`; `routes` lists them."""
@@ -120,8 +122,8 @@ def _amount(request: web.Request, body: bytes) -> Decimal:
         amount = parse_amount(document["amount_usdc"])
     except (ValueError, TypeError, KeyError):
         raise Problem(400, "invalid_request", 'send {"amount_usdc": "1.00"}') from None
-    if not amount or amount % ATOMIC:
-        raise Problem(400, "invalid_request", "amount_usdc must be more than 0 and has at most 6 decimals")
+    if not 0 < amount <= _MOST_USDC or amount % ATOMIC:
+        raise Problem(400, "invalid_request", f"amount_usdc must be of at most {_MOST_USDC} and 6 decimals")
     return amount
 
 

@@ -150,6 +150,8 @@ def test_a_lost_answer_is_found_again_in_the_transactions(
         (0, {"address": "0x000000000000000000000000000000000000dEaD"}, "address"),
         (0, {"network": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"}, "another network"),
         (0, {"network": "eip155:1"}, "none that is known"),
+        (0, {"issued_at": 10**400}, "Unix timestamp"),
+        (0, {"message": 5}, "message"),
     ],
 )
 def test_a_proof_that_proves_nothing_is_refused(
@@ -167,7 +169,10 @@ def test_a_balance_is_read_by_its_wallet_alone(client: httpx.Client, wallet: Bas
     assert client.get(path, headers=BaseWallet().prove(now=clock.now)).status_code == 403
 
 
-@pytest.mark.parametrize("body", [{}, {"amount_usdc": "0"}, {"amount_usdc": "-1"}, {"amount_usdc": "0.0000001"}, []])
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"amount_usdc": "0"}, {"amount_usdc": "-1"}, {"amount_usdc": "0.0000001"}, {"amount_usdc": "1e99999"}, []],
+)
 def test_an_amount_that_cannot_be_topped_up_is_refused(client: httpx.Client, body: object) -> None:
     assert client.post(TOP_UPS, json=body).status_code == 400
 

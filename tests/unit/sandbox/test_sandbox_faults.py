@@ -1,9 +1,12 @@
 """Which calls a fault rule strikes."""
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
-from orchestrator.sandbox.faults import FaultPlayer, FaultRule, Faults
+from orchestrator.sandbox.faults import KINDS, FaultPlayer, FaultRule, Faults
 
 
 def strikes(rule: FaultRule, calls: int, text: str = "") -> list[bool]:
@@ -43,3 +46,15 @@ def test_the_first_rule_that_strikes_decides_and_counts_are_told() -> None:
 def test_a_fault_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValidationError, match="expected one of"):
         FaultRule(at="poll", kind="502-html")
+
+
+def test_the_manual_names_every_fault() -> None:
+    manual = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()
+    rows = {
+        cells[1].strip(" `"): cells[-2]
+        for line in manual.splitlines()
+        if (cells := line.split("|"))[1:] and cells[1].strip(" `") in KINDS
+    }
+    assert set(rows) == set(KINDS)
+    rows["top-up"] = rows["submit"].replace("`partial-failure`", "")
+    assert {place: set(re.findall(r"`([^`]+)`", words)) for place, words in rows.items()} == KINDS
