@@ -10,6 +10,8 @@ from orchestrator.chain.rpc import Rpc, RpcUnavailable
 from orchestrator.chain.word import ChainState, ChainWord
 
 _USDC = CHAINS[Network.BASE].usdc
+#: The selector of balanceOf(address).
+_BALANCE_OF = "0x70a08231"
 #: The selector of authorizationState(address,bytes32).
 _AUTHORIZATION_STATE = "0xe94a0102"
 #: The topic of AuthorizationUsed(address,bytes32).
@@ -52,6 +54,17 @@ class BaseChain:
         # The contract takes an authorization in blocks from before `valid_before` alone.
         is_over = block.timestamp > valid_before.timestamp()
         return ChainWord(ChainState.CANNOT_SETTLE if is_over else ChainState.OPEN, evidence)
+
+    async def final_height(self) -> int:
+        """The number of the last final block. Raises RpcUnavailable, also for an endpoint of another chain."""
+        await self._check_chain()
+        return (await self._final_block()).number
+
+    async def usdc_of(self, owner: str) -> int:
+        """The USDC that an address has, in atomic units. Raises RpcUnavailable."""
+        await self._check_chain()
+        call = {"to": _USDC, "data": _BALANCE_OF + _word(owner)}
+        return _quantity(await self._rpc.call("eth_call", call, "latest"), self._rpc.host)
 
     async def _check_chain(self) -> None:
         chain_id = _quantity(await self._rpc.call("eth_chainId"), self._rpc.host)

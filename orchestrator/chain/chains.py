@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import httpx
 
-from orchestrator.base.payments import Blockhash, Network
+from orchestrator.base.payments import Blockhash, Network, from_atomic
 from orchestrator.chain.base import BaseChain
 from orchestrator.chain.rpc import Rpc, RpcUnavailable
 from orchestrator.chain.word import ChainState, ChainWord, Outstanding, agreed
@@ -32,6 +33,7 @@ class Chains:
         self._urls = {Network.BASE: urls_of(base_urls), Network.SOLANA: urls_of(solana_urls)}
         self._transport = transport
         self._rpcs: list[Rpc] = []
+        self._with_accounts: set[str] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,7 +59,25 @@ class Chains:
 
     async def has_token_account(self, owner: str) -> bool:
         """Whether an owner on Solana has an account for USDC, as far as any endpoint knows. Raises RpcUnavailable."""
-        return any(await _answers(self._solana, lambda chain: chain.has_token_account(owner)))
+        if owner not in self._with_accounts and any(
+            await _answers(self._solana, lambda chain: chain.has_token_account(owner))
+        ):
+            self._with_accounts.add(owner)
+        return owner in self._with_accounts
+
+    async def usdc_of(self, network: Network, owner: str) -> Decimal:
+        """The USDC that an owner has, the least that any endpoint tells. Raises RpcUnavailable."""
+        if network is Network.BASE:
+            return from_atomic(min(await _answers(self._base, lambda chain: chain.usdc_of(owner))))
+        return from_atomic(min(await _answers(self._solana, lambda chain: chain.usdc_of(owner))))
+
+    async def final_heights(self, network: Network) -> list[int | str]:
+        """How far each endpoint of a network is: its last final block, or what is wrong with it. Raises nothing."""
+        if network is Network.BASE:
+            looks = [_tried(chain.final_height()) for chain in self._base]
+        else:
+            looks = [_tried(chain.final_height()) for chain in self._solana]
+        return [problem if height is None else height for height, problem in await asyncio.gather(*looks)]
 
     async def word(self, payment: Outstanding) -> ChainWord:
         """What has become of a payment. Raises nothing: a look that does not work is OPEN, with its reason."""

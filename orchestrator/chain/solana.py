@@ -46,7 +46,8 @@ class SolanaChain:
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
-        #: Final, so never asked for twice: the signatures of each transaction looked into.
+        self._is_checked = False
+        #: Final, so not asked for twice: the signatures of each transaction looked into.
         self._signatures: dict[str, tuple[str, ...]] = {}
 
     async def blockhash(self) -> Blockhash:
@@ -67,6 +68,17 @@ class SolanaChain:
             raise RpcUnavailable(f"{self._rpc.host} does not say whether an account exists")
         value = answer["value"]
         return isinstance(value, dict) and value.get("owner") == str(TOKEN_PROGRAM)
+
+    async def usdc_of(self, owner: str) -> int:
+        """The USDC in the token account of an owner, in atomic units; none without one. Raises RpcUnavailable."""
+        if not await self.has_token_account(owner):
+            return 0
+        account = str(token_account(Pubkey.from_string(owner)))
+        value = (await self._object("getTokenAccountBalance", account, _FINALIZED)).get("value")
+        amount = value.get("amount") if isinstance(value, dict) else None
+        if not isinstance(amount, str) or not amount.isdecimal():
+            raise RpcUnavailable(f"{self._rpc.host} answered getTokenAccountBalance with something else")
+        return int(amount)
 
     async def word(self, payer: str, owner_signature: str, last_valid_height: int, since: datetime) -> ChainWord:
         """Whether the transaction with that signature has moved money, or never will. Raises RpcUnavailable."""
@@ -96,10 +108,18 @@ class SolanaChain:
             return ChainWord(ChainState.CANNOT_SETTLE, evidence)
         return ChainWord(ChainState.SETTLED, evidence, landed.id)
 
+    async def final_height(self) -> int:
+        """The height of the last final block. Raises RpcUnavailable, also for an endpoint of another chain."""
+        await self._check_chain()
+        return (await self._tip()).height
+
     async def _check_chain(self) -> None:
+        if self._is_checked:
+            return
         genesis = await self._rpc.call("getGenesisHash")
         if not isinstance(genesis, str) or not genesis.startswith(CHAINS[Network.SOLANA].caip2.partition(":")[2]):
             raise RpcUnavailable(f"{self._rpc.host} is not an endpoint of Solana's mainnet")
+        self._is_checked = True
 
     async def _tip(self) -> _Tip:
         """Slot and height in one answer: endpoints are many machines, and not all of them are as far."""
@@ -148,6 +168,8 @@ class SolanaChain:
             signatures = inner.get("signatures") if isinstance(inner, dict) else None
             if not isinstance(signatures, list) or transaction not in signatures:
                 raise RpcUnavailable(f"{self._rpc.host} answered getTransaction with something else")
+            if len(self._signatures) >= _MOST_TRANSACTIONS:
+                self._signatures.clear()
             known = self._signatures[transaction] = tuple(map(str, signatures))
         return known
 

@@ -191,7 +191,16 @@ def media_uri(settings: Settings, destination: str) -> str:
     return str(settings.home / "media")
 
 
-_KEY_SETTINGS = {None: "KATANA_API_KEY", Network.BASE: "EVM_PRIVATE_KEY", Network.SOLANA: "SVM_PRIVATE_KEY"}
+_KEY_SETTINGS = {
+    None: "KATANA_API_KEY and KATANA_API_SECRET",
+    Network.BASE: "EVM_PRIVATE_KEY",
+    Network.SOLANA: "SVM_PRIVATE_KEY",
+}
+
+
+def key_settings(payment: Payment) -> str:
+    """The settings that hold the keys of a way to pay, in words."""
+    return _KEY_SETTINGS[payment.network]
 
 
 def require_same_payer(provider: Provider, *, batch_id: str, origin: str, account: str) -> None:
@@ -203,11 +212,11 @@ def require_same_payer(provider: Provider, *, batch_id: str, origin: str, accoun
         )
     if provider.account == account:
         return
-    setting = _KEY_SETTINGS[provider.payment.network]
+    setting = key_settings(provider.payment)
     if provider.payment is Payment.CREDITS:
         raise Unusable(
-            f"batch {batch_id} was paid by another account than the one of {setting}",
-            hint="set the KATANA_API_KEY and KATANA_API_SECRET it was submitted with",
+            f"batch {batch_id} was paid by another account than the one of KATANA_API_KEY",
+            hint=f"set the {setting} it was submitted with",
         )
     raise Unusable(
         f"batch {batch_id} is paid by {account}, but {setting} is the key of {provider.account}",
