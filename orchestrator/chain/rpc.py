@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from orchestrator.base.proxies import proxy_for
 DEADLINE_SECONDS = 20.0
 _LONGEST_ANSWER_BYTES = 8 * 1024 * 1024
 _LONGEST_MESSAGE = 200
+_SHORTEST_KEY = 8
 
 
 class RpcUnavailable(Exception):
@@ -29,7 +31,9 @@ class Rpc:
 
     def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._url = url
-        self._transport = transport or httpx.AsyncHTTPTransport(proxy=proxy_for(url), trust_env=False)
+        self._transport = transport or httpx.AsyncHTTPTransport(
+            verify=httpx.create_ssl_context(), proxy=proxy_for(url), trust_env=False
+        )
         self._numbers = itertools.count(1)
         self.host = urlsplit(url).hostname or "?"
 
@@ -72,8 +76,15 @@ class Rpc:
         if not isinstance(answer, dict) or answer.get("id") != number:
             raise self._unavailable(method, f"HTTP {status} without an answer to the question")
         if answer.get("error") is not None or "result" not in answer:
-            raise self._unavailable(method, _words_of(answer.get("error")))
+            raise self._unavailable(method, self._without_keys(_words_of(answer.get("error"))))
         return answer["result"]
+
+    def _without_keys(self, words: str) -> str:
+        """Some endpoints repeat in their refusal the key that they were called with."""
+        parts = urlsplit(self._url)
+        for part in re.split(r"[^A-Za-z0-9_-]+", f"{parts.username} {parts.password} {parts.path} {parts.query}"):
+            words = words.replace(part, "***") if len(part) >= _SHORTEST_KEY else words
+        return words
 
     def _unavailable(self, method: str, problem: str) -> RpcUnavailable:
         return RpcUnavailable(f"{self.host} did not answer {method}: {problem}")
