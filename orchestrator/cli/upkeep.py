@@ -11,7 +11,7 @@ from orchestrator.cli.params import AsJson, duration_seconds
 from orchestrator.cli.words import counted, credits_text
 
 if TYPE_CHECKING:
-    from orchestrator.operations.doctor import Check
+    from orchestrator.operations.check import Check
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 #: Exit code where something a batch needs cannot be used.
@@ -54,7 +54,8 @@ def prune(
 
 def doctor(as_json: AsJson = False) -> int:
     """Check everything a batch will need; spends nothing."""
-    from orchestrator.operations.doctor import Verdict, doctor
+    from orchestrator.operations.check import Verdict
+    from orchestrator.operations.doctor import doctor
 
     found = []
     for check in doctor():

@@ -47,11 +47,16 @@ def set_budget(
 
 
 def payment_of(settings: Settings, payment: Payment | None) -> Payment:
-    """The way to pay that is meant: where none is said, credits, or the only one whose key is set."""
-    if payment is not None:
-        return payment
+    """The way to pay that is meant: where none is said, credits, or the only one whose key is set.
+
+    Raises UsageError where there are several, and none of them is credits.
+    """
     configured = configured_payments(settings)
-    return configured[0] if len(configured) == 1 else Payment.CREDITS
+    if payment is not None or not configured or Payment.CREDITS in configured:
+        return payment or Payment.CREDITS
+    if len(configured) > 1:
+        raise UsageError("whose caps? there are keys for several ways to pay", hint=f"--payment {'|'.join(configured)}")
+    return configured[0]
 
 
 def _require_known_units(payment: Payment, limits: Mapping[Window, Limit | None]) -> None:

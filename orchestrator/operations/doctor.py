@@ -3,9 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 
 import redis
 
@@ -15,36 +13,17 @@ from orchestrator.base.money import canonical
 from orchestrator.base.settings import PRODUCTION_URL, Settings, load_settings
 from orchestrator.operations.account import balance
 from orchestrator.operations.catalogue import catalogue
+from orchestrator.operations.check import Check, Verdict
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import media_uri
+from orchestrator.operations.wallet_checks import wallets
 from orchestrator.payments.credits import credits_payer
+from orchestrator.payments.payers import configured_payments
 from orchestrator.store import migrate
 from orchestrator.store.embedded import data_dir
 
 _OLD_CATALOGUE_DAYS = 120
 _BROKER_TIMEOUT_SECONDS = 5
-
-
-class Verdict(StrEnum):
-    """How a check went: only `fail` stops a batch."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at, what was found, and what to do about it."""
-
-    name: str
-    verdict: Verdict
-    message: str
-    hint: str | None = None
-
-    def document(self) -> dict[str, str | None]:
-        """The JSON form."""
-        return asdict(self)
 
 
 def doctor() -> Iterator[Check]:
@@ -135,6 +114,9 @@ def _eviction_policy(client: "redis.Redis") -> str | None:
 
 def _credentials(settings: Settings) -> Iterator[Check]:
     if settings.katana_api_key is None and settings.katana_api_secret is None:
+        if configured_payments(settings):
+            yield Check("credentials", Verdict.OK, "none of an account: payments are in USDC")
+            return
         yield Check(
             "credentials", Verdict.WARN, "none, so only --sandbox works", "set KATANA_API_KEY and KATANA_API_SECRET"
         )
@@ -179,6 +161,7 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[Check]]] = {
     "database": _database,
     "broker": _broker,
     "credentials": _credentials,
+    "wallets": wallets,
     "destination": _destination,
     "media": _media,
     "catalogue": _catalogue,
