@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.base.money import canonical
+from orchestrator.base.money import canonical, in_words
 from orchestrator.cli.compare_view import comparison_line, comparison_table
 from orchestrator.cli.console import print_json, printable, safe, show, tell
 from orchestrator.cli.failures import tell_diagnostics
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.base.settings import Settings
     from orchestrator.planner.compare import Comparison
     from orchestrator.planner.result import Plan
+    from orchestrator.planner.ways import Way
 
 File = Annotated[
     Path,
@@ -127,15 +128,40 @@ def cost_table(planned: "Plan") -> Table:
 def cost_notes(planned: "Plan") -> list[Text]:
     """The total, the budget, and which prices these are."""
     document = planned.document()
-    total = credits_text(document["estimate"]["credits"], document["estimate"]["usd"])
-    budget = f", budget {canonical(planned.budget)} credits" if planned.budget is not None else ""
+    total = price_text(document)
+    budget = f", budget {in_words(planned.budget, planned.payment.unit)}" if planned.budget is not None else ""
     catalog = document["catalog"]
     left_out = f", {document['rejected']} left out" if document["rejected"] else ""
     return [
         Text.assemble((f"{planned.name}: {counted(document['jobs'], 'job')}{left_out}, {total}{budget}", "bold")),
+        *_ways_to_pay(planned),
         *_careful_start(planned),
         safe(f"prices: {catalog['source']} catalogue of {catalog['fetched_at'][:10]}", "dim"),
     ]
+
+
+def price_text(document: dict[str, Any]) -> str:
+    """What a plan (document) costs at most: `14 credits (~$0.0728)`, or USDC with what of it settles payments."""
+    usdc = document["usdc"]
+    if usdc is None:
+        return credits_text(document["estimate"]["credits"], document["estimate"]["usd"])
+    settlement = f", {usdc['settlement']} of it for settling payments" if usdc["settlement"] != "0" else ""
+    return f"{usdc['total']} USDC ({document['payment']}{settlement})"
+
+
+def _ways_to_pay(planned: "Plan") -> list[Text]:
+    """One line: credits, the cheaper network for a payment each request, and for one top-up; the cheapest first."""
+    best: dict[str, Way] = {}
+    for way in planned.ways():
+        best.setdefault(way.payment.partition("-")[0], way)
+    told = [f"{way.payment} ~${canonical(way.usd)}{_settled(way, planned.bundle)}" for way in best.values()]
+    return [safe(f"cheapest way to pay: {' · '.join(told)}", "dim")] if told else []
+
+
+def _settled(way: "Way", bundle: int) -> str:
+    if way.payment.is_direct:
+        return f" ({counted(way.requests, 'payment')}, bundle {bundle})"
+    return " (one top-up)" if way.payment.is_wallet else ""
 
 
 def _careful_start(planned: "Plan") -> list[Text]:

@@ -10,14 +10,15 @@ from orchestrator.base.money import canonical
 from orchestrator.base.payments import Unit
 from orchestrator.cli.asking import may_spend
 from orchestrator.cli.batch_view import summary
-from orchestrator.cli.console import print_json, show, tell
+from orchestrator.cli.console import print_json, safe, show, tell
 from orchestrator.cli.params import AsJson, Canary, MaxCredits, MaybeBatch, Yes
-from orchestrator.cli.planning import File, tell_plan
+from orchestrator.cli.planning import File, price_text, tell_plan
 from orchestrator.cli.progress import Progress
-from orchestrator.cli.words import credits_text, money_text
+from orchestrator.cli.words import money_text
 
 if TYPE_CHECKING:
     from orchestrator.base.settings import Settings
+    from orchestrator.operations.terms import Terms
     from orchestrator.planner.compare import Comparison
     from orchestrator.planner.result import Plan
 
@@ -70,11 +71,16 @@ def submit(
         tell_plan(comparison, with_table=not (as_json and (yes or sandbox)))
 
     def confirm(planned: "Plan") -> bool:
-        estimate = planned.document()["estimate"]
-        return may_spend(f"this spends up to {credits_text(estimate['credits'], estimate['usd'])}", yes=yes)
+        return may_spend(f"this spends up to {price_text(planned.document())}", yes=yes)
+
+    def tell_terms(terms: "Terms") -> None:
+        if not (as_json and yes):
+            tell(safe(terms.words()))
 
     with Progress(quiet=as_json) as progress:
-        document = submitting.submit(file, settings, options, confirm=confirm, announce=announce, progress=progress)
+        document = submitting.submit(
+            file, settings, options, confirm=confirm, announce=announce, tell_terms=tell_terms, progress=progress
+        )
         if wait and document["state"] == "running":
             document = looking.wait(document["batch"], settings, progress=progress)
     if document["state"] == "running" and settings.broker_url is None and not as_json:

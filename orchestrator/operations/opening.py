@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from orchestrator.assets.client import AssetClient, AssetSource
@@ -28,6 +29,8 @@ from orchestrator.store.database import Connection, Database
 
 #: A sandbox that a command brings along is quicker than the provider, so that trying it out is no wait.
 SANDBOX_TIME_SCALE = 0.2
+#: What a wallet has at such a sandbox without any top-up: nobody could make one there.
+SANDBOX_WALLET_USDC = Decimal(1000)
 #: The origin of every batch that brings its own sandbox; its port may change from run to run.
 SANDBOX_ORIGIN = "sandbox"
 
@@ -90,7 +93,9 @@ def own_sandbox(
     """The sandbox that belongs to one batch, brought up with the state it had."""
     folder = sandbox_folder(settings.home, batch_id)
     try:
-        with Sandbox(folder, time_scale=SANDBOX_TIME_SCALE, catalog=catalog) as sandbox:
+        with Sandbox(
+            folder, time_scale=SANDBOX_TIME_SCALE, catalog=catalog, wallet_balance=SANDBOX_WALLET_USDC
+        ) as sandbox:
             yield sandbox_provider(batch_id, sandbox.base_url, payment)
     except SandboxBusy:
         raise SpendRefused(

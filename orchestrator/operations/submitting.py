@@ -21,6 +21,7 @@ from orchestrator.operations.planning import plan, require_valid
 from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.operations.running import Progress, run_batches
 from orchestrator.operations.storing import Order, SecondRun, store
+from orchestrator.operations.terms import Terms, terms_of
 from orchestrator.payments.payers import configured_payments
 from orchestrator.planner.compare import Comparison
 from orchestrator.planner.result import Plan
@@ -34,6 +35,8 @@ __all__ = ["Announce", "Confirm", "SecondRun", "SubmitOptions", "submit"]
 Confirm = Callable[[Plan], bool]
 #: Told how the valid plan compares with its collection, before anything is asked or stored.
 Announce = Callable[[Comparison], None]
+#: Told who would pay whom, and how much at most, before anybody is asked; not where credits pay.
+TellTerms = Callable[[Terms], None]
 _NOTHING_DONE = "; nothing was stored or sent"
 
 
@@ -67,6 +70,7 @@ def submit(
     *,
     confirm: Confirm,
     announce: Announce | None = None,
+    tell_terms: TellTerms | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Submit a manifest or a saved plan; returns the batch's document when it ended, is held, or is left to workers.
@@ -107,7 +111,9 @@ def submit(
         if announce is not None:
             announce(comparison)
         if provider is not None and bought.jobs:
-            _agree(database, bought, provider, confirm)
+            _check_caps(database, bought, provider)
+            _tell_terms(settings, database, bought, provider, tell_terms)
+            _require_yes(bought, confirm)
         destination.probe()
         with database.begin() as connection:
             batch_id = creating.new_batch_id(connection, str(planned.name))
@@ -176,10 +182,22 @@ def _go_on(
             run_batches(settings, database, payer, header.account_pk, (batch_id,), progress)
 
 
-def _agree(database: Database, bought: Plan, provider: Provider, confirm: Confirm) -> None:
-    """Raises SpendRefused where the price of what is bought passes a cap of the account, or nobody agrees to it."""
+def _check_caps(database: Database, bought: Plan, provider: Provider) -> None:
+    """Raises SpendRefused where the price of what is bought passes a cap of the account."""
     with database.begin() as connection:
         check_caps(connection, provider.account_pk(connection), bought.amount, bought.usd_per_unit)
+
+
+def _tell_terms(
+    settings: Settings, database: Database, bought: Plan, provider: Provider, tell_terms: TellTerms | None
+) -> None:
+    with database.begin() as connection:
+        terms = terms_of(connection, settings, provider, bought)
+    if tell_terms is not None and terms is not None:
+        tell_terms(terms)
+
+
+def _require_yes(bought: Plan, confirm: Confirm) -> None:
     if not confirm(bought):
         raise SpendRefused("not confirmed: nothing was stored or sent", hint="say yes with --yes")
 

@@ -13,6 +13,7 @@ from orchestrator.base.payments import Payment, Unit
 from orchestrator.catalog.models import Catalog
 from orchestrator.manifest.collection_keys import ScheduleTimes
 from orchestrator.planner.usdc import UsdcPrice, total_usdc
+from orchestrator.planner.ways import Way, ways_to_pay
 
 _MONEY = frozenset({Code.OVER_BUDGET, Code.PRICE_CHANGED})
 
@@ -153,6 +154,10 @@ class Plan:
         """US dollars of one unit of `payment`: a credit's price, or 1 for USDC."""
         return self.usd_per_credit if self.payment.unit is Unit.CREDITS else Decimal(1)
 
+    def ways(self) -> tuple[Way, ...]:
+        """What each way to pay would cost, the cheapest first."""
+        return ways_to_pay(self.jobs, bundle=self.bundle, catalog=self.catalog, usd_per_credit=self.usd_per_credit)
+
     def document(self) -> dict[str, Any]:
         """The interface's `plan` JSON."""
         usdc = self.usdc
@@ -164,6 +169,7 @@ class Plan:
             "payment": self.payment.value,
             "estimate": self._money(self.estimate, self.amount),
             "usdc": None if usdc is None else usdc.document(),
+            "payments": [way.document() | {"chosen": way.payment is self.payment} for way in self.ways()],
             "by_model": self._by_model(),
             "catalog": self.catalog.info(),
             "errors": [error.document() for error in self.errors],

@@ -29,6 +29,11 @@ class Customer:
     def unit(self) -> Unit:
         return unit_of(self.account)
 
+    @property
+    def is_wallet(self) -> bool:
+        """Whether a wallet's balance here pays."""
+        return self.account.startswith("wallet:")
+
 
 def direct(network: Network, address: str) -> Customer:
     """Who pays one request with a payment of its own; there is no balance behind it."""

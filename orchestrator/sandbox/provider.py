@@ -58,6 +58,8 @@ class Provider:
     clock: Callable[[], float]
     counters: Counters = field(default_factory=Counters)
     ways: Ways = field(default_factory=Ways)
+    #: The USDC that each wallet has here at first sight, before any top-up.
+    opening_usdc: Decimal = ZERO
 
     @property
     def judge(self) -> Judge:
@@ -175,10 +177,12 @@ class Provider:
         return request
 
     def balance(self, customer: Customer) -> Decimal:
-        """What the account has now, in its unit; one of credits that appears for the first time is opened."""
+        """What the account has now, in its unit; one that appears for the first time is opened."""
         now = self.clock()
         if customer.unit == "credits":
             self.book.ensure_account(customer.account, self.opening_balance, now)
+        elif customer.is_wallet and self.opening_usdc:
+            self.book.ensure_account(customer.account, self.opening_usdc, now)
         return self.book.balance(customer.account, now)
 
     def top_up(self, account: str, credit_amount: Decimal) -> None:

@@ -59,11 +59,13 @@ class Sandbox:
         catalog: Catalog | None = None,
         clock: Callable[[], float] = time.time,
         ways: Ways | None = None,
+        wallet_balance: Decimal = Decimal(0),
     ) -> None:
         self._state_dir = state_dir
         self._port = port
         self._pace = Pace(time_scale, asset_lifetime_seconds)
         self._balance = balance
+        self._wallet_balance = wallet_balance
         self._accounts = Accounts(accounts)
         self._catalog = catalog or bundled_catalog()
         self._clock = clock
@@ -165,6 +167,7 @@ class Sandbox:
             faults=self._faults,
             clock=self._clock,
             ways=self._ways,
+            opening_usdc=self._wallet_balance,
         )
         return Sites(provider, listeners)
 

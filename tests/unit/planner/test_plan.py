@@ -74,6 +74,7 @@ def test_document(plan_text: PlanText) -> None:
         "payment": "credits",
         "estimate": {"credits": "228", "usd": "1.1856"},
         "usdc": None,
+        "payments": document["payments"],
         "by_model": [
             {"model": "seedance-2-0", "type": "video", "jobs": 1, "credits": "200", "usd": "1.04"},
             {"model": "gpt-image-2", "type": "image", "jobs": 2, "credits": "28", "usd": "0.1456"},

@@ -1,0 +1,58 @@
+"""Who would pay for a batch, whom, and how much at most: shown before anybody is asked."""
+
+from dataclasses import dataclass
+from decimal import ROUND_UP, Decimal
+
+from orchestrator.base.money import in_words
+from orchestrator.base.payments import ATOMIC, SETTLEMENT_ALLOWANCE, Network, Payment, Unit
+from orchestrator.base.settings import Settings
+from orchestrator.operations.opening import Provider
+from orchestrator.planner.result import Plan
+from orchestrator.planner.ways import count_requests
+from orchestrator.store import payees
+from orchestrator.store.database import Connection
+
+#: By how much a quote may pass the price of the work where the manifest allows no less.
+QUOTE_TOLERANCE = Decimal("0.10")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """`payer` is an address; `pay_to` whom payments may go to, None where the first offer will say; `at_most` is in the
+    unit of the payment, with what quotes may ask for above the estimate.
+    """
+
+    payment: Payment
+    payer: str
+    pay_to: str | None
+    at_most: Decimal
+
+    def words(self) -> str:
+        """One line for people."""
+        whom = ""
+        if self.payment.is_direct:
+            whom = f" to {self.pay_to}" if self.pay_to else " to whom the first offer names, who is pinned then"
+        return f"{self.payer} pays ({self.payment}){whom}, at most {in_words(self.at_most, self.payment.unit)}"
+
+
+def terms_of(connection: Connection, settings: Settings, provider: Provider, bought: Plan) -> Terms | None:
+    """The terms of what is bought; None where credits pay: their price is all there is to say."""
+    network, wallet = provider.payment.network, provider.payer.wallet
+    if network is None or wallet is None:
+        return None
+    configured = settings.pay_to_base if network is Network.BASE else settings.pay_to_solana
+    pay_to = configured or payees.pinned(connection, provider.origin, network)
+    return Terms(provider.payment, wallet.address, pay_to, _at_most(bought))
+
+
+def _at_most(bought: Plan) -> Decimal:
+    """Never more than the budget."""
+    usdc = bought.usdc
+    if usdc is None or bought.payment.unit is Unit.CREDITS:
+        return bought.amount
+    most = usdc.total
+    if bought.payment.is_direct:
+        tolerance = min(QUOTE_TOLERANCE, bought.price_tolerance or QUOTE_TOLERANCE)
+        settlement = SETTLEMENT_ALLOWANCE * count_requests(bought.jobs, bought.bundle)
+        most = (usdc.work * (1 + tolerance)).quantize(ATOMIC, ROUND_UP) + settlement
+    return most if bought.budget is None else min(most, bought.budget)
