@@ -1,5 +1,6 @@
 """Text jobs against a real sandbox: the answer is the result, recorded once and whole, and charged by its usage."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterator
@@ -11,14 +12,21 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from sqlalchemy import select
 
+from orchestrator.base.payments import SETTLEMENT_ALLOWANCE, USDC_PER_CREDIT, Payment
+from orchestrator.catalog.bundled import bundled_catalog
+from orchestrator.engine.local import LocalDriver
+from orchestrator.operations.opening import Provider, open_engine
 from orchestrator.operations.running import exit_code
+from orchestrator.payments.payers import sandbox_payer
 from orchestrator.planner.result import PlannedJob
 from orchestrator.sandbox import FaultRule, Sandbox
+from orchestrator.store import accounts, creating
+from orchestrator.store.accounts import Scope
 from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
-from orchestrator.store.tables import assets, jobs, submissions
+from orchestrator.store.tables import assets, jobs, payments, submissions
 
-from .engine_site import Site, make_site
+from .engine_site import BATCH, Site, make_site
 
 MODEL = "qwen3-6-flash"
 RESERVE = Decimal(10)
@@ -26,7 +34,7 @@ RESERVE = Decimal(10)
 
 @pytest.fixture
 def site(tmp_path: Path, database: Database, database_url: str) -> Iterator[Site]:
-    with Sandbox(tmp_path / "sandbox", time_scale=0.01) as sandbox:
+    with Sandbox(tmp_path / "sandbox", time_scale=0.01, wallet_balance=Decimal(5)) as sandbox:
         yield make_site(tmp_path, sandbox, database, database_url, stall_after=0.5)
 
 
@@ -170,3 +178,77 @@ async def test_it_sees_the_stored_result_of_another_job(site: Site) -> None:
         usage = connection.execute(select(assets.c.tags).where(assets.c.kind == "text")).scalar_one()[0]["usage"]
         assert usage["prompt_tokens"] > 1000, "the picture was sent"
         assert connection.execute(select(submissions.c.state)).scalars().all() == ["resolved", "resolved"]
+
+
+async def run_in_usdc(
+    site: Site, payment: Payment, planned: list[PlannedJob], *, seconds: float = 30
+) -> dict[str, Any]:
+    """Store and work a batch that is paid in USDC."""
+    url = site.sandbox.base_url
+    payer = sandbox_payer(BATCH, payment)
+    provider = Provider(url, url, payer, f"{url}/rpc/base", f"{url}/rpc/solana")
+    with site.database.begin() as connection:
+        account_pk = accounts.account_pk(connection, provider.origin, provider.account, payment.unit)
+        new = creating.NewBatch(
+            id=BATCH,
+            name="things",
+            sandbox=False,
+            account_pk=account_pk,
+            destination=site.out.as_uri(),
+            media=str(site.folder / "media"),
+            key="{name}/{job}/{index}-{sha8}{ext}",
+            bundle=3,
+            labels={},
+            manifest=str(site.folder / "things.yaml"),
+            catalog=bundled_catalog(),
+            estimated=(RESERVE * USDC_PER_CREDIT + SETTLEMENT_ALLOWANCE) * len(planned),
+            budget=None,
+            usd_per_credit=Decimal(1),
+            jobs=planned,
+            payment=payment,
+            work_credits=RESERVE * len(planned),
+        )
+        creating.create_batch(connection, new)
+    scope = Scope(account_pk, (BATCH,))
+    async with asyncio.timeout(seconds), open_engine(site.settings, site.database, provider, scope) as engine:
+        await LocalDriver(engine).run()
+    return site.document()
+
+
+async def test_a_wallet_pays_what_was_used(site: Site) -> None:
+    document = await run_in_usdc(site, Payment.WALLET_BASE, asked("Say it", "Say on"))
+    assert document["state"] == "completed", document
+    charged = {entry.prompt: entry.usdc for entry in site.sandbox.ledger() if entry.kind == "charge"}
+    refunded = {entry.prompt: entry.usdc for entry in site.sandbox.ledger() if entry.kind == "refund"}
+    spent = [Decimal(job["usdc"]["spent"]) for job in site.jobs().values()]
+    assert spent == [charged[prompt] - refunded[prompt] for prompt in ("Say it", "Say on")]
+    assert all(amount < RESERVE * USDC_PER_CREDIT for amount in spent)
+    with site.database.begin() as connection:
+        assert not audit(connection)
+
+
+@pytest.mark.parametrize("payment", [Payment.X402_BASE, Payment.X402_SOLANA])
+async def test_a_payment_of_its_own_is_spent_whole(site: Site, payment: Payment) -> None:
+    document = await run_in_usdc(site, payment, asked("Reply with exactly: paid"))
+    assert document["state"] == "completed", document
+    (job,) = site.jobs().values()
+    assert content(job["assets"][0]) == "paid"
+    (charge,) = site.sandbox.ledger()
+    assert Decimal(job["usdc"]["spent"]) == charge.usdc > RESERVE * USDC_PER_CREDIT
+    with site.database.begin() as connection:
+        (paid,) = connection.execute(select(payments.c.state, payments.c.signed)).all()
+        assert (paid.state, paid.signed) == ("settled", None)
+        assert not audit(connection)
+
+
+async def test_a_lost_answer_to_a_paid_text_comes_with_its_payment_once_more(site: Site) -> None:
+    """What credits cannot do: the same bytes with the same payment are answered again."""
+    site.play(FaultRule(at="submit", kind="drop-after-charge"))
+    document = await run_in_usdc(site, Payment.X402_BASE, asked("Reply with exactly: twice"))
+    assert document["state"] == "completed", document
+    (job,) = site.jobs().values()
+    assert content(job["assets"][0]) == "twice"
+    (charge,) = site.sandbox.ledger()
+    assert Decimal(job["usdc"]["spent"]) == charge.usdc
+    with site.database.begin() as connection:
+        assert not audit(connection)
