@@ -7,19 +7,19 @@ something is due, something finished, or another step may have made work for it.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from orchestrator.engine import breaker, copy, poll, reconcile, settle, submit
+from orchestrator.engine import breaker, copy, paying, poll, reconcile, replay, settle, submit
 from orchestrator.engine.runtime import COPY_SLOTS, Engine
-from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.due import next_due
-from orchestrator.store.free_claims import ClaimedCopy, ClaimedPoll
 from orchestrator.store.settling import any_at_work
 
 W = TypeVar("W")
 
 #: Each step, and the steps for which it may make work when it has done a piece.
-_MAKES_WORK_FOR = {"submit": ("poll",), "poll": ("submit", "copy"), "copy": ()}
+_MAKES_WORK_FOR = {"submit": ("poll", "replay"), "poll": ("submit", "copy"), "copy": (), "replay": ("submit", "poll")}
+#: Steps whose pieces are never broken off: they pay.
+_PAYS = ("submit", "replay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,15 @@ class Step(Generic[W]):
     slots: int
 
 
-def steps(engine: Engine) -> tuple[Step[ClaimedSubmission], Step[ClaimedPoll], Step[ClaimedCopy]]:
-    """The three steps, with as many slots as make sense for each."""
-    return (
-        Step("submit", submit.claim, submit.send, slots=min(engine.limits.max_in_flight, 32)),
-        Step("poll", poll.claim, poll.ask, slots=32),
-        Step("copy", copy.claim, copy.store, slots=COPY_SLOTS),
-    )
+def steps(engine: Engine) -> tuple[Step[Any], ...]:
+    """The steps, with as many slots as make sense for each. Direct payments are sent, and sent again, by their own."""
+    slots = min(engine.limits.max_in_flight, 32)
+    polling = Step("poll", poll.claim, poll.ask, slots=32)
+    copying = Step("copy", copy.claim, copy.store, slots=COPY_SLOTS)
+    if not engine.payment.is_direct:
+        return Step("submit", submit.claim, submit.send, slots=slots), polling, copying
+    replaying = Step("replay", replay.claim, replay.go_on, slots=8)
+    return Step("submit", submit.claim, paying.send, slots=slots), polling, copying, replaying
 
 
 _USUAL = Tempo()
@@ -73,9 +75,7 @@ class LocalDriver:
     async def run(self, *, until_idle: bool = True) -> None:
         """Work until nothing in scope is running (`until_idle`), or until `stop`."""
         await settle.rescue_dead(self._engine)
-        sending, polling, copying = steps(self._engine)
-        coroutines = (self._loop(sending), self._loop(polling), self._loop(copying))
-        loops = [asyncio.create_task(coroutine) for coroutine in coroutines]
+        loops = [asyncio.create_task(self._loop(step)) for step in steps(self._engine)]
         try:
             await self._supervise(loops, until_idle=until_idle)
         finally:
@@ -126,7 +126,7 @@ class LocalDriver:
                 if not claimed:
                     tasks = await self._sleep(step, tasks)
         finally:
-            await _finish(tasks, abandon=step.name != "submit")
+            await _finish(tasks, abandon=step.name not in _PAYS)
 
     async def _claim(self, step: Step[W], free: int) -> Sequence[W]:
         return await step.claim(self._engine, free) if free > 0 else []

@@ -8,8 +8,9 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.base.money import canonical
+from orchestrator.base.money import in_words
 from orchestrator.base.states import SettledBy
+from orchestrator.engine import top_up, wallet_doubts
 from orchestrator.engine.evidence import Finding, Judgement, document, judge
 from orchestrator.engine.free_answers import free_answer
 from orchestrator.engine.runtime import Engine, log
@@ -20,6 +21,7 @@ from orchestrator.store.accounts import lock_account
 from orchestrator.store.database import Connection
 from orchestrator.store.doubts import Situation
 from orchestrator.store.orders import order_of
+from orchestrator.store.units import account_unit
 
 #: Nothing can be fetched any more that was sent so long ago (guide, "Service URLs and Account Setup").
 WRITE_OFF_SECONDS = 72 * 3600.0
@@ -47,7 +49,7 @@ class _Look:
 async def take_baseline(engine: Engine) -> None:
     """Read the balance where the next claim would be the first after a quiet time. A failure is no obstacle."""
     now = engine.clock.monotonic()
-    if engine.stopping or now < engine.next_baseline_at:
+    if engine.payment.is_direct or engine.stopping or now < engine.next_baseline_at:
         return
     if await engine.transact(readings.wants_baseline, engine.scope) and not await _read_balance(engine):
         engine.next_baseline_at = now + _IDLE_LOOK_SECONDS
@@ -60,11 +62,16 @@ async def reconcile(engine: Engine) -> None:
     engine.next_evidence_at = engine.clock.monotonic() + _IDLE_LOOK_SECONDS  # who comes meanwhile leaves it to us
     engine.is_gathering_evidence = False
     seconds = _LOOK_SECONDS
-    look = await engine.transact(_look, engine)
+    await top_up.go_on_with_open(engine)
+    decided_in = await wallet_doubts.look(engine)
+    # A direct payment leaves no trace in a balance: its chain tells (`replay`).
+    look = None if engine.payment.is_direct else await engine.transact(_look, engine)
     if look is not None:
         seconds = await _follow(engine, look)
         for batch_id in sorted(look.batch_ids):
             await engine.transact(settling.settle_batch, batch_id)
+    if decided_in is not None:
+        seconds, engine.is_gathering_evidence = min(seconds, decided_in), True
     if not engine.is_gathering_evidence:
         for batch_id in sorted(await engine.transact(_write_off, engine.scope.account_pk)):
             await engine.transact(settling.settle_batch, batch_id)
@@ -74,7 +81,7 @@ async def reconcile(engine: Engine) -> None:
 async def is_gathering(engine: Engine) -> bool:
     """Whether money in doubt will be settled within the minute, so that a driver with nothing else to do waits."""
     if not engine.is_gathering_evidence:
-        engine.next_evidence_at = 0.0
+        engine.next_evidence_at = engine.next_transactions_at = 0.0
         await reconcile(engine)
     return engine.is_gathering_evidence
 
@@ -160,9 +167,9 @@ def _write_off(connection: Connection, account_pk: int) -> frozenset[str]:
         if resolving.settle_as_charged(connection, doubt.submission_id, SettledBy.WRITE_OFF, evidence):
             changed.add(doubt.batch_id)
             log.critical(
-                "batch %s: submission %s was in doubt for 72 h; its %s credits are counted as charged and lost",
+                "batch %s: submission %s was in doubt for 72 h; its %s are counted as charged and lost",
                 doubt.batch_id,
                 doubt.submission_id,
-                canonical(doubt.credits),
+                in_words(doubt.credits, account_unit(connection, account_pk)),
             )
     return frozenset(changed)

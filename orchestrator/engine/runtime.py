@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 from orchestrator.assets.client import AssetSource
 from orchestrator.assets.destination import Destination, open_destination
@@ -17,9 +19,12 @@ from orchestrator.assets.media import MediaStore, StoredResults
 from orchestrator.assets.spool import Spool
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.errors import Unusable
+from orchestrator.base.payments import Payment
+from orchestrator.chain.chains import Chains
 from orchestrator.engine.deadlines import CopyPace
 from orchestrator.engine.receipts import Receipts
 from orchestrator.katana.client import KatanaClient
+from orchestrator.payments.wallet import Wallet
 from orchestrator.receipts.receipt import Receipt
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach
@@ -58,6 +63,12 @@ class Engine:
     clock: Clock = SYSTEM_CLOCK
     #: None where nothing is paid: for a sandbox that a command brings along.
     receipts: Receipts | None = None
+    #: How the account pays; where each request carries a signed payment, with which wallet, and whom (None: whoever is
+    #: pinned for the origin). The chains tell what became of a payment whose answer was lost.
+    payment: Payment = Payment.CREDITS
+    wallet: Wallet | None = None
+    pay_to: str | None = None
+    chains: Chains | None = None
 
     def __post_init__(self) -> None:
         self._session = WorkerSession(self.database)
@@ -89,6 +100,9 @@ class Engine:
         #: When (monotonic seconds) the balance may be read as a baseline, and money in doubt looked at, next.
         self.next_baseline_at = 0.0
         self.next_evidence_at = 0.0
+        self.next_transactions_at = 0.0
+        #: Since when the list of a wallet's transactions has named no charge for a submission in doubt.
+        self.uncharged_since: dict[UUID, datetime] = {}
         #: Readings of the balance in a row that did not work, and whether the next one decides.
         self.failed_readings = 0
         self.is_gathering_evidence = False
@@ -189,11 +203,15 @@ class Engine:
                 await loop.run_in_executor(self._threads, self.database.recover)
 
     def note_outage(self, reason: str) -> None:
-        """Say, once a minute, that the provider cannot be reached: a run that waits must not look as if it hung."""
+        """Say, once a minute, that the provider cannot be reached."""
+        self.note_wait(f"the provider does not answer ({reason}); waiting for it")
+
+    def note_wait(self, words: str) -> None:
+        """Say, once a minute, what is waited for: a run that waits must not look as if it hung."""
         now = self.clock.monotonic()
         if now - self._outage_told_at >= _OUTAGE_TOLD_SECONDS:
             self._outage_told_at = now
-            log.warning("the provider does not answer (%s); waiting for it", reason)
+            log.warning("%s", words)
 
     def destination(self, uri: str) -> Destination:
         """The opened destination of a batch. Raises DestinationFailed."""

@@ -11,6 +11,8 @@ Killed before 2, the work is pending again; killed after it, it is in doubt unti
 import asyncio
 import functools
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -29,6 +31,7 @@ from orchestrator.engine.tariff import tariff_of
 from orchestrator.engine.text import record_text
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind, Verdict
+from orchestrator.katana.x402 import receipt_of
 from orchestrator.receipts.receipt import Order, Receipt
 from orchestrator.store import breaker, pacing, polling, sending
 from orchestrator.store.batches import lock_batch
@@ -37,6 +40,7 @@ from orchestrator.store.database import Connection, OutOfReach
 from orchestrator.store.holds import put_hold
 from orchestrator.store.leases import Lease
 from orchestrator.store.orders import order_of
+from orchestrator.store.replaying import Posted
 from orchestrator.store.settling import note_doubt
 from orchestrator.store.terms import payment_of
 
@@ -70,42 +74,52 @@ async def claim(engine: Engine, limit: int) -> list[ClaimedSubmission]:
 
 async def send(engine: Engine, work: ClaimedSubmission) -> None:
     """Send one claimed submission and record what became of it."""
-    try:
-        read_media = functools.partial(engine.read_media, work.media)
-        items = [job.item for job in work.jobs]
-        body = await asyncio.to_thread(submission_body, items, read_media)
-    except AssetError as error:
-        await _put_off(engine, work, error)
+    body = await make_ready(engine, work)
+    if body is None:
         return
-    except Exception as error:  # noqa: BLE001 - a fault of ours in one job must not stop the sending of all others
-        log.exception("jobs %s of %s: no request could be made of them", [job.name for job in work.jobs], work.batch_id)
-        await _put_aside(engine, work, f"a fault of ours: {type(error).__name__}")
-        return
-    engine.media_failing_since.pop(work.batch_id, None)
-    if engine.stopping:
-        await _take_back(engine, work, "stopped before it was sent", retry_in_seconds=0)
-        return
-    await _look_again(engine, work)
     digest = hashlib.sha256(body).hexdigest()
     send_before = engine.clock.now() + SEND_WITHIN
     order = await engine.transact(_mark_sent, work, digest)
     if order is None:
-        log.info("submission %s was not sent: paused, cancelled, or its lease is gone", work.id)
-        await _take_back(engine, work, "paused or cancelled before it was sent", retry_in_seconds=0)
+        await take_back_unwanted(engine, work)
         return
     if not await engine.keep_receipt(Receipt.sent(order)):
-        await _return_unsent(engine, work, "its receipt could not be written")
+        await return_unsent(engine, work, "its receipt could not be written")
         return
-    verdict = await engine.client.submit(body, call=call_for(items), item_count=len(items), send_before=send_before)
+    call, items = call_for(work.items), len(work.jobs)
+    verdict = await engine.client.submit(body, call=call, item_count=items, send_before=send_before)
     receipt = _receipt(engine, order, verdict)
     if receipt is not None:
         await engine.keep_receipt(receipt)
     await _record_verdict(engine, work, verdict)
 
 
+async def make_ready(engine: Engine, work: ClaimedSubmission) -> bytes | None:
+    """The exact bytes of a submission that may go; None where it was dealt with: it cannot, or not now."""
+    try:
+        read_media = functools.partial(engine.read_media, work.media)
+        body = await asyncio.to_thread(submission_body, work.items, read_media)
+    except AssetError as error:
+        await _put_off(engine, work, error)
+        return None
+    except Exception as error:  # noqa: BLE001 - a fault of ours in one job must not stop the sending of all others
+        log.exception("jobs %s of %s: no request could be made of them", [job.name for job in work.jobs], work.batch_id)
+        await _put_aside(engine, work, f"a fault of ours: {type(error).__name__}")
+        return None
+    engine.media_failing_since.pop(work.batch_id, None)
+    if engine.stopping:
+        await take_back(engine, work, "stopped before it was sent", retry_in_seconds=0)
+        return None
+    await _look_again(engine, work)
+    return body
+
+
 def _receipt(engine: Engine, order: Order, verdict: Verdict) -> Receipt | None:
-    """What is certain after an answer; None: nothing is."""
-    if verdict.answer is not None and verdict.answer.request_id is not None:
+    """What is certain after an answer; None: nothing is.
+
+    Of a text it stays that it was sent: by the id of its answer nothing could be fetched.
+    """
+    if verdict.completion is None and verdict.answer is not None and verdict.answer.request_id is not None:
         return Receipt(at=engine.clock.now(), request_id=verdict.answer.request_id, order=order)
     return Receipt.not_charged(order) if verdict.kind in (Kind.NOT_SENT, Kind.REFUSED) else None
 
@@ -118,27 +132,39 @@ def _mark_sent(connection: Connection, work: ClaimedSubmission, body_sha256: str
 
 
 async def _record_verdict(engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
-    """Commit a request id by itself and first: nothing else that the answer says may stand in its way."""
     rule = on_post(verdict)
     if rule.effect is Effect.UNREACHED:
         engine.note_outage(verdict.reason)
-    heard = verdict.answer.request_id if verdict.answer else verdict.heard_request_id
-    try:
-        if verdict.completion is not None:
-            if not await engine.persist(_record_completion, engine, work, verdict):
-                await engine.compare_receipts()
-        elif rule.becomes is JobState.GENERATING:
-            if not await engine.persist(_record_accepted, work, verdict):
-                await engine.compare_receipts()  # is it unknown because the database was put back?
-            await _record_rest(engine, work, verdict)
+    with told_if_lost(work, verdict):
+        if rule.becomes is JobState.GENERATING:
+            await record_taken(engine, work, verdict)
         else:
             await engine.persist(_record_other, engine, work, verdict, rule)
+
+
+@contextmanager
+def told_if_lost(work: Posted, verdict: Verdict) -> Iterator[None]:
+    """Say which answer it was that could not be recorded."""
+    heard = verdict.answer.request_id if verdict.answer else verdict.heard_request_id
+    try:
+        yield
     except Exception:
         log.critical("submission %s: its answer (request id %s) could not be recorded", work.id, heard)
         raise
 
 
-async def _record_rest(engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
+async def record_taken(engine: Engine, work: Posted, verdict: Verdict) -> None:
+    """Commit a request id by itself and first: nothing else that the answer says may stand in its way."""
+    if verdict.completion is not None:
+        if not await engine.persist(_record_completion, engine, work, verdict):
+            await engine.compare_receipts()
+        return
+    if not await engine.persist(_record_accepted, work, verdict):
+        await engine.compare_receipts()  # is it unknown because the database was put back?
+    await _record_rest(engine, work, verdict)
+
+
+async def _record_rest(engine: Engine, work: Posted, verdict: Verdict) -> None:
     """What else an accepted answer says is asked for again where we stumble over it: the request id is committed."""
     try:
         await engine.persist(_record_outcomes, engine, work, verdict)
@@ -156,7 +182,7 @@ async def _put_off(engine: Engine, work: ClaimedSubmission, error: AssetError) -
         await _reject_unsendable(engine, work, JobError.MEDIA_MISSING, error.message)
         return
     log.warning("the input media of %s cannot be read now: %s", work.batch_id, error.message)
-    await _take_back(engine, work, error.message, retry_in_seconds=MEDIA_RETRY_SECONDS)
+    await take_back(engine, work, error.message, retry_in_seconds=MEDIA_RETRY_SECONDS)
 
 
 async def _put_aside(engine: Engine, work: ClaimedSubmission, reason: str) -> None:
@@ -166,7 +192,7 @@ async def _put_aside(engine: Engine, work: ClaimedSubmission, reason: str) -> No
     if max(engine.send_faults[pk] for pk in pks) >= OUR_FAULT_TRIES:
         await _reject_unsendable(engine, work, JobError.UNKNOWN, reason)
     else:
-        await _take_back(engine, work, reason, retry_in_seconds=OUR_FAULT_RETRY_SECONDS)
+        await take_back(engine, work, reason, retry_in_seconds=OUR_FAULT_RETRY_SECONDS)
 
 
 async def _look_again(engine: Engine, work: ClaimedSubmission) -> None:
@@ -174,15 +200,22 @@ async def _look_again(engine: Engine, work: ClaimedSubmission) -> None:
     try:
         await engine.may_buy()
     except Unusable:
-        await _take_back(engine, work, "the database is behind its receipts", retry_in_seconds=0)
+        await take_back(engine, work, "the database is behind its receipts", retry_in_seconds=0)
         raise
 
 
-async def _take_back(engine: Engine, work: ClaimedSubmission, reason: str, *, retry_in_seconds: float) -> None:
+async def take_back_unwanted(engine: Engine, work: ClaimedSubmission) -> None:
+    """What may not be sent any more goes back; nothing of it left."""
+    log.info("submission %s was not sent: paused, cancelled, or its lease is gone", work.id)
+    await take_back(engine, work, "paused or cancelled before it was sent", retry_in_seconds=0)
+
+
+async def take_back(engine: Engine, work: ClaimedSubmission, reason: str, *, retry_in_seconds: float) -> None:
+    """An intent of which nothing left goes back; its jobs are due again in so many seconds."""
     await engine.transact(sending.take_back, work.id, work.token, reason=reason, retry_in_seconds=retry_in_seconds)
 
 
-async def _return_unsent(engine: Engine, work: ClaimedSubmission, reason: str) -> None:
+async def return_unsent(engine: Engine, work: ClaimedSubmission, reason: str) -> None:
     """What is marked as sent goes back: none of its bytes left."""
     await engine.persist(
         sending.record_returned,
@@ -205,7 +238,7 @@ async def _reject_unsendable(engine: Engine, work: ClaimedSubmission, code: JobE
     )
 
 
-def _record_accepted(connection: Connection, work: ClaimedSubmission, verdict: Verdict) -> bool:
+def _record_accepted(connection: Connection, work: Posted, verdict: Verdict) -> bool:
     answer = verdict.answer
     assert answer is not None
     assert answer.request_id is not None
@@ -217,25 +250,26 @@ def _record_accepted(connection: Connection, work: ClaimedSubmission, verdict: V
         provider_status=answer.status,
         answer=document,
         poll_in_seconds=first_poll_seconds(answer.poll_after_seconds),
+        settlement=receipt_of(verdict.settlement),
     )
     if not taken:
         log.warning("submission %s: request %s is another's, or it was settled before", work.id, answer.request_id)
         reason = {"reason": f"the provider named the request {answer.request_id}, which is another submission's"}
-        _record_doubt(connection, work, document | reason)
+        record_doubt(connection, work, document | reason)
     return taken
 
 
-def _record_completion(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> bool:
+def _record_completion(connection: Connection, engine: Engine, work: Posted, verdict: Verdict) -> bool:
     """A text, its charge and its end in one transaction: nobody can ask for it again."""
-    _follow(connection, engine, work, verdict, Effect.FASTER)
+    follow(connection, engine, work, verdict, Effect.FASTER)
     return record_text(connection, work, verdict)
 
 
-def _record_outcomes(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
+def _record_outcomes(connection: Connection, engine: Engine, work: Posted, verdict: Verdict) -> None:
     """What an accepted POST says besides: that we may go faster, and of some items perhaps the final word already."""
     answer = verdict.answer
     assert answer is not None
-    _follow(connection, engine, work, verdict, Effect.FASTER)
+    follow(connection, engine, work, verdict, Effect.FASTER)
     open_items = polling.open_items(connection, work.id)
     outcomes = read_outcomes(answer, open_items, patience_over=False, tariff=tariff_of(connection, work.id))
     polling.record_outcomes(connection, work.id, outcomes)
@@ -246,8 +280,8 @@ def _record_other(
     connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict, rule: PostRule
 ) -> None:
     """The account's row first, then the batch's, then the submission's: the order of all locks."""
-    _follow(connection, engine, work, verdict, rule.effect)
-    _hold(connection, work, verdict, rule)
+    follow(connection, engine, work, verdict, rule.effect)
+    hold(connection, work, verdict, rule)
     end = SubmissionState.NOT_SENT if verdict.kind is Kind.NOT_SENT else SubmissionState.REFUSED
     document = verdict.document()
     match rule.becomes:
@@ -259,10 +293,10 @@ def _record_other(
             sending.record_rejected(connection, work.id, work.token, end=end, answer=document, error=error)
         case _:
             log.warning("submission %s: %s; its job is in doubt and is not sent again", work.id, verdict.reason)
-            _record_doubt(connection, work, document)
+            record_doubt(connection, work, document)
 
 
-def _hold(connection: Connection, work: ClaimedSubmission, verdict: Verdict, rule: PostRule) -> None:
+def hold(connection: Connection, work: ClaimedSubmission, verdict: Verdict, rule: PostRule) -> None:
     payment = payment_of(connection, work.id)
     if rule.hold is HoldCode.BALANCE_LOW and payment.is_wallet:
         hold_for_balance(connection, work, payment, verdict)
@@ -271,14 +305,14 @@ def _hold(connection: Connection, work: ClaimedSubmission, verdict: Verdict, rul
         put_hold(connection, work.batch_id, rule.hold, message, f"orchestrator resume {work.batch_id}")
 
 
-def _record_doubt(connection: Connection, work: ClaimedSubmission, answer: dict[str, Any]) -> None:
+def record_doubt(connection: Connection, work: Posted, answer: dict[str, Any]) -> None:
     """Too much in doubt stops the sending at once; the lock, so that of two that come at once each is counted."""
     lock_batch(connection, work.batch_id)
     sending.record_unknown(connection, work.id, work.token, answer)
     note_doubt(connection, work.batch_id)
 
 
-def _follow(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict, effect: Effect) -> None:
+def follow(connection: Connection, engine: Engine, work: Posted, verdict: Verdict, effect: Effect) -> None:
     """Let the pace and the breaker follow an answer."""
     account_pk, most = engine.scope.account_pk, engine.limits.max_in_flight
     slower = effect in (Effect.SLOWER, Effect.OVERLOADED)

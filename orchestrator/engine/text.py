@@ -14,10 +14,11 @@ from orchestrator.engine.tariff import tariff_of
 from orchestrator.katana.chat import Completion
 from orchestrator.katana.problem import Problem
 from orchestrator.katana.verdict import Verdict
+from orchestrator.katana.x402 import receipt_of
 from orchestrator.store import polling, sending
-from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Connection
 from orchestrator.store.polling import ItemOutcome, Source
+from orchestrator.store.replaying import Posted
 
 #: The label of a text that ends where its tokens did.
 CUT_LABEL = {"finish_reason": "length"}
@@ -27,7 +28,7 @@ _JSON_FORMATS = ("json_object", "json_schema")
 _LONGEST_EXCERPT = 500
 
 
-def record_text(connection: Connection, work: ClaimedSubmission, verdict: Verdict) -> bool:
+def record_text(connection: Connection, work: Posted, verdict: Verdict) -> bool:
     """Take the answer of a text job whole. False where its submission was settled before.
 
     Of two answers with one id each counts: the provider's id is kept where it is free.
@@ -50,7 +51,7 @@ def record_text(connection: Connection, work: ClaimedSubmission, verdict: Verdic
     return True
 
 
-def _accept(connection: Connection, work: ClaimedSubmission, verdict: Verdict, request_id: str) -> bool:
+def _accept(connection: Connection, work: Posted, verdict: Verdict, request_id: str) -> bool:
     return sending.record_accepted(
         connection,
         work.id,
@@ -58,6 +59,7 @@ def _accept(connection: Connection, work: ClaimedSubmission, verdict: Verdict, r
         provider_status="completed",
         answer=verdict.document(),
         poll_in_seconds=0,
+        settlement=receipt_of(verdict.settlement),
     )
 
 

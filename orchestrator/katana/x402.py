@@ -64,6 +64,33 @@ def parse_settlement(header: str | None) -> dict[str, Any] | None:
         return None
 
 
+#: The names under which a receipt may tell the transaction; the guide shows none.
+_TRANSACTION_NAMES = ("transaction", "txHash", "transactionHash", "transaction_hash", "tx_hash")
+_RECEIPT_NAMES = ("success", "network", "payer", "amount")
+_LONGEST_WORD = 128
+
+
+def receipt_of(settlement: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What is kept of a settlement: `transaction` and a few short words, and nothing that could repeat a signature."""
+    if settlement is None:
+        return None
+    words = {name: settlement[name] for name in _RECEIPT_NAMES if _is_short(settlement.get(name))}
+    told = (settlement.get(name) for name in _TRANSACTION_NAMES)
+    transaction = next((word for word in told if isinstance(word, str) and word and _is_short(word)), None)
+    return words | {"transaction": transaction}
+
+
+def _is_short(value: object) -> bool:
+    return isinstance(value, bool | int) or (isinstance(value, str) and len(value) <= _LONGEST_WORD)
+
+
+def secrets_of(header: str) -> tuple[str, ...]:
+    """What of a signed payment's header is as good as money: the header, and every long word of its payload."""
+    payload = _decoded(header).get("payload")
+    words = payload.values() if isinstance(payload, dict) else ()
+    return (header, *(word for word in words if isinstance(word, str) and len(word) > _LONGEST_WORD))
+
+
 def _decoded(header: str) -> dict[str, Any]:
     if len(header) > _LONGEST_HEADER:
         raise BadRequirement("PAYMENT-REQUIRED is absurdly long")

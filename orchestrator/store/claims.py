@@ -54,6 +54,11 @@ class ClaimedSubmission:
     jobs: tuple[ClaimedJob, ...]
 
     @property
+    def items(self) -> list[dict[str, Any]]:
+        """What is asked for, as the store keeps it, in the order of the request."""
+        return [job.item for job in self.jobs]
+
+    @property
     def reserved(self) -> Decimal:
         """What is reserved for all its jobs, in the account's unit."""
         return _total(self.jobs)

@@ -7,8 +7,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, and_, null, select, update
 
 from orchestrator.base.states import PaymentState, SubmissionState
-from orchestrator.receipts.receipt import Order, OrderedPayment
+from orchestrator.receipts.receipt import Order, OrderedJob, OrderedPayment
 from orchestrator.store.accounts import Scope
+from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import NO_LEASE, Lease
 from orchestrator.store.orders import order_of
@@ -43,6 +44,19 @@ class OpenPayment:
     @property
     def model(self) -> str:
         return self.order.jobs[0].model
+
+    @property
+    def jobs(self) -> tuple[OrderedJob, ...]:
+        return self.order.jobs
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """What is asked for, as the store keeps it, in the order of the request."""
+        return [job.item for job in self.order.jobs]
+
+
+#: What is sent: for the first time, or once more with the payment that it carried.
+Posted = ClaimedSubmission | OpenPayment
 
 
 def claim_open(connection: Connection, scope: Scope, *, lease: Lease, limit: int) -> list[OpenPayment]:

@@ -1,0 +1,152 @@
+"""Signed payments whose answer was lost: the same one is sent again while it is valid; then its chain tells.
+
+- An acceptance of a replay is the acceptance of the request.
+- Once it can no longer settle, and has not: it is void, and its jobs are bought anew, with another payment.
+- It has settled, and no answer ever named the request: its jobs stay in doubt, with the transaction as evidence.
+
+Nothing else is signed for these jobs meanwhile, whatever is answered, and however often we are killed.
+"""
+
+import asyncio
+import functools
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from orchestrator.assets.errors import AssetError
+from orchestrator.base.states import PaymentState, SettledBy
+from orchestrator.chain.word import ChainState, ChainWord, Outstanding
+from orchestrator.engine import paying, submit
+from orchestrator.engine.bodies import submission_body
+from orchestrator.engine.runtime import Engine, log
+from orchestrator.engine.validity import LOOK_SECONDS, is_confirmed, noted, pause_seconds, sendable_until
+from orchestrator.katana.client import PAY_DEADLINE_SECONDS
+from orchestrator.katana.verdict import Kind
+from orchestrator.receipts.receipt import Receipt
+from orchestrator.store import doubtful, payments, replaying, resolving, settling
+from orchestrator.store.batches import lock_batch
+from orchestrator.store.database import Connection
+from orchestrator.store.leases import Lease
+from orchestrator.store.replaying import OpenPayment
+
+LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
+#: When a payment is due again that we could not make a request for.
+_OUR_FAULT_RETRY_SECONDS = 15.0
+
+
+async def claim(engine: Engine, limit: int) -> Sequence[OpenPayment]:
+    """Lease up to `limit` payments that are due to be sent again, or to be looked up."""
+    owner = await engine.owner()
+    lease = Lease.new(owner, LEASE_SECONDS)
+    return await engine.transact(replaying.claim_open, engine.scope, lease=lease, limit=limit)
+
+
+async def go_on(engine: Engine, work: OpenPayment) -> None:
+    """Send one payment again, or look at its chain."""
+    until = sendable_until(work.payment, work.order.sent_at)
+    if work.header is not None and engine.clock.now() < until:
+        await _send_again(engine, work, work.header, until)
+    elif seconds_left := _seconds_left(work, engine.clock.now()):
+        await _put_back(engine, work, seconds_left)
+    else:
+        await _look(engine, work)
+
+
+def _seconds_left(work: OpenPayment, now: datetime) -> float:
+    """Until its chain may know that it cannot settle (0: now); on Solana only the chain knows the height."""
+    over_at = work.payment.valid_before
+    return 0.0 if over_at is None else max((over_at - now).total_seconds(), 0.0)
+
+
+async def _send_again(engine: Engine, work: OpenPayment, header: str, until: datetime) -> None:
+    body = await _same_body(engine, work)
+    if body is None or engine.stopping:
+        await _put_back(engine, work, _OUR_FAULT_RETRY_SECONDS)
+        return
+    send_before = min(until, engine.clock.now() + timedelta(seconds=LEASE_SECONDS - PAY_DEADLINE_SECONDS))
+    verdict = await paying.post(engine, work, body, header, send_before)
+    if verdict.kind is not Kind.ACCEPTED:
+        log.info("submission %s: its payment was sent again: %s", work.id, verdict.reason)
+        await _put_back(engine, work, pause_seconds(work.sends + 1), was_sent=True)
+        return
+    with submit.told_if_lost(work, verdict):
+        await paying.record_taken(engine, work, work.order, verdict)
+        await engine.persist(settling.settle_batch, work.batch_id)
+
+
+async def _same_body(engine: Engine, work: OpenPayment) -> bytes | None:
+    """The bytes that the payment was sent with; None where they cannot be made now: no others are ever sent with it."""
+    try:
+        read_media = functools.partial(engine.read_media, work.order.batch.media)
+        body = await asyncio.to_thread(submission_body, work.items, read_media)
+    except AssetError as error:
+        log.warning("submission %s cannot be sent again now: %s", work.id, error.message)
+        return None
+    if hashlib.sha256(body).hexdigest() != work.order.body_sha256:
+        log.critical("submission %s would be another request than it was: it is not sent again", work.id)
+        return None
+    return body
+
+
+async def _look(engine: Engine, work: OpenPayment) -> None:
+    """It can no longer be sent: what does its chain say?"""
+    assert engine.chains is not None
+    payment = work.payment
+    word = await engine.chains.word(
+        Outstanding(
+            payment.network,
+            payment.payer,
+            payment.nonce,
+            since=work.order.sent_at,
+            valid_before=payment.valid_before,
+            last_valid_height=payment.last_valid_height,
+        )
+    )
+    now, looks = engine.clock.now(), engine.chains.looks_needed(payment.network)
+    if word.state is ChainState.SETTLED:
+        await engine.persist(_record_settled, work, word)
+    elif is_confirmed(word, work.evidence, now, looks_needed=looks):
+        await engine.persist(_record_void, engine, work, word)
+    else:
+        if word.state is ChainState.OPEN:
+            engine.note_wait(f"{payment.network} does not tell yet what became of a payment; waiting for it")
+        evidence = noted(word, work.evidence, now)
+        await engine.transact(replaying.put_back, work, in_=LOOK_SECONDS, evidence=evidence)
+
+
+def _record_settled(connection: Connection, work: OpenPayment, word: ChainWord) -> None:
+    """It is paid for, and nobody has told which request it is: a person may find it, or time writes it off."""
+    lock_batch(connection, work.batch_id)
+    named = f"in transaction {word.transaction}" if word.transaction else "by its chain's word"
+    reason = f"its payment has settled ({named}), but no answer named its request"
+    evidence = {
+        "finding": ChainState.SETTLED,
+        "reason": reason,
+        "transaction": word.transaction,
+        "chain": word.evidence,
+    }
+    if payments.end(
+        connection, work.id, PaymentState.SETTLED, transaction=word.transaction, evidence={"chain": word.evidence}
+    ):
+        log.warning("submission %s: %s", work.id, reason)
+        doubtful.record_evidence(connection, work.id, evidence)
+    settling.settle_batch(connection, work.batch_id)
+
+
+def _record_void(connection: Connection, engine: Engine, work: OpenPayment, word: ChainWord) -> None:
+    """It can no longer settle, and has not: its jobs are bought anew."""
+    lock_batch(connection, work.batch_id)
+    evidence = {
+        "finding": word.state,
+        "reason": "its payment can no longer settle, and has not",
+        "chain": word.evidence,
+    }
+    if resolving.settle_as_not_charged(connection, work.id, SettledBy.CHAIN, evidence):
+        log.warning("submission %s was not charged: %s", work.id, evidence["reason"])
+        if engine.receipts is not None:
+            engine.receipts.keep(Receipt.not_charged(work.order))
+    settling.settle_batch(connection, work.batch_id)
+
+
+async def _put_back(engine: Engine, work: OpenPayment, seconds: float, *, was_sent: bool = False) -> None:
+    await engine.persist(replaying.put_back, work, in_=seconds, was_sent=was_sent, evidence=work.evidence)
