@@ -5,7 +5,7 @@ Quotes are computed as the guide's example: the price in USD plus an estimate of
 
 import base64
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from decimal import ROUND_UP, Decimal
 
 from orchestrator.base.payments import ATOMIC, Network, from_atomic, to_atomic
@@ -47,7 +47,7 @@ def header(document: Document) -> str:
     return base64.b64encode(json.dumps(document).encode()).decode()
 
 
-def capabilities(networks: Collection[Network] = tuple(RECIPIENTS)) -> Document:
+def capabilities() -> Document:
     """The body of `GET /v1/x402`, whose shape the guide leaves open."""
     return {
         "x402Version": 2,
@@ -56,12 +56,12 @@ def capabilities(networks: Collection[Network] = tuple(RECIPIENTS)) -> Document:
         "decimals": 6,
         "networks": [
             {
-                "network": RECIPIENTS[network].caip2,
+                "network": recipient.caip2,
                 "chain": str(network),
-                "asset": RECIPIENTS[network].asset,
-                "payTo": RECIPIENTS[network].pay_to,
+                "asset": recipient.asset,
+                "payTo": recipient.pay_to,
             }
-            for network in networks
+            for network, recipient in RECIPIENTS.items()
         ],
         "endpoints": [
             {"method": "POST", "path": "/v1/generation-requests"},
