@@ -60,9 +60,12 @@ class SolanaChain:
         return Blockhash(value["blockhash"], self._whole(value.get("lastValidBlockHeight")))
 
     async def has_token_account(self, owner: str) -> bool:
-        """Whether there is an account that holds the USDC of `owner`. Raises RpcUnavailable."""
+        """Whether an account holds the USDC of `owner`; not where that is no address. Raises RpcUnavailable."""
         await self._check_chain()
-        account = str(token_account(Pubkey.from_string(owner)))
+        try:
+            account = str(token_account(Pubkey.from_string(owner)))
+        except ValueError:
+            return False
         answer = await self._object("getAccountInfo", account, _FINALIZED | {"encoding": "base64"})
         if "value" not in answer:
             raise RpcUnavailable(f"{self._rpc.host} does not say whether an account exists")

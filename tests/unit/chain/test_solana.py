@@ -117,6 +117,7 @@ async def test_a_token_account(endpoint: Endpoint, chains: Chains) -> None:
         await chains.has_token_account(PAYER)
     endpoint.says["getAccountInfo"] = {"value": {"owner": str(TOKEN_PROGRAM)}}
     assert await chains.has_token_account(PAYER)
+    assert not await chains.has_token_account("0x2c7536E3605D9C16a7a3D7b1898e529396a65c23")
     assert [params[0] for params in endpoint.calls_of("getAccountInfo")] == [ACCOUNT] * 4
     assert await chains.has_token_account(PAYER)
     assert len(endpoint.calls_of("getAccountInfo")) == 4
