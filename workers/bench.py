@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from orchestrator.engine.local import Step
+from orchestrator.engine.local import PAYS, Step
 from orchestrator.engine.runtime import Engine
 from workers import stopping
 
@@ -74,7 +74,7 @@ class Bench:
         failures += [error for piece in done if not piece.cancelled() and (error := piece.exception())]
 
     async def _finish(self, pieces: set[asyncio.Task[None]], failures: list[BaseException]) -> None:
-        may_break_off = self._step.name != "submit"
+        may_break_off = self._step.name not in PAYS
         while pieces:
             if stopping.asked() and may_break_off:
                 may_break_off = False

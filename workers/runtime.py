@@ -84,7 +84,11 @@ def _by_kind(engines: Sequence[Engine]) -> dict[str, WorkOff]:
 
 
 def _of_engine(engine: Engine) -> dict[str, WorkOff]:
+    """The steps by kind; payments whose answer was lost are sent again by those who submit."""
     work_off: dict[str, WorkOff] = {step.name: Bench(engine, step).work_off for step in steps(engine)}
+    replay = work_off.pop("replay", None)
+    if replay is not None:
+        work_off["submit"] = partial(_all, [work_off["submit"], replay])
     return work_off | {SETTLE: partial(_settle, engine)}
 
 

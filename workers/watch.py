@@ -154,5 +154,6 @@ def _due(connection: Connection, scope: Scope, max_in_flight: int) -> dict[str, 
     due = next_due(connection, scope, max_in_flight=max_in_flight)
     looks = (chains.batches_to_move, settling.unsettled_batches, settling.batches_to_index)
     unsettled = any(look(connection, scope) for look in looks)
-    seconds = {"submit": due.submit, "poll": due.poll, "copy": due.copy, SETTLE: 0.0 if unsettled else None}
+    sends = min((wait for wait in (due.submit, due.replay) if wait is not None), default=None)
+    seconds = {"submit": sends, "poll": due.poll, "copy": due.copy, SETTLE: 0.0 if unsettled else None}
     return {kind: inf if wait is None else wait for kind, wait in seconds.items()}

@@ -19,7 +19,7 @@ W = TypeVar("W")
 #: Each step, and the steps for which it may make work when it has done a piece.
 _MAKES_WORK_FOR = {"submit": ("poll", "replay"), "poll": ("submit", "copy"), "copy": (), "replay": ("submit", "poll")}
 #: Steps whose pieces are never broken off: they pay.
-_PAYS = ("submit", "replay")
+PAYS = ("submit", "replay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class LocalDriver:
                 if not claimed:
                     tasks = await self._sleep(step, tasks)
         finally:
-            await _finish(tasks, abandon=step.name not in _PAYS)
+            await _finish(tasks, abandon=step.name not in PAYS)
 
     async def _claim(self, step: Step[W], free: int) -> Sequence[W]:
         return await step.claim(self._engine, free) if free > 0 else []

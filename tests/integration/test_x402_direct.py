@@ -1,0 +1,259 @@
+"""Requests that carry a payment of their own: paid once whatever is answered; nothing odd is ever signed."""
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy import select, text
+
+from orchestrator.base.errors import UsageError
+from orchestrator.base.money import ZERO
+from orchestrator.base.payments import Payment, Unit
+from orchestrator.catalog.bundled import bundled_catalog
+from orchestrator.engine.reconcile import reconcile
+from orchestrator.operations.opening import Provider, open_engine
+from orchestrator.operations.resolving import resolve
+from orchestrator.payments.payer import Payer
+from orchestrator.payments.payers import sandbox_payer
+from orchestrator.planner.result import PlannedJob
+from orchestrator.planner.usdc import amount_of
+from orchestrator.sandbox import FaultRule, Sandbox
+from orchestrator.store import accounts, creating
+from orchestrator.store.accounts import Scope
+from orchestrator.store.audit import audit
+from orchestrator.store.database import Database
+from orchestrator.store.tables import payments, submissions
+
+from .engine_site import BATCH, Site, make_site
+
+BOTH = pytest.mark.parametrize("payment", [Payment.X402_BASE, Payment.X402_SOLANA])
+
+
+@dataclass
+class Shop(Site):
+    """A site whose batches are paid by the request."""
+
+    payment: Payment = Payment.X402_BASE
+
+    @property
+    def provider(self) -> Provider:
+        url, wallet = self.sandbox.base_url, sandbox_payer("shop", self.payment).wallet
+        assert wallet is not None
+        payer = Payer(f"{self.payment}:{wallet.address}", {}, self.payment, None, wallet)
+        return Provider(url, url, payer, f"{url}/rpc/base", f"{url}/rpc/solana")
+
+    def store(
+        self, planned: list[PlannedJob], *, budget: int | None = None, bundle: int = 1, canary: int | None = None
+    ) -> Scope:
+        catalog = bundled_catalog()
+        amounts = [amount_of(job, self.payment, bundle, catalog) for job in planned]
+        with self.database.begin() as connection:
+            pk = accounts.account_pk(connection, self.provider.origin, self.provider.account, Unit.USDC)
+            creating.create_batch(
+                connection,
+                creating.NewBatch(
+                    id=BATCH,
+                    name="things",
+                    sandbox=False,
+                    account_pk=pk,
+                    destination=self.out.as_uri(),
+                    media=str(self.folder / "media"),
+                    key="{name}/{job}/{index}-{sha8}{ext}",
+                    bundle=bundle,
+                    labels={},
+                    manifest=str(self.folder / "things.yaml"),
+                    catalog=catalog,
+                    estimated=sum(amounts, ZERO),
+                    budget=None if budget is None else Decimal(budget) / 1000,
+                    usd_per_credit=Decimal(1),
+                    jobs=planned,
+                    canary=canary,
+                    payment=self.payment,
+                ),
+            )
+        return Scope(pk, (BATCH,))
+
+    def rows(self, table: Any = payments) -> list[Any]:
+        with self.database.begin() as connection:
+            return list(connection.execute(select(table).order_by(table.c.created_at)))
+
+    def holds(self) -> dict[str, str]:
+        return {hold["code"]: hold["message"] for hold in self.document()["holds"]}
+
+    def refuse_replays(self) -> None:
+        httpx.post(f"{self.sandbox.base_url}/sandbox/x402", json={"replays": "refused"}).raise_for_status()
+
+    def run_sql(self, statement: str) -> None:
+        with self.database.begin() as connection:
+            connection.execute(text(statement))
+
+    def check(self) -> None:
+        """The books balance, and no signature is left that is not needed."""
+        with self.database.begin() as connection:
+            assert audit(connection) == []
+        assert [row for row in self.rows() if row.state != "signed" and row.signed is not None] == []
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path / "sandbox", time_scale=0.02) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(tmp_path: Path, sandbox: Sandbox, database: Database, database_url: str) -> Shop:
+    site = make_site(tmp_path, sandbox, database, database_url)
+    return Shop(site.folder, site.sandbox, site.database, site.settings)
+
+
+@BOTH
+async def test_each_request_is_paid_once_and_the_receipt_is_kept(shop: Shop, payment: Payment) -> None:
+    shop.payment = payment
+    document = await shop.run(shop.make_batch(2))
+    assert document["state"] == "completed"
+    paid = shop.rows()
+    assert [(row.state, row.signed, bool(row.transaction)) for row in paid] == [("settled", None, True)] * 2
+    assert sum(row.amount for row in paid) == sum(row.charged for row in shop.rows(submissions))
+    shop.check()
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "kind", ["drop-before-charge", "drop-after-charge", "402", "402-after-charge", "500-after-settlement", "502-html"]
+)
+async def test_the_same_payment_is_sent_again(shop: Shop, payment: Payment, kind: str) -> None:
+    shop.payment = payment
+    scope = shop.make_batch(1)
+    shop.play(FaultRule(at="submit", kind=kind, times=2))
+    document = await shop.run(scope)
+    assert document["state"] == "completed"
+    (row,) = shop.rows()
+    assert (row.state, row.signed, len(shop.asked("payments")["payments"])) == ("settled", None, 1)
+    shop.check()
+
+
+async def run_until_doubtful(shop: Shop, scope: Scope) -> None:
+    """Stop once the answer was lost, with the payment as old as it has to be to be looked up."""
+    with pytest.raises(TimeoutError):
+        await shop.run(scope, seconds=4)
+    (row,) = shop.rows()
+    assert (row.state, shop.states()) == ("signed", ["in_doubt"])
+    expire(shop)
+
+
+def expire(shop: Shop) -> None:
+    """What is signed is too old, and was seen not to settle a while ago."""
+    shop.run_sql(
+        "UPDATE payment SET valid_before = orchestrator_now() - interval '1 minute', due_at = orchestrator_now(), "
+        "lease_token = NULL, lease_owner = NULL, lease_until = NULL, "
+        "evidence = '{\"first_seen_at\": \"2026-01-01T00:00:00+00:00\"}' WHERE state = 'signed'"
+    )
+
+
+async def test_a_payment_that_never_settled_is_void_and_bought_anew(shop: Shop) -> None:
+    scope = shop.make_batch(1)
+    shop.play(FaultRule(at="submit", kind="drop-before-charge", times=None))
+    await run_until_doubtful(shop, scope)
+    shop.play()
+    document = await shop.run(scope)
+    assert document["state"] == "completed"
+    first, second = shop.rows()
+    assert (first.state, first.signed, second.state) == ("void", None, "settled")
+    assert [row.settled_by for row in shop.rows(submissions)] == ["chain", "provider"]
+    assert first.nonce != second.nonce
+    shop.check()
+
+
+async def test_what_settled_without_an_answer_stays_in_doubt_and_is_written_off(shop: Shop) -> None:
+    scope = shop.make_batch(1)
+    shop.refuse_replays()
+    shop.play(FaultRule(at="submit", kind="drop-after-charge"))
+    await run_until_doubtful(shop, scope)
+    document = await shop.run(scope)
+    assert (document["state"], shop.states()) == ("held", ["in_doubt"])
+    (row,) = shop.rows()
+    assert (row.state, row.signed) == ("settled", None)
+    assert row.transaction in shop.holds()["in-doubt"]
+    shop.run_sql("UPDATE submission SET sent_at = sent_at - interval '73 hours'")
+    async with open_engine(shop.settings, shop.database, shop.provider, scope) as engine:
+        await reconcile(engine)
+    assert shop.jobs()["job-0"]["error"]["code"] == "payment-lost"
+    assert len(shop.rows()) == 1
+    shop.check()
+
+
+@pytest.mark.parametrize("kind", ["pay-to", "asset", "network", "scheme", "no-header", "not-base64", "not-json"])
+async def test_nothing_is_signed_for_an_offer_that_differs(shop: Shop, kind: str) -> None:
+    """The first job pins the payee; the second is offered something else."""
+    shop.settings = shop.settings.model_copy(update={"max_in_flight": 1})
+    scope = shop.make_batch(2)
+    shop.play(FaultRule(at="offer", kind=kind, skip=1, times=None))
+    document = await shop.run(scope)
+    assert (document["state"], sorted(shop.states())) == ("held", ["completed", "pending"])
+    assert "nothing was signed" in shop.holds()["payment-refused"]
+    assert len(shop.rows()) == 1
+    shop.check()
+
+
+async def test_a_dearer_quote_waits_for_approval(shop: Shop) -> None:
+    scope = shop.make_batch(1)
+    shop.play(FaultRule(at="offer", kind="price", factor=Decimal(3), times=None))
+    document = await shop.run(scope)
+    assert (document["state"], shop.states(), shop.rows()) == ("held", ["pending"], [])
+    assert "nothing was signed" in shop.holds()["price-changed"]
+    shop.check()
+
+
+async def test_a_quote_above_the_reserve_respects_the_budget(shop: Shop) -> None:
+    scope = shop.make_batch(1)
+    shop.run_sql("UPDATE job SET estimate = 0.018; UPDATE batch SET budget = 0.019, bundle = 4")
+    document = await shop.run(scope)
+    assert (document["state"], shop.states(), shop.rows()) == ("held", ["pending"], [])
+    assert "budget-reached" in shop.holds()
+    shop.check()
+
+
+async def test_a_bundle_shares_its_payment_exactly(shop: Shop) -> None:
+    document = await shop.run(shop.make_batch(3, bundle=3))
+    assert document["state"] == "completed"
+    (row,) = shop.rows()
+    assert sum(Decimal(job["usdc"]["spent"]) for job in shop.jobs().values()) == row.amount
+    shop.check()
+
+
+async def test_a_person_cannot_call_not_charged_what_may_still_settle(shop: Shop) -> None:
+    scope = shop.make_batch(1)
+    shop.play(FaultRule(at="submit", kind="drop-before-charge", times=None))
+    with pytest.raises(TimeoutError):
+        await shop.run(scope, seconds=4)
+    with pytest.raises(UsageError, match="may still settle"):
+        resolve(BATCH, "job-0", shop.settings, "not-charged")
+    expire(shop)
+    resolve(BATCH, "job-0", shop.settings, "not-charged")
+    (row,) = shop.rows()
+    assert (row.state, row.signed) == ("void", None)
+    shop.check()
+
+
+async def test_no_signature_is_kept_anywhere_but_in_its_row(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    scope = shop.make_batch(1)
+    shop.play(FaultRule(at="submit", kind="drop-before-charge", times=None))
+    with pytest.raises(TimeoutError):
+        await shop.run(scope, seconds=4)
+    (row,) = shop.rows()
+    signature = json.loads(base64.b64decode(row.signed))["payload"]["signature"]
+    written = b"".join(path.read_bytes() for path in shop.settings.home.rglob("*") if path.is_file())
+    with shop.database.begin() as connection:
+        tables = ("submission", "job", "event", "hold", "ledger", "notification")
+        told = [str(connection.execute(text(f"SELECT * FROM {name}")).all()) for name in tables]
+    for secret in (row.signed, signature):
+        assert secret.encode() not in written
+        assert secret not in caplog.text + "".join(told)
+    assert isinstance(row.id, UUID)
