@@ -6,8 +6,6 @@ import secrets
 from typing import Any
 
 import httpx
-from eth_account import Account
-from eth_account.messages import encode_defunct, encode_typed_data
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.hash import Hash
 from solders.instruction import AccountMeta, Instruction
@@ -18,6 +16,8 @@ from solders.signature import Signature
 from solders.token import ID as TOKEN_PROGRAM
 from solders.token.associated import get_associated_token_address
 from solders.transaction import VersionedTransaction
+
+from orchestrator.base.ethereum import Account, encode_defunct, encode_typed_data  # eth-account, kept harmless
 
 ACCOUNT_PROGRAM = Pubkey.from_string("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL")
 MEMO_PROGRAM = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
