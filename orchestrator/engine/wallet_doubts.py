@@ -42,7 +42,9 @@ class _Told:
 
 
 async def look(engine: Engine) -> float | None:
-    """Settle what the list of transactions proves. The seconds until a second look decides; None: none is due."""
+    """Settle what the list of transactions proves. The seconds until the next look decides more (0: something was
+    settled just now); None: none will.
+    """
     account_pk = engine.scope.account_pk
     if not engine.payment.is_wallet or not await engine.transact(wallet_doubts.any_in_doubt, account_pk):
         engine.uncharged_since.clear()
@@ -55,14 +57,16 @@ async def look(engine: Engine) -> float | None:
     if told is None:
         return None
     for doubt, request_id in await engine.transact(_fitting, account_pk, told):
-        if await _is_of(engine, doubt, request_id):
-            await _accept(engine, doubt, request_id, told)
+        if await _is_of(engine, doubt, request_id) and await _accept(engine, doubt, request_id, told):
+            return 0.0
     if told.balance is None or not is_whole(told.transactions, told.balance):
         engine.uncharged_since.clear()
         return None
     settled = await engine.transact(_settle_uncharged, engine, told)
     for batch_id in sorted({doubt.batch_id for doubt in settled}):
         await engine.transact(settling.settle_batch, batch_id)
+    if settled:
+        return 0.0
     return GAP_SECONDS if engine.uncharged_since else None
 
 
@@ -112,12 +116,15 @@ async def _is_of(engine: Engine, doubt: Doubt, request_id: str) -> bool:
     return echoes(polled.answer, [job.item for job in sorted(order.jobs, key=lambda job: job.position)])
 
 
-async def _accept(engine: Engine, doubt: Doubt, request_id: str, told: _Told) -> None:
+async def _accept(engine: Engine, doubt: Doubt, request_id: str, told: _Told) -> bool:
     order = await engine.transact(order_of, doubt.submission_id)
     await engine.keep_receipt(Receipt(at=engine.clock.now(), request_id=request_id, order=order))
-    if await engine.transact(_record_accepted, engine.scope.account_pk, doubt, request_id, told):
-        log.warning("submission %s is request %s: the wallet's transactions name it", doubt.submission_id, request_id)
-        await engine.transact(settling.settle_batch, doubt.batch_id)
+    if not await engine.transact(_record_accepted, engine.scope.account_pk, doubt, request_id, told):
+        return False
+    log.warning("submission %s is request %s: the wallet's transactions name it", doubt.submission_id, request_id)
+    await engine.transact(settling.settle_batch, doubt.batch_id)
+    engine.next_transactions_at = 0.0  # the next one may be alone in question now
+    return True
 
 
 def _record_accepted(connection: Connection, account_pk: int, doubt: Doubt, request_id: str, told: _Told) -> bool:
