@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from orchestrator.base.money import ZERO, canonical
+from orchestrator.base.money import ZERO, canonical, unit_word
 from orchestrator.store.doubts import SETTLING_SECONDS, Situation, Told, ripe_at
 
 #: Two readings that are to agree lie at least this far apart.
@@ -105,10 +105,9 @@ def _weigh(known: Situation, readings: list[Told]) -> Judgement:
     total = _total(known)
     differences = {unexplained(known, told) for told in readings}
     if len(differences) > 1 or not differences <= {ZERO, total}:
-        told_of = " and ".join(canonical(amount) for amount in sorted(differences))
-        return Judgement(
-            Finding.OPEN, f"{told_of} credits are unexplained where {canonical(total)} or none should be: it is shared"
-        )
+        told_of = f"{' and '.join(canonical(amount) for amount in sorted(differences))} {unit_word(known.unit)}"
+        reason = f"{told_of} are unexplained where {canonical(total)} or none should be: it is shared"
+        return Judgement(Finding.OPEN, reason)
     again_at = readings[0].at + timedelta(seconds=GAP_SECONDS)
     if readings[-1].at < again_at:
         return Judgement(Finding.READ, "a second reading has to agree with the first", again_at)

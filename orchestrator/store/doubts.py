@@ -8,13 +8,15 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
 
-from orchestrator.base.payments import Payment
+from orchestrator.base.payments import Payment, Unit
 from orchestrator.base.states import Book, EntryKind, JobState, SettledBy, SubmissionState
+from orchestrator.store import top_ups
 from orchestrator.store.database import NOW
 from orchestrator.store.payments import has_signed
 from orchestrator.store.readings import is_open
 from orchestrator.store.sending import in_seconds
 from orchestrator.store.tables import batches, jobs, ledger, readings, submissions
+from orchestrator.store.units import account_unit
 
 #: How long after the commit of `sent` bytes of a POST may still leave: a little longer than the client's deadline.
 POST_SECONDS = 300.0
@@ -59,6 +61,8 @@ class Situation:
     uncertainty: str | None = None
     #: When the provider last charged less than was reserved: perhaps a charge, and a refund that took its time.
     last_release_at: datetime | None = None
+    #: What the amounts are counted in.
+    unit: Unit = Unit.CREDITS
 
 
 def situation(connection: Connection, account_pk: int) -> Situation | None:
@@ -68,9 +72,10 @@ def situation(connection: Connection, account_pk: int) -> Situation | None:
         return None
     now: datetime = connection.execute(select(NOW)).scalar_one()
     open_ones = bool(connection.execute(select(is_open(account_pk))).scalar_one())
+    unit = account_unit(connection, account_pk)
     baseline = _baseline(connection, account_pk, min(doubt.sent_at for doubt in doubts))
     if baseline is None:
-        return Situation(now, doubts, open_ones)
+        return Situation(now, doubts, open_ones, unit=unit)
     return Situation(
         now=now,
         doubts=doubts,
@@ -79,6 +84,7 @@ def situation(connection: Connection, account_pk: int) -> Situation | None:
         readings=_later(connection, account_pk, baseline.at, max(doubt.sent_at for doubt in doubts)),
         uncertainty=_uncertainty(connection, account_pk, baseline.at),
         last_release_at=_last_release(connection, account_pk, baseline.at),
+        unit=unit,
     )
 
 
@@ -227,12 +233,14 @@ def _uncertainty(connection: Connection, account_pk: int, since: datetime) -> st
             of_submission.where(submissions.c.request_id.is_not(None), elsewhere).exists().label("elsewhere"),
             entries.where(ledger.c.at > since, ledger.c.kind == EntryKind.REFUND).exists().label("refunded"),
             failed_after_charge.exists().label("failed"),
+            top_ups.may_move(account_pk, since).label("topped_up"),
         )
     ).one()
     reasons = {
         "what another submission cost was never told by the provider": row.no_word,
         "a request that was sent at another time or place was taken over": row.elsewhere,
         "a refund was booked": row.refunded,
+        "the balance was topped up since it was first read, or shortly before": row.topped_up,
         "a job failed after it was charged, and a refund for it could hide a charge": row.failed,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from sqlalchemy import ColumnElement, Connection, and_, func, null, or_, select, update
 
-from orchestrator.base.money import canonical
+from orchestrator.base.money import in_words
 from orchestrator.base.states import ACTIVE_JOBS, ENDED_BATCHES, GOOD_JOBS, BatchState, HoldCode, JobState
 from orchestrator.store import outbox
 from orchestrator.store.accounts import Scope
@@ -16,6 +16,7 @@ from orchestrator.store.gates import note_gates
 from orchestrator.store.holds import has_hold, has_job, is_blocked, lift_holds, put_hold
 from orchestrator.store.payments import has_signed
 from orchestrator.store.tables import batches, jobs
+from orchestrator.store.units import batch_unit
 
 #: The share of a batch's budget that may be in doubt before it sends nothing more.
 DOUBTFUL_SHARE = Decimal("0.1")
@@ -163,9 +164,10 @@ def note_doubt(connection: Connection, batch_id: str) -> None:
     ).scalar_one()
     limit = max(DOUBTFUL_SHARE * base, dearest)
     too_much = doubtful > limit
-    message = f"{count} job(s) may have been paid for and their answers were lost, {canonical(doubtful)} credits"
+    unit = batch_unit(connection, batch_id)
+    message = f"{count} job(s) may have been paid for and their answers were lost, {in_words(doubtful, unit)}"
     if too_much:
-        message += f": more than {canonical(limit)} credits in doubt, so nothing more is sent until it is settled"
+        message += f": more than {in_words(limit, unit)} in doubt, so nothing more is sent until it is settled"
     if (told := outlook(connection, batch_id)) is not None:
         message += f"; {told}"
     command = f"orchestrator resolve {batch_id} --job {first if count == 1 else 'ID'} --as charged|not-charged"
