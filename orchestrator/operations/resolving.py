@@ -94,8 +94,19 @@ def _balance(connection: Connection, doubt: Doubtful) -> dict[str, Any] | None:
     return None if known is None else balance_evidence.document(known, balance_evidence.judge(known))
 
 
+def _require_fetchable(connection: Connection, doubt: Doubtful, job: str) -> None:
+    """A text came with its answer, or not at all. Raises UsageError."""
+    order = order_of(connection, doubt.submission_id)
+    if any(ordered.type == "text" for ordered in order.jobs):
+        raise UsageError(
+            f"job {job} of {doubt.batch_id} is a text, which no request id can fetch",
+            hint="say whether it was charged: --as charged or --as not-charged",
+        )
+
+
 def _settle(connection: Connection, doubt: Doubtful, job: str, said: Said, evidence: dict[str, Any]) -> None:
     if isinstance(said, UUID):
+        _require_fetchable(connection, doubt, job)
         settled = _accept(connection, doubt, job, str(said), evidence)
     elif said == "not-charged":
         _require_over(connection, doubt, job)

@@ -311,3 +311,18 @@ async def test_no_secret_is_in_a_verdict_or_an_error() -> None:
         with pytest.raises(ProviderUnavailable) as caught:
             await client.poll("r-1")
     assert "s3cret" not in f"{verdict!r} {client!r} {caught.value!r}"
+
+
+async def test_a_text_is_paid_with_one_bearer_token() -> None:
+    """Guide, "Text / LLM Chat Completion Basics": the key and the secret in `Authorization`, and nowhere else."""
+    text = b'{"id":"c-1","choices":[{"message":{"content":"Hello"},"finish_reason":"stop"}]}'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text)
+    async with serving(answering(answer)) as (server, url), KatanaClient(url, HEADERS) as client:
+        verdict = await client.submit(b'{"model":"m"}', call=katana.CHAT)
+    (request,) = server.received
+    assert verdict.kind is Kind.ACCEPTED
+    assert verdict.completion is not None
+    assert verdict.completion.text == "Hello"
+    assert request.startswith(b"POST /v1/chat/completions HTTP/1.1")
+    assert b"authorization: bearer key:s3cret" in request.lower()
+    assert b"x-api-" not in request.lower()

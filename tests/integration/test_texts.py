@@ -8,14 +8,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
 
+from orchestrator.base.errors import UsageError
 from orchestrator.base.payments import SETTLEMENT_ALLOWANCE, USDC_PER_CREDIT, Payment
 from orchestrator.catalog.bundled import bundled_catalog
 from orchestrator.engine.local import LocalDriver
 from orchestrator.operations.opening import Provider, open_engine
+from orchestrator.operations.resolving import resolve
 from orchestrator.operations.running import exit_code
 from orchestrator.payments.payers import sandbox_payer
 from orchestrator.planner.result import PlannedJob
@@ -252,3 +255,13 @@ async def test_a_lost_answer_to_a_paid_text_comes_with_its_payment_once_more(sit
     assert Decimal(job["usdc"]["spent"]) == charge.usdc
     with site.database.begin() as connection:
         assert not audit(connection)
+
+
+async def test_no_request_id_brings_a_text_back(site: Site) -> None:
+    site.play(FaultRule(at="submit", kind="drop-after-charge"))
+    await site.run(site.store(asked("Say it")))
+    with pytest.raises(UsageError, match="is a text"):
+        resolve(BATCH, "job-0", site.settings, UUID(int=1))
+    resolve(BATCH, "job-0", site.settings, "charged")
+    (job,) = site.jobs().values()
+    assert (job["state"], job["error"]["code"]) == ("failed", "payment-lost")
