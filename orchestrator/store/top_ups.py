@@ -5,12 +5,12 @@ changes nothing. Sending the same payment twice is no harm: whoever takes a turn
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, null, select, update
+from sqlalchemy import ColumnElement, Connection, exists, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.states import PaymentState
@@ -19,6 +19,9 @@ from orchestrator.store.accounts import lock_account
 from orchestrator.store.database import NOW
 from orchestrator.store.sending import in_seconds
 from orchestrator.store.tables import payments
+
+#: What has settled may be credited a little later.
+_CREDITED_WITHIN = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,13 @@ def end(
             .values(values | {name: value for name, value in told.items() if value is not None})
         ).rowcount
     )
+
+
+def may_move(account_pk: int, since: datetime) -> ColumnElement[bool]:
+    """Whether a top-up may have moved the account's balance since then: it is open, or ended then or shortly before."""
+    late = payments.c.ended_at > since - _CREDITED_WITHIN
+    of_account = (payments.c.account_pk == account_pk) & payments.c.submission_id.is_(None)
+    return exists().where(of_account, payments.c.state != PaymentState.VOID, or_(payments.c.ended_at.is_(None), late))
 
 
 def _open(account_pk: int) -> ColumnElement[bool]:
