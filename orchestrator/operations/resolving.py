@@ -15,7 +15,7 @@ from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import SANDBOX_ORIGIN
 from orchestrator.receipts.book import ReceiptBook
 from orchestrator.receipts.receipt import Receipt
-from orchestrator.store import batches, chains, doubtful, doubts, payments, reads, resolving, sending, settling
+from orchestrator.store import batches, chains, doubtful, doubts, reads, resolving, sending, settling
 from orchestrator.store.database import Connection
 from orchestrator.store.doubtful import Doubtful
 from orchestrator.store.orders import order_of
@@ -109,7 +109,6 @@ def _settle(connection: Connection, doubt: Doubtful, job: str, said: Said, evide
         _require_fetchable(connection, doubt, job)
         settled = _accept(connection, doubt, job, str(said), evidence)
     elif said == "not-charged":
-        _require_over(connection, doubt, job)
         _require_unpaid(connection, doubt, job)
         take_back = resolving.take_back_loss if doubt.is_written_off else _settle_as_not_charged
         settled = take_back(connection, doubt.submission_id, evidence)
@@ -125,8 +124,9 @@ def _settle(connection: Connection, doubt: Doubtful, job: str, said: Said, evide
 
 def _require_unpaid(connection: Connection, doubt: Doubtful, job: str) -> None:
     """Raises UsageError where a signed payment says otherwise: what is sent anew would be paid for twice."""
-    payment = payment_of(connection, doubt.submission_id) or {"state": PaymentState.VOID}
-    if payment["state"] == PaymentState.SETTLED:
+    payment = payment_of(connection, doubt.submission_id) or {"state": PaymentState.VOID, "transaction": None}
+    is_assumed = doubt.is_written_off and payment["transaction"] is None  # by time alone: a person may know better
+    if payment["state"] == PaymentState.SETTLED and not is_assumed:
         raise UsageError(
             f"job {job} of {doubt.batch_id} was charged: its payment has settled",
             hint=f"look at the transaction {payment['transaction'] or '(its id is not known)'}",
@@ -135,16 +135,6 @@ def _require_unpaid(connection: Connection, doubt: Doubtful, job: str) -> None:
         raise UsageError(
             f"the signed payment of job {job} of {doubt.batch_id} may still settle",
             hint="once it cannot any more, and has not, the job is sent again by itself: orchestrator resume",
-        )
-
-
-def _require_over(connection: Connection, doubt: Doubtful, job: str) -> None:
-    """What is bought anew while its payment may still settle could be paid for twice."""
-    until = payments.may_settle_until(connection, doubt.submission_id)
-    if until is not None:
-        raise UsageError(
-            f"the payment of job {job} may still settle until {rfc3339(until)}: it cannot be called not charged yet",
-            hint="wait until then; workers, or orchestrator resume, look at its chain by themselves",
         )
 
 
