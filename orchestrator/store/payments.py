@@ -4,11 +4,10 @@ A payment ends in the transaction that ends its submission's doubt: its signatur
 again. Lock order: submission, then payment.
 """
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Connection, exists, func, null, select, text, update
+from sqlalchemy import ColumnElement, Connection, exists, null, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.states import PaymentState
@@ -16,9 +15,6 @@ from orchestrator.receipts.receipt import OrderedPayment
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import NO_LEASE
 from orchestrator.store.tables import payments, submissions
-
-#: A payment on Solana is over well within this: its validity is told in blocks, 150 of them.
-_BLOCKHASH_LIFE = text("interval '300 seconds'")
 
 
 def record_signed(connection: Connection, submission_id: UUID, payment: OrderedPayment, header: str | None) -> None:
@@ -64,12 +60,3 @@ def end(
 def has_signed(submission_id: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether a submission's payment may still settle, for all we know."""
     return exists().where(payments.c.submission_id == submission_id, payments.c.state == PaymentState.SIGNED)
-
-
-def may_settle_until(connection: Connection, submission_id: UUID) -> datetime | None:
-    """Until when the payment of a submission may still settle; None where it cannot, or there is none."""
-    over_at: ColumnElement[Any] = func.coalesce(payments.c.valid_before, payments.c.created_at + _BLOCKHASH_LIFE)
-    query = select(over_at).where(
-        payments.c.submission_id == submission_id, payments.c.state == PaymentState.SIGNED, over_at > NOW
-    )
-    return connection.execute(query).scalar_one_or_none()
