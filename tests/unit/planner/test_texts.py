@@ -11,7 +11,7 @@ import pytest
 from orchestrator.catalog.bundled import bundled_catalog
 from orchestrator.catalog.models import TextModel
 from orchestrator.planner.fingerprint import fingerprint
-from orchestrator.planner.plan import Plan
+from orchestrator.planner.plan import Plan, plan
 from orchestrator.planner.repricing import price_item
 from orchestrator.planner.saved import saved_plan_text
 from orchestrator.planner.showing import concrete_job, shortened_item
@@ -103,17 +103,17 @@ def red(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("red")
 def test_files_in_messages_are_media_and_templates_reach_into_them(plan_text: PlanText) -> None:
-    plan = plan_text(TEXTS)
-    assert plan.valid, plan.errors
-    (job,) = plan.jobs
+    found = plan_text(TEXTS)
+    assert found.valid, found.errors
+    (job,) = found.jobs
     text, picture = job.item["messages"][0]["content"]
     assert (job.id, text["text"], job.item["max_tokens"]) == ("caption-1", "Picture 1", 80)
-    assert picture["image_url"]["url"]["$media"] in plan.media
-    written = concrete_job(job, plan.media)["messages"][0]["content"]
+    assert picture["image_url"]["url"]["$media"] in found.media
+    written = concrete_job(job, found.media)["messages"][0]["content"]
     assert written[1]["image_url"]["url"].endswith("red.png")
-    sent = shortened_item(job, plan.media)["messages"][0]["content"]
+    sent = shortened_item(job, found.media)["messages"][0]["content"]
     assert sent[1]["image_url"]["url"].startswith("data:image/png;base64,… (")
-    assert b'"text"' in saved_plan_text(plan)
+    assert b'"text"' in saved_plan_text(found)
 
 
 def of(asked: dict[str, Any]) -> str:
@@ -147,3 +147,12 @@ def test_all_that_shapes_the_answer_counts() -> None:
     assert len({of(work) for work in works}) == len(works)
     again = json.loads(json.dumps(seeing(picture | {"prefix": "data:image/jpeg;base64,"})))
     assert of(again) == of(seeing(picture)), "by its bytes"
+
+
+def test_the_example_plans_a_caption_for_each_picture() -> None:
+    example = Path(__file__).resolve().parents[3] / "jobs" / "alt-text.yaml"
+    planned = plan(example, CATALOG, usd_per_credit=Decimal("0.0052"))
+    assert planned.valid, planned.errors
+    captions = [job for job in planned.jobs if job.type == "text"]
+    assert [job.needs for job in captions] == [(job.id.removesuffix("-alt"),) for job in captions]
+    assert planned.estimate == 4 * (3 + 10)
