@@ -205,3 +205,19 @@ def test_a_months_statement(cli: Cli, spent: Env) -> None:
 )  # fmt: skip
 def test_nonsense_about_the_ledger_is_refused(cli: Cli, arguments: list[str]) -> None:
     assert cli("ledger", *arguments).code == 2
+
+
+def test_a_batch_paid_by_x402_is_told_in_usdc_and_balances(cli: Cli) -> None:
+    paid = cli("submit", cli.manifest("usdc", [MUG], payment="x402-base"), "--sandbox", "--json")
+    assert paid.code == 0
+    assert (paid.json["credits"]["estimated"], paid.json["credits"]["spent"]) == ("14", "0")
+    assert paid.json["usdc"]["spent"] == paid.json["usd"]["spent"] == "0.076738"
+    (job,) = cli("jobs", "usdc", "--json").json
+    assert job["payment"].keys() == {"network", "payer", "pay_to", "amount_atomic", "transaction", "state"}
+    assert (job["payment"]["amount_atomic"], job["payment"]["state"]) == ("76738", "settled")
+    entries = cli("ledger", "usdc", "--json").json["entries"]
+    assert {entry["unit"] for entry in entries} == {"usdc"}
+    assert entries[-1]["payment"] == job["payment"]
+    assert "0.076738 USDC" in cli("ledger", "usdc").stdout
+    assert "credits" not in cli("status", "usdc").stdout
+    assert cli("ledger", "usdc", "--check").code == 0
