@@ -46,7 +46,7 @@ async def go_on(engine: Engine, work: OpenPayment) -> None:
     until = sendable_until(work.payment, work.order.sent_at)
     if work.header is not None and engine.clock.now() < until:
         await _send_again(engine, work, work.header, until)
-    elif seconds_left := _seconds_left(work, engine.clock.now()):
+    elif work.header is not None and (seconds_left := _seconds_left(work, engine.clock.now())):
         await _put_back(engine, work, seconds_left)
     else:
         await _look(engine, work)

@@ -1,5 +1,6 @@
 """Requests that carry a payment of their own: paid once whatever is answered; nothing odd is ever signed."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -24,8 +25,9 @@ from orchestrator.payments.payer import Payer
 from orchestrator.payments.payers import sandbox_payer
 from orchestrator.planner.result import PlannedJob
 from orchestrator.planner.usdc import amount_of
+from orchestrator.receipts.book import all_books
 from orchestrator.sandbox import FaultRule, Sandbox
-from orchestrator.store import accounts, creating
+from orchestrator.store import accounts, creating, recovery
 from orchestrator.store.accounts import Scope
 from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
@@ -216,6 +218,43 @@ async def test_a_quote_above_the_reserve_respects_the_budget(shop: Shop) -> None
     document = await shop.run(scope)
     assert (document["state"], shop.states(), shop.rows()) == ("held", ["pending"], [])
     assert "budget-reached" in shop.holds()
+    shop.check()
+
+
+async def test_two_at_once_never_pass_the_budget(shop: Shop) -> None:
+    """Each job fits in at its estimate, and only some at their quotes."""
+    scope = shop.make_batch(6)
+    shop.run_sql("UPDATE job SET estimate = 0.0192; UPDATE batch SET budget = 0.058")
+    await asyncio.gather(shop.run(scope), shop.run(scope))
+    assert "budget-reached" in shop.holds()
+    paid = shop.rows()
+    assert sum(row.amount for row in paid) <= Decimal("0.058")
+    assert sorted(shop.states()) == sorted(["completed"] * len(paid) + ["pending"] * (6 - len(paid)))
+    shop.check()
+
+
+async def test_a_restored_database_adopts_the_payment_without_its_signature(shop: Shop, tmp_path: Path) -> None:
+    """What was sent, and is unknown to the database: the chain tells that it settled."""
+    scope = shop.make_batch(1)
+    shop.refuse_replays()
+    shop.play(FaultRule(at="submit", kind="drop-after-charge"))
+    with pytest.raises(TimeoutError):
+        await shop.run(scope, seconds=4)
+    (lost,) = shop.rows()
+    (sent,) = [slip.receipt() for book in all_books(shop.settings.home) for slip in book.purchases()]
+    shop.run_sql(
+        "DELETE FROM payment; DELETE FROM ledger; DELETE FROM usage; UPDATE job SET submission_id = NULL, "
+        "position = NULL, state = 'failed', error = '{}', ended_at = orchestrator_now(); DELETE FROM submission; "
+        "UPDATE job SET state = 'pending', error = NULL, ended_at = NULL"
+    )
+    with shop.database.begin() as connection:
+        assert recovery.adopt(connection, scope.account_pk, sent, bundled_catalog()) is not None
+    (adopted,) = shop.rows()
+    assert (adopted.state, adopted.signed, adopted.nonce) == ("signed", None, lost.nonce)
+    document = await shop.run(scope)
+    assert (document["state"], shop.states()) == ("held", ["in_doubt"])
+    (row,) = shop.rows()
+    assert row.state == "settled"
     shop.check()
 
 
