@@ -1,12 +1,13 @@
 """`submit` paid in USDC: on the stand-in provider to its end, and what is refused before anything is signed."""
 
+import signal
 from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
 
 from orchestrator.sandbox import Sandbox
-from tests.acceptance.conftest import MUG, Cli
+from tests.acceptance.conftest import CREDENTIALS, MUG, Cli, finish
 
 #: Throwaway keys: nobody has money there.
 EVM_KEY = "0x" + "11" * 32
@@ -87,3 +88,29 @@ def test_another_wallet_does_not_go_on_with_a_batch(cli: Cli, provider: dict[str
     cli("submit", cli.manifest("mine", [MUG, CUP], payment="x402-base", canary=1), "--yes", env=provider)
     other = cli("resume", "mine", "--yes", env=provider | {"EVM_PRIVATE_KEY": "0x" + "22" * 32})
     assert (other.code, "set EVM_PRIVATE_KEY to the key of the wallet" in other.stderr) == (4, True)
+
+
+def test_one_worker_and_one_resume_serve_every_payment_that_has_a_key(cli: Cli, provider: dict[str, str]) -> None:
+    both = provider | CREDENTIALS
+    for name, payment in (("by-credits", "credits"), ("by-wallet", "x402-base")):
+        file = cli.manifest(name, [MUG, CUP], payment=payment)
+        assert cli("submit", file, "--yes", "--detach", env=both).code == 0
+    worker = cli.start("worker", env=both)
+    for name in ("by-credits", "by-wallet"):
+        assert cli("wait", name, "--timeout", "40s", env=both).code == 0
+    worker.send_signal(signal.SIGINT)
+    assert finish(worker).code == 0
+    for name, payment in (("more-credits", "credits"), ("more-wallet", "x402-base")):
+        file = cli.manifest(name, [MUG, CUP], payment=payment)
+        assert cli("submit", file, "--yes", "--detach", env=both).code == 0
+    resumed = cli("resume", "--yes", "--json", env=both)
+    ended = {document["name"]: document["state"] for document in resumed.json}
+    assert (ended["more-credits"], ended["more-wallet"]) == ("completed", "completed")
+
+
+def test_a_saved_plan_keeps_its_payment(cli: Cli) -> None:
+    file = cli.manifest("kept", [MUG], payment="x402-base", budget={"usd": "1"})
+    assert cli("plan", file, "-o", "kept.plan").code == 0
+    again = cli("plan", "kept.plan", "--json").json
+    assert (again["payment"], again["usdc"]["total"]) == ("x402-base", "0.0828")
+    assert cli("submit", "kept.plan", "--sandbox", "--json").json["usdc"]["budget"] == "1"
