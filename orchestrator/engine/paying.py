@@ -198,7 +198,9 @@ def _mark_paid(
     if not sending.mark_sent(connection, work.id, work.token, body_sha256, lease_seconds=submit.LEASE_SECONDS):
         return None
     quotes.reserve_exactly(connection, work.id, payment.amount)
-    payments.record_signed(connection, work.id, payment, header)
+    if not payments.record_signed(connection, work.id, payment, header):
+        connection.rollback()
+        return None
     return order_of(connection, work.id)
 
 

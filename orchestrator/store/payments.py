@@ -17,10 +17,11 @@ from orchestrator.store.leases import NO_LEASE
 from orchestrator.store.tables import payments, submissions
 
 
-def record_signed(connection: Connection, submission_id: UUID, payment: OrderedPayment, header: str | None) -> None:
+def record_signed(connection: Connection, submission_id: UUID, payment: OrderedPayment, header: str | None) -> bool:
     """Store a signed payment before any byte of it leaves; one that only a receipt tells of has no `header`.
 
-    Repeating it changes nothing.
+    Repeating it changes nothing. False: another submission has this very payment (on Solana without a memo, two equal
+    ones under one blockhash are the same transaction), so it must not be sent.
     """
     of_account = select(submissions.c.account_pk).where(submissions.c.id == submission_id).scalar_subquery()
     values = payment.model_dump() | {
@@ -34,6 +35,8 @@ def record_signed(connection: Connection, submission_id: UUID, payment: OrderedP
         "created_at": NOW,
     }
     connection.execute(upsert(payments).values(values).on_conflict_do_nothing())
+    stored = select(payments.c.id).where(payments.c.submission_id == submission_id, payments.c.nonce == payment.nonce)
+    return connection.execute(stored).first() is not None
 
 
 def end(
