@@ -1,5 +1,6 @@
 """What the provider's answer tells of a request that was made elsewhere: its items, their models and prices. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,9 @@ from orchestrator.planner.repricing import NoLongerOffered, price_item
 #: A longer text in an item is media in place of a link to it; that is not kept.
 _LONGEST_TEXT = 100_000
 _UNKNOWN_MODEL = "unknown"
+#: With these the provider rewrites the prompt (guide, "Image Generation Basics").
+_REWRITES = ("use_assistant", "prompt_assist", "use_prompt_assist")
+_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,40 @@ def read_items(answer: Answer, catalog: Catalog) -> list[ForeignItem]:
     """The items of a request, in its order; none where the answer names neither what was asked nor what it made."""
     count = max(len(answer.requests), len(answer.responses))
     return [_read_item(answer, position, count, catalog) for position in range(count)]
+
+
+def contradiction(answer: Answer, items: Sequence[dict[str, Any]], catalog: Catalog) -> str | None:
+    """What an answer says of its request that cannot be true of a request for these items, in words; None: nothing.
+
+    Only what is told counts, and no more than surely differs: a prompt that was to be rewritten may be told rewritten.
+    """
+    if not answer.requests:
+        return None
+    if len(answer.requests) != len(items):
+        return f"it is for {len(answer.requests)} item(s), not {len(items)}"
+    for told, item in zip(answer.requests, items, strict=True):
+        for name, theirs in (("type", told.get("type")), ("model", _public_name(told, catalog))):
+            if isinstance(theirs, str) and name in item and theirs != item[name]:
+                return f"its {name} is {theirs}, not {item[name]}"
+        prompt = _word(told.get("prompt"))
+        if prompt and not _is_rewritten(item) and prompt.strip() != str(item.get("prompt", "")).strip():
+            return f"its prompt is {_start(prompt)}"
+    return None
+
+
+def _public_name(told: dict[str, Any], catalog: Catalog) -> str | None:
+    """The public name of the model of an item; None where the catalogue does not know what it is called."""
+    key = _word(told.get("model"))
+    known = catalog.by_key(key) if key else None
+    return known.name if known else None
+
+
+def _is_rewritten(item: dict[str, Any]) -> bool:
+    return any(item.get(name) for name in _REWRITES)
+
+
+def _start(prompt: str) -> str:
+    return repr(prompt if len(prompt) <= _SHOWN else f"{prompt[:_SHOWN]}...")
 
 
 def _read_item(answer: Answer, position: int, count: int, catalog: Catalog) -> ForeignItem:

@@ -1,6 +1,5 @@
 """`adopt`: take a paid request that was made elsewhere under care, in a batch of its own."""
 
-import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -18,8 +17,8 @@ from orchestrator.base.settings import Settings
 from orchestrator.catalog.cache import load_catalog
 from orchestrator.catalog.models import Catalog
 from orchestrator.engine.foreign import ForeignItem, read_items
-from orchestrator.katana.client import KatanaClient, ProviderUnavailable
 from orchestrator.katana.wire import Answer
+from orchestrator.operations.asking import ask_about
 from orchestrator.operations.catalogue import current_catalogue
 from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.opening import Provider, media_uri, provider_for
@@ -62,7 +61,7 @@ def adopt(
         with database.begin() as connection:
             account_pk = provider.account_pk(connection)
         _require_foreign(database, account_pk, request_id)
-        answer = asyncio.run(_ask(provider, request_id))
+        answer = ask_about(provider, request_id)
         items, catalog = _items(answer, settings)
         if not items:
             raise Unusable(f"the provider does not say what the request {request_id} is for", hint="try again later")
@@ -103,21 +102,6 @@ def _require_foreign(database: Database, account_pk: int, request_id: str) -> No
             request_id,
             request_id,
         )
-
-
-async def _ask(provider: Provider, request_id: str) -> Answer:
-    async with KatanaClient(provider.base_url, provider.payer.headers) as client:
-        try:
-            return (await client.poll(request_id)).answer
-        except ProviderUnavailable as error:
-            if error.status == 404:
-                raise UsageError(
-                    f"{provider.base_url} does not know the request {request_id}",
-                    hint="is it of another account (KATANA_API_KEY), or older than the 72 hours that results are kept?",
-                ) from None
-            refused = error.status in (401, 402, 403)
-            hint = "check KATANA_API_KEY and KATANA_API_SECRET" if refused else "check KATANA_BASE_URL and the network"
-            raise Unusable(f"{provider.base_url} cannot be asked ({error.reason})", hint=hint) from None
 
 
 def _items(answer: Answer, settings: Settings) -> tuple[list[ForeignItem], Catalog]:

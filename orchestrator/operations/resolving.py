@@ -1,4 +1,6 @@
-"""`resolve`: a person settles a job whose payment is in doubt. Sends nothing and needs no credentials."""
+"""`resolve`: a person settles a job whose payment is in doubt. Buys nothing and needs no credentials: with them, the
+provider is asked about a request id before it is taken.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,11 +13,23 @@ from orchestrator.base.money import canonical
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import BatchState, PaymentState, SettledBy
 from orchestrator.engine import evidence as balance_evidence
+from orchestrator.operations.asking import is_told
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import SANDBOX_ORIGIN
 from orchestrator.receipts.book import ReceiptBook
 from orchestrator.receipts.receipt import Receipt
-from orchestrator.store import batches, chains, doubtful, doubts, reads, resolving, sending, settling
+from orchestrator.store import (
+    batches,
+    chains,
+    creating,
+    doubtful,
+    doubts,
+    reads,
+    resolving,
+    sending,
+    settling,
+    unproven,
+)
 from orchestrator.store.database import Connection
 from orchestrator.store.doubtful import Doubtful
 from orchestrator.store.orders import order_of
@@ -40,21 +54,34 @@ def resolve(
 
     `said` charged: they are `failed` and their price is lost. Not charged: they are `pending` again, also where they
     had been taken for charged; workers or `resume` send them. A request id that was found by hand: they are
-    `generating` and polled. Of the last two a receipt is left. Raises UsageError for what is not in doubt, and for a
-    request id that is another's; ReceiptFailed, with nothing settled.
+    `generating` and polled; the provider is asked about it first, where it can be, and as long as it has told nothing
+    of it, another word may be said. Of not charged, and of a request that the provider knows, a receipt is left.
+    Raises UsageError for what is not in doubt, and for a request that is another's or not known; ReceiptFailed, with
+    nothing settled.
     """
     with open_database(settings) as database:
         with database.begin() as connection:
             batch_id = batches.find_batch(connection, reference)
             doubt = doubtful.find_doubtful(connection, batch_id, job)
             shown = evidence_document(connection, doubt)
+            catalog = creating.batch_catalog(connection, batch_id)
+            header = reads.batch_header(connection, batch_id)
+            if isinstance(said, UUID):
+                _require_free(connection, doubt, job, str(said))
         if show_evidence is not None:
             show_evidence(shown)
+        told = isinstance(said, UUID) and is_told(settings, header, catalog, str(said), doubt.items)
         with database.begin() as connection:
-            evidence = {"by": settings.actor, "at": reads.now(connection), "said": str(said), "shown": shown}
+            evidence = {
+                "by": settings.actor,
+                "at": reads.now(connection),
+                "said": str(said),
+                "told": told,
+                "shown": shown,
+            }
             batch = batches.lock_batch(connection, batch_id)
             _settle(connection, doubt, job, said, evidence)
-            if said != "charged":
+            if said == "not-charged" or told:
                 _leave_receipt(connection, settings, doubt.submission_id, said)
             if batch.state == BatchState.CANCELLED:
                 settling.cancel_unsent(connection, batch_id)
@@ -94,20 +121,12 @@ def _balance(connection: Connection, doubt: Doubtful) -> dict[str, Any] | None:
     return None if known is None else balance_evidence.document(known, balance_evidence.judge(known))
 
 
-def _require_fetchable(connection: Connection, doubt: Doubtful, job: str) -> None:
-    """A text came with its answer, or not at all. Raises UsageError."""
-    order = order_of(connection, doubt.submission_id)
-    if any(ordered.type == "text" for ordered in order.jobs):
-        raise UsageError(
-            f"job {job} of {doubt.batch_id} is a text, which no request id can fetch",
-            hint="say whether it was charged: --as charged or --as not-charged",
-        )
-
-
 def _settle(connection: Connection, doubt: Doubtful, job: str, said: Said, evidence: dict[str, Any]) -> None:
     if isinstance(said, UUID):
-        _require_fetchable(connection, doubt, job)
-        settled = _accept(connection, doubt, job, str(said), evidence)
+        _require_free(connection, doubt, job, str(said))
+        settled = _accept(connection, doubt, str(said), evidence)
+    elif doubt.is_unproven:
+        settled = _withdraw(connection, doubt, job, said, evidence)
     elif said == "not-charged":
         _require_unpaid(connection, doubt, job)
         take_back = resolving.take_back_loss if doubt.is_written_off else _settle_as_not_charged
@@ -142,7 +161,18 @@ def _settle_as_not_charged(connection: Connection, submission_id: UUID, evidence
     return resolving.settle_as_not_charged(connection, submission_id, SettledBy.PERSON, evidence)
 
 
-def _accept(connection: Connection, doubt: Doubtful, job: str, request_id: str, evidence: dict[str, Any]) -> bool:
+def _withdraw(connection: Connection, doubt: Doubtful, job: str, said: Said, evidence: dict[str, Any]) -> bool:
+    """Another word than the request that was named before, of which the provider has told nothing."""
+    if said == "not-charged":
+        _require_unpaid(connection, doubt, job)
+    if not resolving.withdraw_request(connection, doubt.submission_id, evidence):
+        return False
+    return said == "charged" or resolving.take_back_loss(connection, doubt.submission_id, evidence)
+
+
+def _require_free(connection: Connection, doubt: Doubtful, job: str, request_id: str) -> None:
+    """Raises UsageError where a request cannot be that of the job, by what we know ourselves."""
+    _require_fetchable(connection, doubt, job)
     if doubt.is_written_off:
         raise UsageError(
             f"job {job} of {doubt.batch_id} is not in doubt any more: it counts as charged",
@@ -151,13 +181,29 @@ def _accept(connection: Connection, doubt: Doubtful, job: str, request_id: str, 
     owner = doubtful.owner_of_request(connection, doubt.account_pk, request_id)
     if owner is not None:
         raise UsageError(f"request {request_id} is that of job {owner.job} of {owner.batch_id}")
+
+
+def _require_fetchable(connection: Connection, doubt: Doubtful, job: str) -> None:
+    """A text came with its answer, or not at all. Raises UsageError."""
+    order = order_of(connection, doubt.submission_id)
+    if any(ordered.type == "text" for ordered in order.jobs):
+        raise UsageError(
+            f"job {job} of {doubt.batch_id} is a text, which no request id can fetch",
+            hint="say whether it was charged: --as charged or --as not-charged",
+        )
+
+
+def _accept(connection: Connection, doubt: Doubtful, request_id: str, evidence: dict[str, Any]) -> bool:
+    answer = {"verdict": "accepted", "reason": "a person found its request id"}
+    if doubt.is_unproven and not unproven.name_another(connection, doubt.submission_id, request_id, answer):
+        return False
     doubtful.record_evidence(connection, doubt.submission_id, evidence)
-    return sending.record_accepted(
+    return sending.record_accepted(  # also where it is that already
         connection,
         doubt.submission_id,
         request_id=request_id,
         provider_status=None,
-        answer={"verdict": "accepted", "reason": "a person found its request id"},
+        answer=answer,
         poll_in_seconds=0,
     )
 

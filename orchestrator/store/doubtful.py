@@ -12,49 +12,57 @@ from orchestrator.base.errors import UsageError
 from orchestrator.base.states import Book, JobError, JobState, SubmissionState
 from orchestrator.store import ledger
 from orchestrator.store.tables import batches, jobs, submissions
+from orchestrator.store.unproven import is_unproven
 
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
-    """A submission that is in doubt, or (`is_written_off`) was taken for charged without the provider's word.
+    """A submission that is in doubt, or was taken for charged without the provider's word (`is_written_off`), or for
+    a request that a person named and the provider has told nothing of (`is_unproven`).
 
-    `jobs` are the names of all the jobs it was sent with; `answer` is what came back, without a header or a body.
+    `jobs` are the names of all the jobs it was sent with, `items` what was sent for them; `answer` is what came back,
+    without a header or a body.
     """
 
     submission_id: UUID
     batch_id: str
     account_pk: int
     jobs: tuple[str, ...]
+    items: tuple[dict[str, Any], ...]
     credits: Decimal
     sent_at: datetime
     answer: dict[str, Any]
     is_written_off: bool
+    is_unproven: bool
     evidence: dict[str, Any] | None
 
 
 def find_doubtful(connection: Connection, batch_id: str, job: str) -> Doubtful:
-    """The submission of a job that is in doubt or was written off. Raises UsageError for any other."""
+    """The submission of a job that is in doubt, was written off or is unproven. Raises UsageError for any other."""
     found = find_job(connection, batch_id, job)
     is_written_off = found.state == JobState.FAILED and (found.error or {}).get("code") == JobError.PAYMENT_LOST
-    if found.state != JobState.IN_DOUBT and not is_written_off:
+    unproven = is_unproven(connection, found.submission_id)
+    if found.state != JobState.IN_DOUBT and not is_written_off and not unproven:
         raise UsageError(
             f"job {job} of {batch_id} is {found.state}, not in doubt: there is nothing to settle",
             hint=f"orchestrator jobs {batch_id} --state in_doubt lists those that are",
         )
     row = connection.execute(select(submissions).where(submissions.c.id == found.submission_id)).one()
-    names = connection.execute(
-        select(jobs.c.name).where(jobs.c.submission_id == row.id).order_by(jobs.c.position)
-    ).scalars()
-    book = Book.LOST if is_written_off else Book.IN_DOUBT
+    sent = connection.execute(
+        select(jobs.c.name, jobs.c.item).where(jobs.c.submission_id == row.id).order_by(jobs.c.position)
+    ).all()
+    book = Book.RESERVED if unproven else Book.LOST if is_written_off else Book.IN_DOUBT
     return Doubtful(
         submission_id=row.id,
         batch_id=batch_id,
         account_pk=row.account_pk,
-        jobs=tuple(names),
+        jobs=tuple(job.name for job in sent),
+        items=tuple(job.item for job in sent),
         credits=ledger.in_book(connection, row.id, book),
         sent_at=row.sent_at,
         answer=row.answer or {},
         is_written_off=is_written_off,
+        is_unproven=unproven,
         evidence=row.evidence,
     )
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, case, func, null, or_, select, update
 
 from orchestrator.base.states import Book, EntryKind, JobError, JobState, PaymentState, SettledBy, SubmissionState
-from orchestrator.store import ledger, payments
+from orchestrator.store import ledger, payments, unproven
 from orchestrator.store.branches import revive_below
 from orchestrator.store.chains import wait_for_needs
 from orchestrator.store.database import NOW
@@ -32,10 +32,26 @@ def settle_as_charged(
     cost = ledger.in_book(connection, submission_id, Book.IN_DOUBT)
     if not _resolve(connection, submission_id, settled_by, evidence, {"charged": cost}):
         return False
+    _lose(connection, submission_id, settled_by, evidence)
+    return True
+
+
+def withdraw_request(connection: Connection, submission_id: UUID, evidence: dict[str, Any]) -> bool:
+    """A person takes back a request that was named for it and is unproven: it counts as charged. False: it is not."""
+    cost = ledger.in_book(connection, submission_id, Book.RESERVED)
+    if not unproven.withdraw(connection, submission_id, evidence, cost):
+        return False
+    ledger.move(connection, EntryKind.DOUBT, [submission_id])
+    _lose(connection, submission_id, SettledBy.PERSON, evidence)
+    return True
+
+
+def _lose(connection: Connection, submission_id: UUID, settled_by: SettledBy, evidence: dict[str, Any]) -> None:
+    """What is in doubt for the jobs of a submission is lost, and they are failed."""
     error = {"code": JobError.PAYMENT_LOST, "message": _WHY_LOST[settled_by], "charged": True, "provider": None}
     connection.execute(
         update(jobs)
-        .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.IN_DOUBT)
+        .where(jobs.c.submission_id == submission_id, jobs.c.state.in_([JobState.IN_DOUBT, JobState.GENERATING]))
         .values(
             state=JobState.FAILED,
             spent=func.coalesce(jobs.c.spent, 0) + _booked(submission_id, Book.IN_DOUBT),
@@ -45,7 +61,6 @@ def settle_as_charged(
     )
     ledger.move(connection, EntryKind.LOSS, [submission_id])
     payments.end(connection, submission_id, PaymentState.SETTLED, evidence=evidence)
-    return True
 
 
 def settle_as_not_charged(
@@ -54,17 +69,16 @@ def settle_as_not_charged(
     """All its jobs are `pending` again, due now, and their reserve is released. False: it is not in doubt.
 
     What a newer batch of the collection has bought meanwhile is `skipped`. The POST stays counted as an attempt. A
-    signed payment that it carried is void, and the price that it was quoted at is forgotten.
+    signed payment that it carried is void.
     """
     if not _resolve(connection, submission_id, settled_by, evidence, {"charged": 0}):
         return False
     back = {"state": JobState.PENDING, "due_at": NOW, "submission_id": null(), "position": null()}
-    if payments.end(connection, submission_id, PaymentState.VOID, evidence=evidence):
-        back["price"] = null()
+    payments.end(connection, submission_id, PaymentState.VOID, evidence=evidence)
     put_back = connection.execute(
         update(jobs)
         .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.IN_DOUBT)
-        .values(back)
+        .values(back | UNQUOTED)
         .returning(jobs.c.pk)
     )
     unsent = put_back.scalars().all()

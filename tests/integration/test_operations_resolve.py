@@ -2,25 +2,34 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from orchestrator.base.errors import UsageError
 from orchestrator.base.payments import Unit
 from orchestrator.base.states import SettledBy
+from orchestrator.catalog.bundled import bundled_catalog
+from orchestrator.engine import poll
+from orchestrator.operations.asking import is_told
+from orchestrator.operations.opening import open_engine
 from orchestrator.operations.resolving import resolve
 from orchestrator.operations.resuming import resume
 from orchestrator.operations.steering import cancel
 from orchestrator.receipts.book import all_books
 from orchestrator.sandbox import FaultRule, Sandbox
-from orchestrator.store import resolving
+from orchestrator.store import accounts, resolving
+from orchestrator.store.accounts import Scope
 from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
+from orchestrator.store.reads import batch_header
+from orchestrator.store.sending import in_seconds
 from orchestrator.store.settling import settle_batch
 from orchestrator.store.tables import submissions
 
@@ -118,6 +127,90 @@ def test_a_request_id_of_another_submission_is_refused(site: Site) -> None:
     assert in_state(site)["in_doubt"] == [job]
 
 
+def test_a_request_id_that_the_provider_does_not_know_is_refused(site: Site) -> None:
+    job = doubtful(site, LOST)
+    with pytest.raises(UsageError, match="does not know the request"):
+        resolve(BATCH, job, site.settings, uuid4())
+    assert in_state(site) == {"in_doubt": [job]}
+
+
+def test_a_request_that_is_surely_anothers_is_refused(site: Site) -> None:
+    """It was made elsewhere, with the same key: only what it is for tells."""
+    job = doubtful(site, LOST)
+    item = {"type": "image", "model": "gen", "prompt": "Another thing", "aspect_ratio": "1:1", "output_format": "png"}
+    site.play()
+    headers = {"X-API-Key": "key", "X-API-Secret": "secret"}
+    answer = httpx.post(
+        f"{site.sandbox.base_url}/v1/generation-requests", json={"requests": [item]}, headers=headers
+    ).json()
+    with pytest.raises(UsageError, match="is another's: its prompt is 'Another thing'"):
+        resolve(BATCH, job, site.settings, UUID(answer["request_id"]))
+    assert in_state(site) == {"in_doubt": [job]}
+
+
+@pytest.fixture
+def mistaken(site: Site, caplog: pytest.LogCaptureFixture) -> str:
+    """A job for which a person named a wrong request while the provider could not be asked."""
+    job = doubtful(site, LOST)
+    resolve(BATCH, job, site.settings.model_copy(update={"katana_api_key": None}), uuid4())
+    assert "is taken as you say, unchecked" in caplog.text
+    assert (in_state(site), list(receipts_of_acceptances(site))) == ({"generating": [job]}, [])
+    return job
+
+
+def receipts_of_acceptances(site: Site) -> Iterator[str | None]:
+    for book in all_books(site.settings.home):
+        yield from (slip.request_id for slip in book.newest(9) if slip.request_id)
+
+
+async def poll_once(site: Site) -> None:
+    """As a worker does while nobody has noticed."""
+    with site.database.begin() as connection:
+        account_pk = accounts.account_pk(connection, site.provider.origin, site.provider.account)
+    async with open_engine(site.settings, site.database, site.provider, Scope(account_pk, (BATCH,))) as engine:
+        for work in await poll.claim(engine, 9):
+            await poll.ask(engine, work)
+
+
+def test_a_wrong_request_id_can_be_corrected(site: Site, mistaken: str) -> None:
+    asyncio.run(poll_once(site))
+    (request,) = site.asked("requests")["requests"]
+    document = resolve(BATCH, mistaken, site.settings, UUID(request["request_id"]))
+    assert (document["state"], document["jobs"]["generating"], balanced(site)) == ("running", 1, True)
+    assert list(receipts_of_acceptances(site)) == [request["request_id"]]
+    assert resume(BATCH, site.settings, confirm=lambda *_: False)[0]["state"] == "completed"
+    site.audit()
+
+
+def test_a_wrong_request_id_can_be_taken_back_as_charged(site: Site, mistaken: str) -> None:
+    asyncio.run(poll_once(site))
+    document = resolve(BATCH, mistaken, site.settings, "charged")
+    assert (document["state"], document["credits"]["lost"], document["credits"]["spent"]) == ("failed", "3", "3")
+    assert (submission(site).settled_by, submission(site).request_id) == (SettledBy.PERSON, None)
+    assert balanced(site)
+
+
+def test_a_wrong_request_id_can_be_taken_back_as_not_charged(site: Site, mistaken: str) -> None:
+    document = resolve(BATCH, mistaken, site.settings, "not-charged")
+    assert (document["state"], document["jobs"]["pending"]) == ("running", 1)
+    assert (document["credits"]["spent"], document["credits"]["lost"], balanced(site)) == ("0", "0", True)
+
+
+def test_a_request_that_is_being_asked_about_is_left_alone(site: Site, mistaken: str) -> None:
+    with site.database.begin() as connection:
+        connection.execute(update(submissions).values(lease_token=uuid4(), lease_owner=1, lease_until=in_seconds(60)))
+    with pytest.raises(UsageError, match="settled meanwhile"):
+        resolve(BATCH, mistaken, site.settings, "charged")
+
+
+def test_a_request_that_the_provider_told_of_is_not_taken_back(site: Site) -> None:
+    job = doubtful(site, LOST)
+    (request,) = site.asked("requests")["requests"]
+    resolve(BATCH, job, site.settings, UUID(request["request_id"]))
+    with pytest.raises(UsageError, match="is generating, not in doubt"):
+        resolve(BATCH, job, site.settings, "not-charged")
+
+
 def test_what_was_sent_together_is_settled_together(site: Site) -> None:
     job = doubtful(site, LOST, jobs=3, bundle=3)
     shown: list[dict[str, Any]] = []
@@ -166,3 +259,11 @@ def test_only_what_is_in_doubt_is_settled(site: Site) -> None:
         resolve(BATCH, done, site.settings, "charged")
     with pytest.raises(UsageError, match="has no job 'nowhere'"):
         resolve(BATCH, "nowhere", site.settings, "charged")
+
+
+def test_a_sandbox_batch_asks_its_own_sandbox(site: Site) -> None:
+    site.make_batch(1)
+    with site.database.begin() as connection:
+        header = replace(batch_header(connection, BATCH), sandbox=True)
+    with pytest.raises(UsageError, match="does not know the request"):
+        is_told(site.settings, header, bundled_catalog(), str(uuid4()), [{}])
