@@ -1,16 +1,15 @@
 """What each item of a request cost, in the unit of the account that pays.
 
 Credits are what the provider says. A direct payment has paid its price before the work began, whatever becomes of it. A
-wallet's balance is charged what the provider says in USDC, else what it says in credits at the rate of the job's price;
+wallet's balance is charged what the provider says in USDC, else what it says in credits at the rate of the estimate;
 what it does not say is counted at its reserve by the caller.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 from uuid import UUID
 
-from orchestrator.base.money import ZERO
 from orchestrator.base.payments import ATOMIC, Payment
 from orchestrator.engine.charges import OpenItem, item_charges
 from orchestrator.katana.wire import Answer, Metadata
@@ -20,24 +19,17 @@ from orchestrator.store.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """How a submission is paid, and the catalogue's price in credits of its positions where USDC pays."""
+    """How a submission is paid, and what a credit of it costs a wallet; None where that is not known."""
 
     payment: Payment = Payment.CREDITS
-    work_credits: Mapping[int, Decimal] = field(default_factory=dict)
+    usdc_per_credit: Decimal | None = None
 
     def charges(self, answer: Answer, open_items: Sequence[OpenItem], *, final: bool) -> dict[int, Decimal | None]:
         """The charge of each open item, None where it is not said; one that is left out waits for the total."""
         if self.payment.is_direct:
             return dict(open_items)
-        told = _in_usdc(answer, self._rate(open_items)) if self.payment.is_wallet else answer
+        told = _in_usdc(answer, self.usdc_per_credit) if self.payment.is_wallet else answer
         return item_charges(told, open_items, final=final)
-
-    def _rate(self, open_items: Sequence[OpenItem]) -> Decimal | None:
-        """USDC for a credit of these items; None where the catalogue's prices are not known."""
-        credit_amounts = [self.work_credits.get(position, ZERO) for position, _ in open_items]
-        if ZERO in credit_amounts or not credit_amounts:
-            return None
-        return sum((price for _, price in open_items), ZERO) / sum(credit_amounts, ZERO)
 
 
 IN_CREDITS = Tariff()
@@ -46,8 +38,7 @@ IN_CREDITS = Tariff()
 def tariff_of(connection: Connection, submission_id: UUID) -> Tariff:
     """How a submission is charged."""
     payment = terms.payment_of(connection, submission_id)
-    work_credits = terms.work_credits(connection, submission_id) if payment.is_wallet else {}
-    return Tariff(payment, work_credits)
+    return Tariff(payment, terms.usdc_per_credit(connection, submission_id) if payment.is_wallet else None)
 
 
 def _in_usdc(answer: Answer, rate: Decimal | None) -> Answer:

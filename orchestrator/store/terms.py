@@ -16,14 +16,14 @@ def payment_of(connection: Connection, submission_id: UUID) -> Payment:
     return Payment(connection.execute(of_batch.where(submissions.c.id == submission_id)).scalar_one())
 
 
-def work_credits(connection: Connection, submission_id: UUID) -> dict[int, Decimal]:
-    """The catalogue's price in credits by position; empty where credits pay."""
-    rows = connection.execute(
-        select(jobs.c.position, jobs.c.work_credits).where(
-            jobs.c.submission_id == submission_id, jobs.c.work_credits.is_not(None)
-        )
-    )
-    return {row.position: row.work_credits for row in rows}
+def usdc_per_credit(connection: Connection, submission_id: UUID) -> Decimal | None:
+    """What a credit of a submission's work costs a wallet, as it was planned; None where the catalogue does not say.
+
+    By the estimates: a price that was raised since is that of more credits, not of dearer ones.
+    """
+    sums = select(func.sum(jobs.c.estimate), func.sum(jobs.c.work_credits), func.bool_and(jobs.c.work_credits > 0))
+    usdc, credit_amount, is_known = connection.execute(sums.where(jobs.c.submission_id == submission_id)).one()
+    return usdc / credit_amount if is_known else None
 
 
 def reserved(connection: Connection, submission_id: UUID) -> Decimal:

@@ -21,7 +21,7 @@ def answer(*items: dict[str, Any], status: str = "completed", **metadata: str) -
 
 def spent(payment: Payment, told: Answer, *, prices: int = 1, work: bool = True) -> list[tuple[Decimal, bool]]:
     open_items = [(position, PRICE) for position in range(prices)]
-    tariff = Tariff(payment, {position: Decimal(3) for position in range(prices)} if work else {})
+    tariff = Tariff(payment, PRICE / 3 if work else None)
     outcomes = read_outcomes(told, open_items, patience_over=False, tariff=tariff)
     return [(outcome.spent, outcome.is_told) for outcome in outcomes]
 
@@ -38,7 +38,7 @@ def test_a_wallet_is_charged_what_is_told_in_usdc() -> None:
     assert spent(Payment.WALLET_BASE, told) == [(Decimal("0.0123"), True)]
 
 
-def test_a_wallet_is_charged_what_is_told_in_credits_at_the_rate_of_the_price() -> None:
+def test_a_wallet_is_charged_what_is_told_in_credits_at_the_rate_of_the_estimate() -> None:
     told = answer({"status": "completed", "metadata": {"credits_spent": "2"}})
     assert spent(Payment.WALLET_SOLANA, told) == [(Decimal("0.0104"), True)]
 
