@@ -198,10 +198,19 @@ def _ways_to_mend(batch: str, failures: Sequence[dict[str, Any]]) -> list[str]:
     """What helps those that failed: another try, a try that is paid for once more, or another manifest."""
     tried = [job for job in failures if not _is_left_out(job)]
     codes = {(job["error"] or {}).get("code") for job in tried} - {"dependency-failed"}
-    ways = [f"orchestrator retry {batch}{' --again' if codes == {'payment-lost'} else ''}"] if codes else []
+    ways = [_retry(batch, tried, only_lost=codes == {"payment-lost"})] if codes else []
     if len(tried) < len(failures):
         ways.append("mend the rows that were left out, and submit the manifest again")
     return ways
+
+
+def _retry(batch: str, tried: Sequence[dict[str, Any]], *, only_lost: bool) -> str:
+    """What was charged and gave no file is not to be paid for again without a word."""
+    errors = [job["error"] or {} for job in tried]
+    taken = errors if only_lost else [error for error in errors if error.get("code") != "payment-lost"]
+    charged = sum(bool(error.get("charged")) for error in taken)
+    word = f" (pays again for {charged} that gave no file)" if charged else ""
+    return f"orchestrator retry {batch}{' --again' if only_lost else ''}{word}"
 
 
 def _is_left_out(job: dict[str, Any]) -> bool:

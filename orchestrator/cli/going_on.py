@@ -34,8 +34,8 @@ def retry(
     settings = load_settings()
 
     def confirm(quote: "Quote") -> bool:
-        what = f"running {counted(quote.jobs, 'job')} of {quote.batch_id} again {_spends(quote)}"
-        return _ask(what, quote, yes=yes, quiet=as_json)
+        what = f"running {counted(quote.jobs, 'job')} of {quote.batch_id} again {_spends(quote)}{_paid_again(quote)}"
+        return _ask(what, quote, yes=yes, quiet=as_json and not quote.charged_jobs)
 
     with Progress(quiet=as_json) as progress:
         document = retrying.retry(
@@ -73,6 +73,14 @@ def _spends(quote: "Quote") -> str:
     price = money_text(canonical(quote.credits), quote.unit, canonical(quote.usd))
     parts = f" ({canonical(quote.other_credits)} of it for what was not sent yet)" if quote.other_credits else ""
     return f"spends up to {price}{parts if quote.jobs else ''}"
+
+
+def _paid_again(quote: "Quote") -> str:
+    if not quote.charged_jobs:
+        return ""
+    charged = money_text(canonical(quote.charged_credits), quote.unit)
+    were, are = ("was", "it is") if quote.charged_jobs == 1 else ("were", "they are")
+    return f"; {quote.charged_jobs} of them {were} charged {charged} already and gave no file: {are} paid for again"
 
 
 def _ask(what: str, quote: "Quote", *, yes: bool, quiet: bool) -> bool:

@@ -31,7 +31,7 @@ def approve(
         with database.begin() as connection:
             header = reads.batch_header(connection, batches.find_batch(connection, reference))
             asked = approving.find_asked(connection, header.id, job)
-        require_ours(settings, header)
+        require_ours(settings, database, header)
         quote = _quote(header, asked)
         with database.begin() as connection:
             check_quote(connection, quote)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from orchestrator.base.errors import SpendRefused
-from orchestrator.base.money import canonical, in_words
+from orchestrator.base.money import ZERO, canonical, in_words
 from orchestrator.base.payments import Unit
 from orchestrator.operations.budgeting import check_caps
 from orchestrator.store import batches
@@ -18,7 +18,8 @@ from orchestrator.store.database import Connection
 class Quote:
     """What may be spent, in `unit`: on `jobs` that run again or may go, and on what of the batch could be sent anyway.
 
-    `notes` says in words what is special about it, such as a price that is not what it was.
+    `notes` says in words what is special about it, such as a price that is not what it was. `charged_jobs` of the jobs
+    that run again were charged before, `charged_credits` in all, and gave no file.
     """
 
     batch_id: str
@@ -28,6 +29,8 @@ class Quote:
     usd_per_credit: Decimal
     notes: tuple[str, ...] = ()
     unit: Unit = Unit.CREDITS
+    charged_jobs: int = 0
+    charged_credits: Decimal = ZERO
 
     @property
     def credits(self) -> Decimal:

@@ -12,7 +12,13 @@ from orchestrator.base.money import ZERO
 from orchestrator.base.payments import Payment, Unit
 from orchestrator.base.settings import Settings
 from orchestrator.operations.database import open_database, patiently
-from orchestrator.operations.opening import configured_providers, own_sandbox, provider_for, require_same_payer
+from orchestrator.operations.opening import (
+    Provider,
+    configured_providers,
+    own_sandbox,
+    provider_for,
+    require_same_payer,
+)
 from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.operations.running import Duty, Progress, run_batches, run_duties
 from orchestrator.operations.ticking import ticking
@@ -95,7 +101,7 @@ def _ours(settings: Settings, headers: list[BatchHeader], *, is_named: bool) -> 
     for header in headers:
         if not header.sandbox and header.is_open:
             try:
-                require_ours(settings, header)
+                _require_payer(settings, header)
             except Unusable as error:
                 if is_named:
                     raise
@@ -105,11 +111,19 @@ def _ours(settings: Settings, headers: list[BatchHeader], *, is_named: bool) -> 
     return ours
 
 
-def require_ours(settings: Settings, header: BatchHeader) -> None:
-    """Raises Unusable without the key that pays for the batch, or where someone else does. A sandbox is anyone's."""
+def require_ours(settings: Settings, database: Database, header: BatchHeader) -> None:
+    """Raises Unusable without the key that pays for the batch, where someone else does, and where the database does
+    not know all that was paid: nothing is sent then, so nothing is to be made ready for it. A sandbox is anyone's.
+    """
     if not header.sandbox:
-        provider = provider_for(settings, header.payment)
-        require_same_payer(provider, batch_id=header.id, origin=header.origin, account=header.account)
+        require_known_receipts(settings, database, _require_payer(settings, header))
+
+
+def _require_payer(settings: Settings, header: BatchHeader) -> Provider:
+    """The provider of a batch. Raises Unusable without the key that pays for it, or where someone else does."""
+    provider = provider_for(settings, header.payment)
+    require_same_payer(provider, batch_id=header.id, origin=header.origin, account=header.account)
+    return provider
 
 
 def _run_sandbox(settings: Settings, database: Database, header: BatchHeader, progress: Progress | None) -> None:

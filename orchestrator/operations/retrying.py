@@ -45,7 +45,7 @@ def retry(
             header = reads.batch_header(connection, batches.find_batch(connection, reference))
             chosen, left_out = retrying.choose(connection, header.id, job=job, error=error, again=again)
             catalog = _catalog(connection, header, settings)
-        require_ours(settings, header)
+        require_ours(settings, database, header)
         prices = _prices(header, catalog, chosen)
         quote = _quote(header, chosen, prices, left_out)
         with database.begin() as connection:
@@ -81,7 +81,8 @@ def _prices(header: BatchHeader, catalog: Catalog, chosen: Sequence[Any]) -> dic
         in_catalog = price_in_unit(
             header.payment, header.bundle, catalog, type=row.type, model=row.model, credit_price=credit_price
         )
-        prices[row.pk] = max(in_catalog, row.price or ZERO)  # a charge may have told more than the catalogue does
+        # A charge may have told more than the catalogue does; what a request was quoted at is no plan.
+        prices[row.pk] = max(in_catalog, (row.price if row.agreed is None else row.agreed) or ZERO)
     return prices
 
 
@@ -89,9 +90,17 @@ def _quote(header: BatchHeader, chosen: Sequence[Any], prices: dict[int, Decimal
     notes = _price_notes(chosen, prices, header.payment.unit)
     if left_out:
         notes.append(f"left out: {left_out} whose payment was lost; --again buys them again")
-    total = sum(prices.values(), ZERO)
+    charged = [row.spent for row in chosen if row.spent and (row.error or {}).get("charged")]
     return Quote(
-        header.id, len(chosen), total, header.unsent_credits, header.usd_per_credit, tuple(notes), header.payment.unit
+        batch_id=header.id,
+        jobs=len(chosen),
+        job_credits=sum(prices.values(), ZERO),
+        other_credits=header.unsent_credits,
+        usd_per_credit=header.usd_per_credit,
+        notes=tuple(notes),
+        unit=header.payment.unit,
+        charged_jobs=len(charged),
+        charged_credits=sum(charged, ZERO),
     )
 
 

@@ -7,16 +7,17 @@ from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select, text, update
 
-from orchestrator.base.errors import SpendRefused, UsageError
+from orchestrator.base.errors import SpendRefused, Unusable, UsageError
 from orchestrator.base.states import SettledBy
 from orchestrator.operations.quoting import Quote
 from orchestrator.operations.retrying import retry
 from orchestrator.operations.steering import cancel
+from orchestrator.receipts.book import all_books
 from orchestrator.sandbox import FaultRule, Sandbox
 from orchestrator.store import resolving, retrying, settling
 from orchestrator.store.audit import audit
@@ -170,6 +171,28 @@ def test_a_lost_payment_is_bought_again_only_when_asked_for(site: Site) -> None:
     document = again(site, job="job-0", again=True)
     assert (site.jobs()["job-0"]["state"], site.jobs()["job-0"]["credits"]["spent"]) == ("completed", "6")
     assert (document["credits"]["lost"], balanced(site)) == ("3", True)
+
+
+def test_what_was_charged_and_gave_no_file_is_told_before_it_is_paid_for_again(site: Site) -> None:
+    ended(site, ["A thing", FAILING, FAILING])
+    charged = {"code": "request-lost", "message": "", "charged": True, "provider": None}
+    with site.database.begin() as connection:
+        connection.execute(update(jobs).where(jobs.c.name != "job-0").values(error=charged, spent=3))
+    quote = quotes(site)
+    assert (quote.jobs, quote.charged_jobs, quote.charged_credits) == (2, 2, 6)
+    assert quotes(site, job="job-1").charged_jobs == 1
+
+
+def test_nothing_changes_while_the_database_is_behind_its_receipts(site: Site) -> None:
+    """It was put back: another job of the batch may have been bought since."""
+    before = ended(site, ["A thing", FAILING])
+    (book,) = all_books(site.settings.home)
+    receipt = next(slip for slip in book.newest(9)).receipt()
+    unknown = receipt.order.model_copy(update={"submission_id": uuid4()})
+    book.write(receipt.model_copy(update={"request_id": str(uuid4()), "order": unknown}))
+    with pytest.raises(Unusable, match="behind its receipts"):
+        again(site)
+    assert site.document() == before
 
 
 def test_what_runs_is_done_or_in_doubt_is_refused(site: Site) -> None:

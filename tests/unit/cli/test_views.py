@@ -76,6 +76,14 @@ def test_what_failed_is_mended_by_what_helps(codes: list[str], said: str) -> Non
     assert text.endswith("again" if "left out" in codes else said)
 
 
+def test_another_try_of_what_was_charged_is_not_offered_without_a_word() -> None:
+    errors = [("request-lost", True), ("provider-failed", False), ("payment-lost", True)]
+    failures = [job(code, {"code": code, "message": "", "charged": charged}) for code, charged in errors]
+    text = shown(batch("failed", failed=3), failures)
+    assert text.endswith("orchestrator retry b-1 (pays again for 1 that gave no file)")
+    assert shown(batch("failed", failed=1), failures[2:]).endswith("--again (pays again for 1 that gave no file)")
+
+
 def test_a_summary_says_why_jobs_were_skipped() -> None:
     left = {"code": "unknown", "message": "left to b-2, which has the same job", "charged": False}
     skipped = [job(name, left) | {"state": "skipped"} for name in ("mug", "cup")]
