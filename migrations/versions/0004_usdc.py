@@ -24,6 +24,7 @@ def upgrade() -> None:
     )
     op.add_column("batch", sa.Column("work_credits", _MONEY, nullable=True))
     op.add_column("job", sa.Column("work_credits", _MONEY, nullable=True))
+    op.add_column("job", sa.Column("agreed", _MONEY, nullable=True))
     op.add_column("asset", sa.Column("content", _TEXT, nullable=True))
     op.create_check_constraint(
         "one_source", "asset", "(source_url <> '') <> (content IS NOT NULL) OR stored_at IS NOT NULL"
@@ -81,6 +82,7 @@ def _create_payments() -> None:
         ),
         sa.Column("created_at", _INSTANT, nullable=False),
         sa.Column("ended_at", _INSTANT, nullable=True),
+        sa.Column("told_at", _INSTANT, nullable=True),
         sa.CheckConstraint("state IN ('signed', 'settled', 'void')", name="state_known"),
         sa.CheckConstraint("network IN ('base', 'solana')", name="network_known"),
         sa.CheckConstraint("state = 'signed' OR signed IS NULL", name="signature_removed"),

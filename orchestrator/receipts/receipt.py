@@ -44,7 +44,8 @@ class OrderedBatch(_Part):
 
 
 class OrderedJob(_Part):
-    """A job at its place in the request. `price` is what was reserved for it, `item` as the store has it.
+    """A job at its place in the request. `price` is what was reserved for it, `agreed` what it was planned or approved
+    at where that is its share of a quote, `item` as the store has it.
 
     By its `fingerprint` a later batch knows that it is bought: a medium in the item no longer tells which job made it.
     """
@@ -58,6 +59,7 @@ class OrderedJob(_Part):
     estimate: Amount
     work_credits: Amount | None = None
     price: Amount
+    agreed: Amount | None = None
     item: dict[str, Any]
     fingerprint: str | None = None
     row: dict[str, Any] | None = None

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from orchestrator.base.states import EntryKind, JobState, SubmissionState
 from orchestrator.store import ledger
 from orchestrator.store.database import NOW, Database, outages_told
+from orchestrator.store.prices import UNQUOTED
 from orchestrator.store.tables import jobs, payments, submissions
 
 #: First key of the advisory locks that mark living workers.
@@ -133,7 +134,7 @@ def rescue(connection: Connection) -> Rescued:
     not_sent = _end_dead(connection, SubmissionState.INTENDED, SubmissionState.NOT_SENT, JobState.PENDING)
     in_doubt = _end_dead(connection, SubmissionState.SENT, SubmissionState.UNKNOWN, JobState.IN_DOUBT)
     released = 0
-    for table in (submissions, jobs):
+    for table in (submissions, jobs, payments):
         released += connection.execute(update(table).where(_dead_and_free(table)).values(NO_LEASE)).rowcount
     doubtful = frozenset(str(row.batch_id) for row in in_doubt)
     return Rescued(len(not_sent), len(in_doubt), released, doubtful)
@@ -157,7 +158,7 @@ def _end_dead(
         connection.execute(
             update(jobs)
             .where(jobs.c.submission_id.in_(ids), jobs.c.state == JobState.SUBMITTING)
-            .values(state=job_state)
+            .values({"state": job_state} | (UNQUOTED if job_state is JobState.PENDING else {}))
         )
         kind = EntryKind.DOUBT if end is SubmissionState.UNKNOWN else EntryKind.RELEASE
         ledger.move(connection, kind, ids)

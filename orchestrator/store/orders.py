@@ -48,6 +48,7 @@ def order_of(connection: Connection, submission_id: UUID) -> Order:
                 estimate=job.estimate,
                 work_credits=job.work_credits,
                 price=job.reserved_price,
+                agreed=job.agreed,
                 item=job.item,
                 fingerprint=job.fingerprint,
                 row=job.row,

@@ -17,9 +17,9 @@ from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store import ledger
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.budgets import Purse
+from orchestrator.store.prices import AGREED, PRICE
 from orchestrator.store.tables import batches, jobs, submissions
 
-_PRICE = func.coalesce(jobs.c.price, jobs.c.estimate)
 _UNSENT = (JobState.PENDING, JobState.WAITING)
 
 
@@ -69,17 +69,18 @@ def raise_reserve(connection: Connection, submission_id: UUID, token: UUID, amou
 
 
 def reserve_exactly(connection: Connection, submission_id: UUID, amount: Decimal) -> None:
-    """Make the prices of a submission's jobs their shares of a quote, and its reserve the quote.
+    """Make the prices of a submission's jobs their shares of a quote, and its reserve the quote; what was agreed for
+    them is remembered.
 
     Where that raises the reserve, `raise_reserve` has to have allowed it. Repeating it changes nothing.
     """
     rows = connection.execute(
-        select(jobs.c.pk, _PRICE.label("price"))
+        select(jobs.c.pk, PRICE.label("price"), AGREED.label("agreed"))
         .where(jobs.c.submission_id == submission_id)
         .order_by(jobs.c.position)
         .with_for_update()
     ).all()
-    parts = dict(zip((row.pk for row in rows), shares(amount, [row.price for row in rows]), strict=True))
+    parts = dict(zip((row.pk for row in rows), shares(amount, [row.agreed for row in rows]), strict=True))
     more = {row.pk: parts[row.pk] - row.price for row in rows}
     changed = {pk: parts[pk] for pk, difference in more.items() if difference}
     if not changed:
@@ -92,7 +93,7 @@ def reserve_exactly(connection: Connection, submission_id: UUID, amount: Decimal
 
 def _set_prices(connection: Connection, prices: Mapping[int, Decimal]) -> None:
     connection.execute(
-        update(jobs).where(jobs.c.pk == bindparam("of_pk")).values(price=bindparam("new_price")),
+        update(jobs).where(jobs.c.pk == bindparam("of_pk")).values(price=bindparam("new_price"), agreed=AGREED),
         [{"of_pk": pk, "new_price": price} for pk, price in prices.items()],
     )
 
@@ -106,7 +107,7 @@ def reprice_unsent(connection: Connection, batch_id: str, model: str, factor: De
     row: Any = connection.execute(
         update(jobs)
         .where(jobs.c.batch_id == batch_id, jobs.c.model == model, jobs.c.state.in_(_UNSENT))
-        .values(price=func.greatest(_PRICE, raised))
+        .values(price=func.greatest(PRICE, raised))
         .returning(jobs.c.price)
     ).all()
     return len(row), sum((found.price for found in row), ZERO)

@@ -302,6 +302,7 @@ def _take_job(
         "submission_id": submission_id,
         "position": wanted.position,
         "price": wanted.price,
+        "agreed": wanted.agreed,
         "item": wanted.item,
         "attempts": jobs.c.attempts + 1,
         "error": null(),

@@ -14,6 +14,7 @@ from orchestrator.store import ledger, payments, unproven
 from orchestrator.store.branches import revive_below
 from orchestrator.store.chains import wait_for_needs
 from orchestrator.store.database import NOW
+from orchestrator.store.prices import UNQUOTED
 from orchestrator.store.superseding import leave_to_newer
 from orchestrator.store.tables import jobs, submissions
 from orchestrator.store.tables import ledger as entries
@@ -111,12 +112,15 @@ def take_back_loss(connection: Connection, submission_id: UUID, evidence: dict[s
         update(jobs)
         .where(*lost_jobs, jobs.c.state == JobState.FAILED)
         .values(
-            state=JobState.PENDING,
-            error=null(),
-            due_at=NOW,
-            ended_at=null(),
-            submission_id=null(),
-            position=null(),
+            UNQUOTED
+            | {
+                "state": JobState.PENDING,
+                "error": null(),
+                "due_at": NOW,
+                "ended_at": null(),
+                "submission_id": null(),
+                "position": null(),
+            }
         )
         .returning(jobs.c.batch_id, jobs.c.pk)
     ).all()

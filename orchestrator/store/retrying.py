@@ -39,8 +39,8 @@ _REFUSALS = {
 _PUT_BACK = text(
     """
     UPDATE job
-    SET state = 'pending', price = nullif(told.price, job.estimate), error = NULL, waits_for = NULL,
-        submission_id = NULL, position = NULL, due_at = orchestrator_now(), ended_at = NULL,
+    SET state = 'pending', price = nullif(told.price, job.estimate), agreed = NULL, error = NULL,
+        waits_for = NULL, submission_id = NULL, position = NULL, due_at = orchestrator_now(), ended_at = NULL,
         copy_failures = 0, copy_error = NULL, source_expires_at = NULL
     FROM unnest(:jobs, :prices) AS told (pk, price)
     WHERE job.pk = told.pk AND job.batch_id = :batch AND job.state IN ('failed', 'rejected', 'skipped')

@@ -16,6 +16,7 @@ from orchestrator.store import ledger, payments
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import is_wanted
 from orchestrator.store.leases import NO_LEASE
+from orchestrator.store.prices import UNQUOTED
 from orchestrator.store.tables import batches, jobs, submissions
 
 
@@ -136,7 +137,7 @@ def record_returned(
         "submission_id": null(),
         "position": null(),
     }
-    return _end(connection, submission_id, token, end, answer, back)
+    return _end(connection, submission_id, token, end, answer, back | UNQUOTED)
 
 
 def take_back(
@@ -150,7 +151,7 @@ def take_back(
         "submission_id": null(),
         "position": null(),
     }
-    return _end(connection, submission_id, token, SubmissionState.NOT_SENT, answer, back)
+    return _end(connection, submission_id, token, SubmissionState.NOT_SENT, answer, back | UNQUOTED)
 
 
 def record_unknown(connection: Connection, submission_id: UUID, token: UUID, answer: dict[str, Any]) -> bool:

@@ -306,8 +306,10 @@ class Job(SQLModel, table=True):
     labels: dict[str, str] = _json()
     estimate: Decimal = _money()
     work_credits: Decimal | None = _money(nullable=True)
-    #: What is reserved for it, where a charge has shown that the estimate is wrong.
+    #: What is reserved for it, where a charge has shown that the estimate is wrong, or its request was quoted.
     price: Decimal | None = _money(nullable=True)
+    #: What was planned or approved for it, while `price` is its share of a quote.
+    agreed: Decimal | None = _money(nullable=True)
     state: str
     waits_for: str | None = None
     fingerprint: str | None = None
@@ -336,7 +338,8 @@ class PaymentRow(SQLModel, table=True):
     `signed` is the value of its header: as good as money until it has settled or is void, and null from then on.
     `nonce` identifies it on chain: the authorization's nonce on Base, our owner signature on Solana. It cannot settle
     after `valid_before` (Base, by the chain's clock) or above the block height `last_valid_height` (Solana). `credited`
-    is what a top-up adds to the balance; `due_at` when to send it again or to look at the chain next.
+    is what a top-up adds to the balance, and `told_at` when a person was told that it is there; `due_at` when to
+    send it again or to look at the chain next.
     """
 
     __tablename__ = "payment"
@@ -375,6 +378,7 @@ class PaymentRow(SQLModel, table=True):
     actor: str | None = Field(default=None, sa_column_kwargs={"server_default": CURRENT_ACTOR})
     created_at: datetime = _instant(nullable=False)
     ended_at: datetime | None = _instant()
+    told_at: datetime | None = _instant()
 
 
 class Payee(SQLModel, table=True):

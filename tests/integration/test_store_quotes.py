@@ -1,0 +1,74 @@
+"""A quote is reserved while its request is under way, and is no plan: what goes back goes back as it was agreed."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import text
+
+from orchestrator.base.states import SettledBy, SubmissionState
+from orchestrator.store import leases, quotes, resolving, sending
+from orchestrator.store.audit import audit
+from orchestrator.store.claims import ClaimedSubmission
+from orchestrator.store.database import Connection, Database
+
+from .store_rows import claim
+from .usdc_rows import BATCH, RESERVE, usdc_batch
+
+#: What it is quoted at, with an account's rent in it; what a person approved.
+QUOTED, APPROVED = Decimal("0.28"), 2 * RESERVE
+
+
+def take_back(connection: Connection, work: ClaimedSubmission) -> None:
+    assert sending.take_back(connection, work.id, work.token, reason="no blockhash")
+
+
+def return_unsent(connection: Connection, work: ClaimedSubmission) -> None:
+    sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+    assert sending.record_returned(
+        connection, work.id, work.token, end=SubmissionState.NOT_SENT, answer={}, retry_in_seconds=0
+    )
+
+
+def rescue(connection: Connection, work: ClaimedSubmission) -> None:
+    connection.execute(text("UPDATE submission SET lease_until = orchestrator_now() - interval '1 second'"))
+    assert leases.rescue(connection).not_sent == 1
+
+
+def make_doubtful(connection: Connection, work: ClaimedSubmission) -> None:
+    sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+    sending.record_unknown(connection, work.id, work.token, {})
+
+
+def make_void(connection: Connection, work: ClaimedSubmission) -> None:
+    make_doubtful(connection, work)
+    assert resolving.settle_as_not_charged(connection, work.id, SettledBy.CHAIN, {})
+
+
+def take_back_loss(connection: Connection, work: ClaimedSubmission) -> None:
+    make_doubtful(connection, work)
+    assert resolving.settle_as_charged(connection, work.id, SettledBy.WRITE_OFF, {})
+    assert resolving.take_back_loss(connection, work.id, {})
+
+
+@pytest.mark.parametrize("approved", [None, APPROVED])
+@pytest.mark.parametrize("go_back", [take_back, return_unsent, rescue, make_void, take_back_loss])
+def test_what_goes_back_costs_what_was_agreed(
+    database: Database, go_back: Callable[[Connection, ClaimedSubmission], None], approved: Decimal | None
+) -> None:
+    scope = usdc_batch(database, jobs=1)
+    if approved is not None:
+        with database.begin() as connection:
+            quotes.reprice_unsent(connection, BATCH, "gen", approved / RESERVE)
+    agreed = approved or RESERVE
+    for _ in range(2):
+        (work,) = claim(database, scope)
+        assert work.reserved == agreed
+        with database.begin() as connection:
+            assert quotes.raise_reserve(connection, work.id, work.token, QUOTED)
+        with database.begin() as connection:
+            go_back(connection, work)
+    (work,) = claim(database, scope)
+    assert work.reserved == agreed
+    with database.begin() as connection:
+        assert audit(connection) == []
