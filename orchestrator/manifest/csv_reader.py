@@ -7,6 +7,7 @@ from io import StringIO
 from typing import NamedTuple
 
 from orchestrator.manifest.files import MAX_ROWS_BYTES
+from orchestrator.manifest.line_breaks import normalize
 from orchestrator.manifest.table_text import ESCAPED, byte_of
 from orchestrator.manifest.values import shorten
 
@@ -17,7 +18,8 @@ _SEPARATOR_LINE = "sep="  # Excel's own first line
 class Record(NamedTuple):
     """One row. `number` counts as spreadsheets do (the header is mostly 1), `line` is where it begins; both 1-based.
 
-    `cells` go by column; `raw` is the text that they were read from; `fault` says why the row cannot be used.
+    `cells` go by column, with LF as their only line break: how the file was saved makes no other prompt. `raw` is the
+    text that they were read from; `fault` says why the row cannot be used.
     """
 
     number: int
@@ -143,7 +145,7 @@ def _check_unnamed(row: _Row, unnamed: list[int]) -> None:
 
 
 def _record(names: list[str], row: _Row) -> Record:
-    cells = {name: cell for name, cell in zip(names, row.cells, strict=False) if name}
+    cells = {name: normalize(cell) for name, cell in zip(names, row.cells, strict=False) if name}
     return Record(row.number, row.line, cells, row.raw, row.fault or _fault(names, row))
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.manifest.csv_reader import CsvFault, cell_places, read_csv
 from orchestrator.manifest.files import SourceFault
+from orchestrator.manifest.line_breaks import normalize
 from orchestrator.manifest.table_text import decode_table
 
 
@@ -76,7 +77,12 @@ def test_what_is_written_is_read_back(rows: list[tuple[str, str]], separator: st
     writer = csv.writer(file, delimiter=separator, lineterminator=line_end, quoting=csv.QUOTE_ALL)
     writer.writerows([("one", "two"), *rows])
     found = [list(record.cells.values()) for record in read_csv(file.getvalue()).records]
-    assert found == [list(row) for row in rows if any(cell.strip() for cell in row)]
+    assert found == [[normalize(cell) for cell in row] for row in rows if any(cell.strip() for cell in row)]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_how_a_file_was_saved_makes_no_other_cell(line_end: str) -> None:
+    assert rows_of(f'a,b{line_end}"one{line_end}two",3{line_end}') == [(2, 2, ["one\ntwo", "3"], None)]
 
 
 @given(
