@@ -52,6 +52,7 @@ class Database:
         self.engine: Engine = create_engine(
             self.url,
             pool_pre_ping=True,
+            hide_parameters=True,  # signatures are among them, and an error is logged
             pool_size=10,
             max_overflow=10,
             json_serializer=_dump_json,

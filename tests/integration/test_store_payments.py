@@ -1,19 +1,23 @@
-"""A quote is reserved while its request is under way, and is no plan: what goes back goes back as it was agreed."""
+"""Signed payments in the store. A quote is reserved while its request is under way, and is no plan: what goes back goes
+back as it was agreed.
+"""
 
 from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from orchestrator.base.states import SettledBy, SubmissionState
-from orchestrator.store import leases, quotes, resolving, sending
+from orchestrator.store import leases, payments, quotes, replaying, resolving, sending
 from orchestrator.store.audit import audit
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Connection, Database
+from orchestrator.store.leases import Lease
 
 from .store_rows import claim
-from .usdc_rows import BATCH, RESERVE, usdc_batch
+from .usdc_rows import BATCH, RESERVE, pay, signed, usdc_batch
 
 #: What it is quoted at, with an account's rent in it; what a person approved.
 QUOTED, APPROVED = Decimal("0.28"), 2 * RESERVE
@@ -72,3 +76,27 @@ def test_what_goes_back_costs_what_was_agreed(
     assert work.reserved == agreed
     with database.begin() as connection:
         assert audit(connection) == []
+
+
+def test_the_payment_of_a_dead_replayer_is_taken_up(database: Database) -> None:
+    scope = usdc_batch(database, jobs=1)
+    work = pay(database, scope)
+    with database.begin() as connection:
+        sending.record_unknown(connection, work.id, work.token, {})
+        lease = Lease.new(owner=999_999, seconds=600)
+        assert replaying.claim_open(connection, scope, lease=lease, limit=1)
+    with database.begin() as connection:
+        assert leases.rescue(connection).released == 1
+        (again,) = replaying.claim_open(connection, scope, lease=Lease.new(999_999, 600), limit=1)
+    assert (again.id, again.header) == (work.id, "a header that is money")
+
+
+def test_an_error_of_the_database_does_not_repeat_a_signature(database: Database) -> None:
+    scope = usdc_batch(database, jobs=1)
+    (work,) = claim(database, scope)
+    with database.begin() as connection:
+        connection.execute(text("ALTER TABLE payment ADD CONSTRAINT boom CHECK (amount < 0)"))
+        with pytest.raises(DBAPIError) as caught:
+            payments.record_signed(connection, work.id, signed(), "e" * 200 + "the signature itself")
+        connection.rollback()
+    assert "signature itself" not in f"{caught.value} {caught.value!r} {caught.value.__context__}"
