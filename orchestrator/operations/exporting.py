@@ -8,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 from orchestrator.assets.destination import Destination, open_destination
 from orchestrator.assets.media import media_key
 from orchestrator.base.errors import UsageError
+from orchestrator.base.money import canonical
+from orchestrator.base.payments import Payment, Unit
 from orchestrator.base.settings import Settings
 from orchestrator.manifest.writing import manifest_text
 from orchestrator.operations.database import open_database
@@ -16,6 +18,8 @@ from orchestrator.planner.fingerprint import fingerprint
 from orchestrator.store import batches, exports, reads
 from orchestrator.store.exports import ExportedBatch, ExportedJob
 
+#: What a manifest counts a budget in.
+_BUDGET_UNITS = {Unit.CREDITS: "credits", Unit.USDC: "usd"}
 _TAKE = re.compile(r"(.+)\.([1-9]\d*)", re.DOTALL)
 
 
@@ -33,7 +37,7 @@ def _more(job: ExportedJob) -> dict[str, Any]:
 
 
 def manifest(reference: str, settings: Settings, *, state: str | None = None) -> str:
-    """The jobs of a batch as a manifest of concrete jobs; unchanged, it buys nothing that is there.
+    """The jobs of a batch as a manifest of concrete jobs, under its budget; unchanged, it buys nothing that is there.
 
     With `state`, those in it and what they are made from, as a part of the collection. Raises UsageError where there
     is none.
@@ -64,6 +68,10 @@ def _with_needs(chosen: Iterable[ExportedJob], everything: Mapping[str, Exported
 
 def _head(batch: ExportedBatch, *, is_part: bool) -> dict[str, Any]:
     head: dict[str, Any] = {"version": 1, "name": batch.name, "destination": batch.destination, "key": batch.key}
+    if batch.payment is not Payment.CREDITS:
+        head["payment"] = batch.payment
+    if batch.budget is not None:
+        head["budget"] = {_BUDGET_UNITS[batch.payment.unit]: canonical(batch.budget)}
     return head | ({"bundle": batch.bundle} if batch.bundle > 1 else {}) | ({"partial": True} if is_part else {})
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from orchestrator.base.payments import Payment
 from orchestrator.store.tables import batches, job_needs, jobs
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedBatch:
-    """A batch as its manifest said it."""
+    """A batch as its manifest said it. `budget` is what holds now, in the unit of `payment`."""
 
     id: str
     name: str
@@ -20,6 +21,7 @@ class ExportedBatch:
     media: str
     key: str
     bundle: int
+    payment: Payment
     budget: Decimal | None
 
 
@@ -42,7 +44,16 @@ class ExportedJob:
 def exported_batch(connection: Connection, batch_id: str) -> ExportedBatch:
     """What is common to all jobs of a batch."""
     row = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
-    return ExportedBatch(row.id, row.name, row.destination, row.media, row.key, row.bundle, row.budget)
+    return ExportedBatch(
+        id=row.id,
+        name=row.name,
+        destination=row.destination,
+        media=row.media,
+        key=row.key,
+        bundle=row.bundle,
+        payment=Payment(row.payment),
+        budget=row.budget,
+    )
 
 
 def exported_jobs(connection: Connection, batch_id: str) -> list[ExportedJob]:

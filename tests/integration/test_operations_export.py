@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from sqlalchemy import update
 
 from orchestrator.base.errors import UsageError
 from orchestrator.operations import exporting
@@ -15,6 +17,7 @@ from orchestrator.operations.submitting import SubmitOptions, submit
 from orchestrator.planner.result import Plan
 from orchestrator.sandbox import Sandbox
 from orchestrator.store.database import Database
+from orchestrator.store.tables import batches
 
 from .engine_site import Site, make_site
 
@@ -102,6 +105,21 @@ def test_what_failed_is_mended_and_the_rest_of_the_collection_stays(site: Site) 
     run(site, write(site, [SHARED | {"id": "jug", "prompt": "A jug"}]))
     index = json.loads((site.out / "things" / "index.json").read_text())
     assert [asset["job"] for asset in index["assets"]] == ["jug"]
+
+
+def test_the_budget_comes_back(site: Site) -> None:
+    file = write(site, [SHARED | {"id": "mug", "prompt": "A mug"}])
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"budget": {"credits": 90.5}}))
+    run(site, file)
+    assert plan(exported(site), site.settings).budget == Decimal("90.5")
+    with site.database.begin() as connection:
+        connection.execute(update(batches).values(payment="wallet-base", budget=Decimal("2.5")))
+    of_wallet = plan(exported(site), site.settings)
+    assert (of_wallet.payment, of_wallet.budget, of_wallet.budget_usd) == (
+        "wallet-base",
+        Decimal("2.5"),
+        Decimal("2.5"),
+    )
 
 
 def test_a_part_leaves_the_rest_in_the_index(site: Site) -> None:
