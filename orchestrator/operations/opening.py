@@ -37,13 +37,17 @@ SANDBOX_ORIGIN = "sandbox"
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Where requests go, who pays, and how the chains are asked. A batch is bound to `origin` and `account`."""
+    """Where requests go, who pays, and how the chains are asked. A batch is bound to `origin` and `account`.
+
+    `pay_to` is whom payments have to go to; None: to the recipient that is pinned for the origin.
+    """
 
     base_url: str
     origin: str
     payer: Payer
     base_rpc_url: str = ""
     solana_rpc_url: str = ""
+    pay_to: str | None = None
 
     @property
     def account(self) -> str:
@@ -66,7 +70,8 @@ class Provider:
 def provider_for(settings: Settings, payment: Payment) -> Provider:
     """The provider of `settings`, paid this way. Raises Unusable without the key for it."""
     url = settings.katana_base_url
-    return Provider(url, url, payer_for(settings, payment), settings.base_rpc_url, settings.solana_rpc_url)
+    payer = payer_for(settings, payment)
+    return Provider(url, url, payer, settings.base_rpc_url, settings.solana_rpc_url, pay_to_of(settings, payment))
 
 
 def real_provider(settings: Settings) -> Provider:
@@ -126,7 +131,15 @@ async def open_engine(
         Chains(provider.base_rpc_url, provider.solana_rpc_url) as chains,
     ):
         engine = await asyncio.to_thread(
-            make_engine, settings, database, client, assets, scope, payer=provider.payer, chains=chains
+            make_engine,
+            settings,
+            database,
+            client,
+            assets,
+            scope,
+            payer=provider.payer,
+            chains=chains,
+            pay_to=provider.pay_to,
         )
         try:
             async with sending_notices(engine, NoticeClient(settings.webhook_key)):
@@ -145,6 +158,7 @@ def make_engine(
     *,
     payer: Payer | None = None,
     chains: Chains | None = None,
+    pay_to: str | None = None,
 ) -> Engine:
     """An engine with these ways out, as `settings` want it; `close` it. It reads files and rows: best in a thread.
 
@@ -168,13 +182,13 @@ def make_engine(
         receipts=_receipts(settings, database, scope.account_pk),
         payment=payment,
         wallet=None if payer is None else payer.wallet,
-        pay_to=_pay_to(settings, payment),
+        pay_to=pay_to,
         chains=chains,
     )
 
 
-def _pay_to(settings: Settings, payment: Payment) -> str | None:
-    """Whom the settings want paid this way."""
+def pay_to_of(settings: Settings, payment: Payment) -> str | None:
+    """Whom the settings want paid this way; a batch's own sandbox has a recipient of its own."""
     return {Network.BASE: settings.pay_to_base, Network.SOLANA: settings.pay_to_solana, None: None}[payment.network]
 
 

@@ -112,7 +112,7 @@ def submit(
             announce(comparison)
         if provider is not None and bought.jobs:
             _check_caps(database, bought, provider)
-            _tell_terms(settings, database, bought, provider, tell_terms)
+            _tell_terms(database, bought, provider, tell_terms)
             _require_yes(bought, confirm)
         destination.probe()
         with database.begin() as connection:
@@ -188,11 +188,9 @@ def _check_caps(database: Database, bought: Plan, provider: Provider) -> None:
         check_caps(connection, provider.account_pk(connection), bought.amount, bought.usd_per_unit)
 
 
-def _tell_terms(
-    settings: Settings, database: Database, bought: Plan, provider: Provider, tell_terms: TellTerms | None
-) -> None:
+def _tell_terms(database: Database, bought: Plan, provider: Provider, tell_terms: TellTerms | None) -> None:
     with database.begin() as connection:
-        terms = terms_of(connection, settings, provider, bought)
+        terms = terms_of(connection, provider, bought)
     if tell_terms is not None and terms is not None:
         tell_terms(terms)
 

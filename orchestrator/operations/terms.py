@@ -5,7 +5,6 @@ from decimal import ROUND_UP, Decimal
 
 from orchestrator.base.money import in_words
 from orchestrator.base.payments import ATOMIC, SETTLEMENT_ALLOWANCE, Network, Payment, Unit
-from orchestrator.base.settings import Settings
 from orchestrator.operations.opening import Provider
 from orchestrator.planner.result import Plan
 from orchestrator.planner.ways import count_requests
@@ -35,13 +34,12 @@ class Terms:
         return f"{self.payer} pays ({self.payment}){whom}, at most {in_words(self.at_most, self.payment.unit)}"
 
 
-def terms_of(connection: Connection, settings: Settings, provider: Provider, bought: Plan) -> Terms | None:
+def terms_of(connection: Connection, provider: Provider, bought: Plan) -> Terms | None:
     """The terms of what is bought; None where credits pay: their price is all there is to say."""
     network, wallet = provider.payment.network, provider.payer.wallet
     if network is None or wallet is None:
         return None
-    configured = settings.pay_to_base if network is Network.BASE else settings.pay_to_solana
-    pay_to = configured or payees.pinned(connection, provider.origin, network)
+    pay_to = provider.pay_to or payees.pinned(connection, provider.origin, network)
     return Terms(provider.payment, wallet.address, pay_to, _at_most(bought))
 
 

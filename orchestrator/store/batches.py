@@ -18,6 +18,7 @@ from orchestrator.store.tables import batches, jobs
 RESUMABLE_HOLDS = (
     HoldCode.BUDGET_REACHED,
     HoldCode.BALANCE_LOW,
+    HoldCode.PAYMENT_REFUSED,
     HoldCode.PROVIDER_REFUSING,
     HoldCode.DESTINATION_FAILING,
 )
@@ -30,6 +31,7 @@ _SENDING_HOLDS = (
     HoldCode.CANARY,
     HoldCode.GATE,
     HoldCode.UNUSUAL_WORK,
+    HoldCode.PAYMENT_REFUSED,
 )
 
 

@@ -40,6 +40,14 @@ def test_a_sandbox_batch_of_any_payment_needs_no_key(cli: Cli, payment: str) -> 
     assert (document["usd"]["spent"], document["usdc"]["reserved"]) == (document["usdc"]["spent"], "0")
 
 
+def test_a_recipient_that_is_set_is_not_the_sandboxs(cli: Cli, provider: dict[str, str]) -> None:
+    elsewhere = {"ORCHESTRATOR_PAY_TO_BASE": EVM_ADDRESS}
+    manifest = cli.manifest("set", [MUG], payment="x402-base")
+    assert cli("submit", manifest, "--sandbox", env=elsewhere).code == 0
+    refused = cli("submit", manifest, "--yes", "--again", "--json", env=provider | elsewhere)
+    assert (refused.code, refused.json["holds"][0]["code"]) == (3, "payment-refused")
+
+
 def test_a_wallet_pays_each_request_and_is_shown_before(cli: Cli, provider: dict[str, str]) -> None:
     result = cli("submit", cli.manifest("paid", [MUG, CUP], payment="x402-base"), "--yes", env=provider)
     assert result.code == 0, result.stderr

@@ -27,7 +27,7 @@ from orchestrator.planner.result import PlannedJob
 from orchestrator.planner.usdc import amount_of
 from orchestrator.receipts.book import all_books
 from orchestrator.sandbox import FaultRule, Sandbox
-from orchestrator.store import accounts, creating, recovery
+from orchestrator.store import accounts, batches, creating, recovery
 from orchestrator.store.accounts import Scope
 from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
@@ -199,6 +199,33 @@ async def test_nothing_is_signed_for_an_offer_that_differs(shop: Shop, kind: str
     document = await shop.run(scope)
     assert (document["state"], sorted(shop.states())) == ("held", ["completed", "pending"])
     assert "nothing was signed" in shop.holds()["payment-refused"]
+    assert len(shop.rows()) == 1
+    shop.check()
+
+
+async def test_what_the_guard_refused_goes_on_by_resume_once_it_is_put_right(shop: Shop) -> None:
+    scope = shop.make_batch(1)
+    shop.play(FaultRule(at="offer", kind="scheme"))
+    assert (await shop.run(scope))["state"] == "held"
+    assert "payment-refused" in shop.holds()
+    with shop.database.begin() as connection:
+        batches.resume_batch(connection, BATCH)
+    assert (await shop.run(scope))["state"] == "completed"
+    assert len(shop.rows()) == 1
+    shop.check()
+
+
+async def test_a_payment_that_a_killed_worker_was_sending_again_is_taken_up(shop: Shop) -> None:
+    scope = shop.make_batch(1)
+    shop.play(FaultRule(at="submit", kind="drop-before-charge", times=None))
+    with pytest.raises(TimeoutError):
+        await shop.run(scope, seconds=4)
+    shop.play()
+    shop.run_sql(
+        "UPDATE payment SET lease_token = gen_random_uuid(), lease_owner = 999999, "
+        "lease_until = orchestrator_now() + interval '1 hour', due_at = orchestrator_now()"
+    )
+    assert (await shop.run(scope))["state"] == "completed"
     assert len(shop.rows()) == 1
     shop.check()
 
