@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 
 from orchestrator.base.money import in_words
-from orchestrator.base.payments import ATOMIC, SETTLEMENT_ALLOWANCE, Network, Payment, Unit
+from orchestrator.base.payments import ATOMIC, SETTLEMENT_ALLOWANCE, Payment, Unit
 from orchestrator.operations.opening import Provider
 from orchestrator.planner.result import Plan
 from orchestrator.planner.ways import count_requests
