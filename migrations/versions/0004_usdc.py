@@ -23,6 +23,7 @@ def upgrade() -> None:
         "payment IN ('credits', 'x402-base', 'x402-solana', 'wallet-base', 'wallet-solana')",
     )
     op.add_column("batch", sa.Column("work_credits", _MONEY, nullable=True))
+    op.alter_column("batch", "price_tolerance", nullable=True, server_default=None)
     op.add_column("job", sa.Column("work_credits", _MONEY, nullable=True))
     op.add_column("job", sa.Column("agreed", _MONEY, nullable=True))
     op.add_column("asset", sa.Column("content", _TEXT, nullable=True))

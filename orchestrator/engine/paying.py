@@ -96,7 +96,7 @@ async def _guarded(engine: Engine, work: ClaimedSubmission, offer: Offer) -> Quo
     network = _network(engine)
     expected = engine.pay_to or await engine.transact(_pinned, engine.scope.account_pk, network)
     creates_account = await _creates_account(engine, offer)
-    limit = guard.spend_limit(_planned(work), work.price_tolerance or None, creates_account=creates_account)
+    limit = guard.spend_limit(_planned(work), work.price_tolerance, creates_account=creates_account)
     try:
         pay_to = guard.check(offer, network, limit=limit, pay_to=expected)
     except PaymentRefused as error:

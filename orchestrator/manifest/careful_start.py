@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from orchestrator.base.diagnostics import Code
-from orchestrator.base.money import ZERO
 from orchestrator.manifest import values
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.job_keys import MAX_JOBS
@@ -19,7 +18,7 @@ class CarefulStart:
     first; `stop_when_failed_over` the fraction of ended jobs that may have failed.
     """
 
-    price_tolerance: Decimal = ZERO
+    price_tolerance: Decimal | None = None
     canary: int | None = None
     stop_when_failed_over: Decimal | None = None
 
@@ -28,7 +27,7 @@ def read_careful_start(entries: dict[str, Entry], findings: Findings) -> Careful
     """The three keys among a manifest's top-level `entries`."""
     tolerance, canary = entries.get("price_tolerance"), entries.get("canary")
     return CarefulStart(
-        price_tolerance=(values.fraction(tolerance.value, "price_tolerance", findings) if tolerance else None) or ZERO,
+        price_tolerance=values.fraction(tolerance.value, "price_tolerance", findings) if tolerance else None,
         canary=values.whole_number(canary.value, "canary", findings, 1, MAX_JOBS) if canary else None,
         stop_when_failed_over=_stop_when(entries.get("stop_when"), findings),
     )

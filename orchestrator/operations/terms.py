@@ -50,7 +50,8 @@ def _at_most(bought: Plan) -> Decimal:
         return bought.amount
     most = usdc.total
     if bought.payment.is_direct:
-        tolerance = min(QUOTE_TOLERANCE, bought.price_tolerance or QUOTE_TOLERANCE)
+        allowed = bought.price_tolerance
+        tolerance = QUOTE_TOLERANCE if allowed is None else min(QUOTE_TOLERANCE, allowed)
         settlement = SETTLEMENT_ALLOWANCE * count_requests(bought.jobs, bought.bundle)
         most = (usdc.work * (1 + tolerance)).quantize(ATOMIC, ROUND_UP) + settlement
     return most if bought.budget is None else min(most, bought.budget)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from orchestrator.base.diagnostics import Code
-from orchestrator.base.money import canonical
+from orchestrator.base.money import ZERO, canonical
 from orchestrator.base.payments import Unit
 from orchestrator.manifest.findings import Findings
 from orchestrator.planner.result import Plan
@@ -26,7 +26,7 @@ def report_price_changes(saved: SavedPlan, fresh: Plan, findings: Findings) -> N
         if job.estimate != before:
             jobs_at[_Change(job.model, job.item.get("duration_seconds"), before, job.estimate)].append(job.id)
     for change, jobs in jobs_at.items():
-        _report(change, jobs, saved.price_tolerance, findings)
+        _report(change, jobs, saved.price_tolerance or ZERO, findings)
     if fresh.payment.unit is Unit.CREDITS and fresh.usd_per_credit != saved.usd_per_credit:
         rates = f"${canonical(fresh.usd_per_credit)} now, ${canonical(saved.usd_per_credit)} when the plan was made"
         findings.warn(Code.PRICE_CHANGED, START, f"a credit counts as {rates}", "usd_per_credit")

@@ -93,7 +93,7 @@ class Plan:
     budget: Decimal | None
     budget_usd: Decimal | None
     bundle: int
-    price_tolerance: Decimal
+    price_tolerance: Decimal | None
     canary: int | None
     stop_when_failed_over: Decimal | None
     labels: dict[str, str]

@@ -84,7 +84,7 @@ class SavedPlan(_Part):
     usd_per_credit: Amount
     budget: Amount | None
     budget_usd: Amount | None
-    price_tolerance: Amount
+    price_tolerance: Amount | None
     canary: Annotated[int, Field(ge=1)] | None
     stop_when_failed_over: Amount | None
     warnings: tuple[Diagnostic, ...]

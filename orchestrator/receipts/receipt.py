@@ -3,7 +3,6 @@
 No secret is in it, no signature, and no media: items name them by content hash, as the store keeps them.
 """
 
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
@@ -35,7 +34,7 @@ class OrderedBatch(_Part):
     estimated: Amount
     budget: Amount | None = None
     usd_per_credit: Amount
-    price_tolerance: Amount = Decimal(0)
+    price_tolerance: Amount | None = None
     canary: int | None = None
     stop_when_failed_over: Amount | None = None
     payment: Payment = Payment.CREDITS
@@ -79,6 +78,16 @@ class OrderedPayment(_Part):
     nonce: str
     valid_before: AwareDatetime | None = None
     last_valid_height: int | None = None
+
+
+class TopUpReceipt(_Part):
+    """A top-up of a wallet's balance that is about to be sent; `is_told`: that it was credited was reported."""
+
+    id: UUID
+    created_at: AwareDatetime
+    credited: Amount
+    payment: OrderedPayment
+    is_told: bool = False
 
 
 class Order(_Part):

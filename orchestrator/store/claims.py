@@ -49,8 +49,8 @@ class ClaimedSubmission:
     model: str
     media: str
     bundle: int
-    #: By how much its batch lets prices rise; 0 where nothing is said.
-    price_tolerance: Decimal
+    #: By how much its batch lets prices rise, as a fraction; None where it says nothing.
+    price_tolerance: Decimal | None
     jobs: tuple[ClaimedJob, ...]
 
     @property

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Connection, exists, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from orchestrator.base.money import ZERO
 from orchestrator.base.payments import Payment, Unit
 from orchestrator.base.states import BatchState, Gate, HoldCode, JobError, JobState, WaitsFor
 from orchestrator.catalog.models import Catalog
@@ -50,7 +49,7 @@ class NewBatch:
     budget: Decimal | None
     usd_per_credit: Decimal
     jobs: Sequence[PlannedJob]
-    price_tolerance: Decimal = ZERO
+    price_tolerance: Decimal | None = None
     canary: int | None = None
     stop_when_failed_over: Decimal | None = None
     submit_key: str | None = None

@@ -140,7 +140,7 @@ def _concerned_batches(connection: Connection, rise: _Rise) -> list[str]:
 
 def _hold_dearer(connection: Connection, rise: _Rise, batch_ids: list[str]) -> None:
     """Hold those of the batches whose unsent jobs of the model are dearer now than they tolerate."""
-    dearer = func.bool_or(jobs.c.estimate * (1 + batches.c.price_tolerance) < _PRICE)
+    dearer = func.bool_or(jobs.c.estimate * (1 + func.coalesce(batches.c.price_tolerance, 0)) < _PRICE)
     found = connection.execute(
         select(
             jobs.c.batch_id,

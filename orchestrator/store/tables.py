@@ -188,7 +188,7 @@ class Batch(SQLModel, table=True):
     work_credits: Decimal | None = _money(nullable=True)
     budget: Decimal | None = _money(nullable=True)
     usd_per_credit: Decimal = _money()
-    price_tolerance: Decimal = Field(default=0, sa_column=Column(SHARE, nullable=False, server_default="0"))
+    price_tolerance: Decimal | None = Field(default=None, sa_column=Column(SHARE, nullable=True))
     canary: int | None = None
     stop_when_failed_over: Decimal | None = Field(default=None, sa_column=Column(SHARE, nullable=True))
     forgiven_failed: int = Field(default=0, sa_column_kwargs={"server_default": "0"})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import httpx
@@ -27,7 +27,7 @@ from orchestrator.planner.result import PlannedJob
 from orchestrator.planner.usdc import amount_of
 from orchestrator.receipts.book import all_books
 from orchestrator.sandbox import FaultRule, Sandbox
-from orchestrator.store import accounts, batches, creating, recovery
+from orchestrator.store import accounts, batches, creating, reads, recovery
 from orchestrator.store.accounts import Scope
 from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
@@ -239,6 +239,20 @@ async def test_a_dearer_quote_waits_for_approval(shop: Shop) -> None:
     shop.check()
 
 
+@pytest.mark.parametrize(("tolerance", "state"), [(None, "completed"), ("0", "held"), ("0.05", "held"), ("1", "held")])
+async def test_a_quote_may_pass_the_plan_by_what_is_tolerated(shop: Shop, tolerance: str | None, state: str) -> None:
+    """10 % where nothing is said, and never more; 0 is said, too."""
+    scope = shop.make_batch(1)
+    shop.run_sql(f"UPDATE job SET estimate = 1.01; UPDATE batch SET price_tolerance = {tolerance or 'NULL'}")
+    asked = Decimal("1.09") if tolerance != "1" else Decimal("1.15")
+    factor = (asked - Decimal("0.003938")) / Decimal("0.0156")
+    shop.play(FaultRule(at="offer", kind="price", factor=factor, times=None))
+    document = await shop.run(scope)
+    assert document["state"] == state
+    assert ("price-changed" in shop.holds()) == (state == "held")
+    shop.check()
+
+
 async def test_a_quote_above_the_reserve_respects_the_budget(shop: Shop) -> None:
     scope = shop.make_batch(1)
     shop.run_sql("UPDATE job SET estimate = 0.018; UPDATE batch SET budget = 0.019, bundle = 4")
@@ -302,8 +316,76 @@ async def test_a_person_cannot_call_not_charged_what_may_still_settle(shop: Shop
         resolve(BATCH, "job-0", shop.settings, "not-charged")
     resolve(BATCH, "job-0", shop.settings, "charged")
     (row,) = shop.rows()
-    assert (row.state, row.signed) == ("settled", None)
+    assert (row.state, row.signed) == ("signed", None), "its chain ends it, not a person"
     shop.check()
+
+
+@pytest.mark.parametrize("said", ["charged", UUID(int=7)])
+@pytest.mark.parametrize("has_settled", [True, False])
+async def test_a_word_that_is_taken_back_pays_for_nothing_twice(
+    shop: Shop, said: Literal["charged"] | UUID, has_settled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a person said before: only its chain tells that a payment cannot settle."""
+    monkeypatch.setattr("orchestrator.operations.resolving.is_told", lambda *_: False)  # it cannot be asked now
+    scope = shop.make_batch(1)
+    shop.refuse_replays()
+    shop.play(FaultRule(at="submit", kind="drop-after-charge" if has_settled else "drop-before-charge", times=None))
+    with pytest.raises(TimeoutError):
+        await shop.run(scope, seconds=3)
+    shop.play()
+    resolve(BATCH, "job-0", shop.settings, said)
+    if said != "charged":
+        resolve(BATCH, "job-0", shop.settings, "charged")
+    with pytest.raises(UsageError, match="may still settle"):
+        resolve(BATCH, "job-0", shop.settings, "not-charged")
+    expire(shop)
+    await shop.run(scope)
+    (row,) = shop.rows()
+    if has_settled:
+        assert row.state == "settled"
+        with pytest.raises(UsageError, match="was charged"):
+            resolve(BATCH, "job-0", shop.settings, "not-charged")
+    else:
+        assert (row.state, shop.states()) == ("void", ["failed"])
+        resolve(BATCH, "job-0", shop.settings, "not-charged")
+        assert (await shop.run(scope))["state"] == "completed"
+    assert len(shop.asked("payments")["payments"]) == 1
+    shop.check()
+
+
+async def test_the_clock_ends_no_payment_and_a_day_without_a_chain_leaves_it_to_a_person(shop: Shop) -> None:
+    scope = shop.make_batch(1)
+    shop.play(FaultRule(at="submit", kind="drop-before-charge", times=None))
+    with pytest.raises(TimeoutError):
+        await shop.run(scope, seconds=3)
+    shop.run_sql("UPDATE submission SET sent_at = sent_at - interval '73 hours'")
+    shop.run_sql("UPDATE payment SET evidence = NULL, due_at = orchestrator_now() + interval '1 day'")
+    async with open_engine(shop.settings, shop.database, shop.provider, scope) as engine:
+        await reconcile(engine)
+    (row,) = shop.rows()
+    assert (row.state, shop.jobs()["job-0"]["error"]["code"]) == ("signed", "payment-lost")
+    shop.run_sql("UPDATE payment SET valid_before = orchestrator_now() - interval '25 hours'")
+    with pytest.raises(UsageError, match="may still settle"):
+        resolve(BATCH, "job-0", shop.settings, "not-charged")  # nobody has asked its chain
+    shop.run_sql('UPDATE payment SET evidence = \'{"error": "out of reach"}\'')
+    resolve(BATCH, "job-0", shop.settings, "not-charged")
+    assert (shop.rows()[0].state, shop.states()) == ("void", ["pending"])
+    shop.check()
+
+
+async def test_a_batch_that_has_ended_is_resumed_while_a_payment_of_it_may_settle(shop: Shop) -> None:
+    scope = shop.make_batch(1)
+    shop.play(FaultRule(at="submit", kind="drop-before-charge", times=None))
+    with pytest.raises(TimeoutError):
+        await shop.run(scope, seconds=3)
+    resolve(BATCH, "job-0", shop.settings, "charged")
+    await shop.run(scope)
+    with shop.database.begin() as connection:
+        assert reads.batch_header(connection, BATCH).is_open
+    expire(shop)
+    assert (await shop.run(scope))["state"] == "failed"
+    with shop.database.begin() as connection:
+        assert not reads.batch_header(connection, BATCH).is_open
 
 
 async def test_no_signature_is_kept_anywhere_but_in_its_row(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:

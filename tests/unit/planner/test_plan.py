@@ -153,5 +153,6 @@ def test_a_careful_start(plan_text: PlanText) -> None:
     plan = plan_text(MIXED + keys)
     assert (plan.price_tolerance, plan.canary, plan.stop_when_failed_over) == (Decimal("0.025"), 2, Decimal("0.2"))
     assert plan_text(MIXED + keys, canary=5).canary == 5
+    assert plan_text(MIXED + "price_tolerance: 0%\n").price_tolerance == 0
     plain = plan_text(MIXED)
-    assert (plain.price_tolerance, plain.canary, plain.stop_when_failed_over) == (0, None, None)
+    assert (plain.price_tolerance, plain.canary, plain.stop_when_failed_over) == (None, None, None)
