@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from orchestrator.base.clock import rfc3339
 from orchestrator.base.errors import SpendRefused
 from orchestrator.base.money import canonical
 from orchestrator.base.payments import Network
@@ -40,9 +41,16 @@ def top_up(
     amount: Annotated[Decimal, typer.Argument(parser=usdc_amount, metavar="AMOUNT", help="USDC to be credited.")],
     network: OfNetwork = None,
     yes: Yes = False,
+    another: Annotated[
+        bool, typer.Option("--another", help="Pay one more, even where an earlier one was paid and not reported.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Pay USDC from the wallet into its balance at the provider; one that is still open is gone on with first."""
+    """Pay USDC from the wallet into its balance at the provider.
+
+    A command that is repeated because its end was not seen pays nothing more: it goes on with the earlier top-up, and
+    reports it. The account's caps count what work costs, not top-ups; one that is larger than a cap is refused.
+    """
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import wallet as operations
 
@@ -52,13 +60,15 @@ def top_up(
     def agree(quoted: "Quote", address: str) -> bool:
         return may_spend(_question(quoted, address, chosen), yes=yes)
 
-    done = operations.top_up(settings, chosen, amount, agree=agree, tell=_tell)
+    def report(done: "ToppedUp") -> None:
+        if as_json:
+            print_json(done.document())
+        else:
+            show(*_lines(done))
+
+    done = operations.top_up(settings, chosen, amount, is_another=another, agree=agree, tell=_tell, report=report)
     if done is None:
         raise SpendRefused("stopped at the question: nothing was signed")
-    if as_json:
-        print_json(done.document())
-    else:
-        show(*_lines(done))
     return _exit_code(done, amount)
 
 
@@ -116,7 +126,10 @@ def _lines(done: "ToppedUp") -> list[Text]:
     if not document["confirmed"]:
         return [
             safe(f"paid {paid}{transaction}: the chain shows it, the provider did not say that it is credited"),
-            safe("compare: orchestrator wallet transactions; else ask the provider, with that transaction"),
+            safe(
+                "compare: orchestrator wallet transactions; else ask the provider, with that transaction; no other one "
+                "is paid unless you add --another"
+            ),
         ]
     lines = [safe(f"credited {document['credited_usdc']} USDC, paid {paid}{transaction}")]
     if document["balance_usdc"] is not None:
@@ -127,10 +140,10 @@ def _lines(done: "ToppedUp") -> list[Text]:
 def _exit_code(done: "ToppedUp", amount: Decimal) -> int:
     if not done.is_credited:
         return _OPEN
-    if done.is_earlier and done.top_up.credited != amount:
-        tell(Text("that was the earlier top-up; for another one run it again: nothing new was signed"))
-        return SpendRefused.exit_code
-    return 0
+    if done.is_earlier:
+        signed_at = rfc3339(done.top_up.created_at)
+        tell(safe(f"that is the top-up signed at {signed_at}: nothing new was signed; for another one run it again"))
+    return SpendRefused.exit_code if done.is_earlier and done.top_up.credited != amount else 0
 
 
 def _movement_text(entry: dict[str, Any]) -> str:

@@ -5,14 +5,14 @@ while the database does not know what they prove.
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from uuid import UUID
 
 from orchestrator.base.errors import Unusable
 from orchestrator.receipts.book import NOTHING_READ, ReceiptBook, ReceiptFailed, Slip
-from orchestrator.receipts.receipt import Receipt
-from orchestrator.store import recovery
+from orchestrator.receipts.receipt import Receipt, TopUpReceipt
+from orchestrator.store import recovery, top_ups
 from orchestrator.store.database import Database
 
 log = logging.getLogger("orchestrator.engine")
@@ -22,6 +22,8 @@ log = logging.getLogger("orchestrator.engine")
 NEWEST = 1000
 #: Receipts compared in one transaction.
 CHUNK = 5000
+#: A top-up that is older is nothing that anybody repeats, and no doubt that it bears on is still open.
+_RECENT = timedelta(hours=72)
 
 
 class Receipts:
@@ -46,6 +48,25 @@ class Receipts:
             log.critical("submission %s: %s: %s", receipt.order.submission_id, word, error.message)
             return False
         return True
+
+    def keep_top_up(self, receipt: TopUpReceipt) -> bool:
+        """Leave the receipt of a top-up, before it is sent. False: it cannot be written, which is said."""
+        try:
+            self._book.write_top_up(receipt)
+        except ReceiptFailed as error:
+            log.critical("top-up %s: %s", receipt.id, error.message)
+            return False
+        return True
+
+    def take_over_top_ups(self) -> None:
+        """Make the rows of the recent top-ups that a database does not know, since it was put back perhaps.
+
+        They are without their signatures, which no receipt has: each is looked up on its chain, and sent by nobody.
+        """
+        with self._database.begin() as connection:
+            for receipt in self._book.top_ups_since(datetime.now(UTC) - _RECENT):
+                if top_ups.take_over(connection, self._account_pk, receipt):
+                    log.warning("the top-up of %s is taken over from its receipt", receipt.created_at.isoformat())
 
     def can_be_kept(self) -> bool:
         """Whether the next receipt can be left, looked at anew after one could not: else nothing may be bought."""

@@ -7,6 +7,7 @@ from orchestrator.base.payments import CHAINS, Network, Payment, from_atomic
 from orchestrator.base.states import HoldCode
 from orchestrator.katana.verdict import Verdict
 from orchestrator.store import terms
+from orchestrator.store.budgets import account_caps
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Connection
 from orchestrator.store.holds import put_hold
@@ -15,7 +16,8 @@ from orchestrator.store.holds import put_hold
 def hold_for_balance(connection: Connection, work: ClaimedSubmission, payment: Payment, verdict: Verdict) -> None:
     """Put a batch on hold whose request was answered with a 402; call it before its jobs are put back.
 
-    The command tops up for the whole rest of the batch: what this request lacks, and what is not sent yet.
+    The command tops up for the whole rest of the batch, as far as one top-up may: what this request lacks, and what is
+    not sent yet.
     """
     assert payment.network is not None
     rest = terms.unsent_estimate(connection, work.batch_id)
@@ -27,12 +29,14 @@ def hold_for_balance(connection: Connection, work: ClaimedSubmission, payment: P
         words = f"the wallet's balance lacks {canonical(lacking)} USDC for this request"
     if rest:
         words += f", and {canonical(rest)} USDC of jobs wait behind it"
+    caps = account_caps(connection, terms.account_of(connection, work.batch_id))
+    amount = max(lacking, min([lacking + rest, *(cap.amount for cap in caps)]))
     put_hold(
         connection,
         work.batch_id,
         HoldCode.BALANCE_LOW,
         f"{words}; then: orchestrator resume {work.batch_id}",
-        f"orchestrator wallet top-up {canonical(lacking + rest)} --network {payment.network}",
+        f"orchestrator wallet top-up {canonical(amount)} --network {payment.network}",
     )
 
 

@@ -5,7 +5,8 @@
 3. `go_on`, again and again: the same payment is sent while it is valid; then the chain tells what became of it.
 
 Killed anywhere, whoever comes next goes on at 3 with what is stored: an account has one open top-up at most, so that
-none is paid twice.
+none is paid twice. A receipt outside the database is written before each sending: a database that was put back takes
+over what it does not know, and it is looked up on its chain.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from orchestrator.base.payments import Network, from_atomic
 from orchestrator.base.states import PaymentState
 from orchestrator.chain.chains import Chains
 from orchestrator.chain.word import ChainState, Outstanding
+from orchestrator.engine.receipts import Receipts
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.validity import LOOK_SECONDS, is_confirmed, noted, pause_seconds, sendable_until
 from orchestrator.katana.client import TOP_UP, KatanaClient
@@ -31,7 +33,7 @@ from orchestrator.katana.x402 import Offer, secrets_of
 from orchestrator.payments import guard
 from orchestrator.payments.guard import PaymentRefused
 from orchestrator.payments.wallet import Wallet
-from orchestrator.receipts.receipt import OrderedPayment
+from orchestrator.receipts.receipt import OrderedPayment, TopUpReceipt
 from orchestrator.store import payees, top_ups
 from orchestrator.store.accounts import origin_and_account
 from orchestrator.store.database import Connection
@@ -74,6 +76,8 @@ class Till:
     account_pk: int
     pay_to: str | None = None
     clock: Clock = SYSTEM_CLOCK
+    #: None where nothing is paid.
+    receipts: Receipts | None = None
 
     @property
     def network(self) -> Network:
@@ -107,7 +111,15 @@ async def go_on_with_open(engine: Engine) -> None:
         return
     origin, _ = await engine.transact(origin_and_account, account_pk)
     till = Till(
-        engine.client, engine.chains, engine.wallet, engine.persist, origin, account_pk, engine.pay_to, engine.clock
+        engine.client,
+        engine.chains,
+        engine.wallet,
+        engine.persist,
+        origin,
+        account_pk,
+        engine.pay_to,
+        engine.clock,
+        engine.receipts,
     )
     stands = await go_on(till)
     if stands is not None and stands.state is not PaymentState.SIGNED:
@@ -193,17 +205,33 @@ def _sendable_until(top_up: TopUp) -> datetime:
 
 
 async def _send(till: Till, top_up: TopUp, header: str) -> None:
+    if till.receipts is not None and not await asyncio.to_thread(till.receipts.keep_top_up, receipt_of(top_up)):
+        return
     await till.transact(top_ups.note_sent, top_up.id, again_in_seconds=pause_seconds(top_up.sends + 1))
     answered = await till.client.top_up(body_of(top_up.credited), payment=header, send_before=_sendable_until(top_up))
     if answered.answer is None:
         reason = answered.reason if _is_clean(answered.reason, header) else f"HTTP {answered.status}"
         log.info("the top-up of %s USDC was not confirmed: %s", canonical(top_up.credited), reason)
         return
+    if not answered.answer.is_of(top_up.payment.payer, top_up.credited):
+        log.warning("what was answered to the top-up of %s USDC is not of it", canonical(top_up.credited))
+        return
     receipt = {"answer": answered.answer.model_dump(mode="json"), "settlement": answered.settlement}
     if not _is_clean(json.dumps(receipt), header):  # what is signed is kept nowhere once it has settled
         receipt = {"answer": answered.answer.amounts(), "settlement": None}
     transaction = transaction_of(receipt)
     await till.transact(top_ups.end, top_up.id, PaymentState.SETTLED, transaction=transaction, receipt=receipt)
+
+
+def receipt_of(top_up: TopUp, *, is_told: bool = False) -> TopUpReceipt:
+    """What is kept of a top-up outside the database."""
+    return TopUpReceipt(
+        id=top_up.id,
+        created_at=top_up.created_at,
+        credited=top_up.credited,
+        payment=top_up.payment,
+        is_told=is_told,
+    )
 
 
 def _is_clean(text: str, header: str) -> bool:

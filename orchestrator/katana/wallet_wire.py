@@ -75,8 +75,13 @@ class TopUpAnswer(_Wire):
 
     @property
     def is_told(self) -> bool:
-        """Whether it says that the balance was credited; anything else is no final answer."""
-        return self.credited_usdc is not None or self.balance_usdc is not None
+        """Whether it says that a balance was credited; anything else is no final answer."""
+        return self.credited_usdc is not None
+
+    def is_of(self, address: str, credited: Decimal) -> bool:
+        """Whether it says so of this wallet, as far as it names one, and of no less than was asked for."""
+        is_ours = self.wallet_address is None or self.wallet_address.lower() == address.lower()
+        return is_ours and self.credited_usdc is not None and self.credited_usdc >= credited
 
     def amounts(self) -> dict[str, Any]:
         """What it says of money alone, in JSON."""

@@ -30,7 +30,9 @@ def require_known_receipts(settings: Settings, database: Database, provider: Pro
         with database.begin() as connection:
             account_pk = one.account_pk(connection)
         book = ReceiptBook(settings.home, one.origin, one.account)
-        Receipts(book, database, account_pk).bring_up_to_date()
+        receipts = Receipts(book, database, account_pk)
+        receipts.bring_up_to_date()
+        receipts.take_over_top_ups()
 
 
 def _all_providers(settings: Settings) -> list[Provider]:

@@ -1,6 +1,7 @@
 """A wallet's balance at the provider: topped up, read, and told movement by movement.
 
-A top-up that may still settle is gone on with before anything else: an account has one at most.
+A top-up that may still settle is gone on with before anything else: an account has one at most. One that has settled
+without a command that told of it is told by the next one, which pays nothing: it may be the same one once more.
 """
 
 import asyncio
@@ -20,13 +21,15 @@ from orchestrator.base.states import PaymentState
 from orchestrator.chain.chains import Chains
 from orchestrator.chain.rpc import RpcUnavailable
 from orchestrator.engine import top_up as engine
+from orchestrator.engine.receipts import Receipts
 from orchestrator.engine.top_up import NoOffer, OpenTopUp, Quote, Till
 from orchestrator.katana.client import ProviderUnavailable
 from orchestrator.katana.wallet_wire import Movement
 from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.opening import Provider, provider_for
 from orchestrator.payments.guard import PaymentRefused
-from orchestrator.store import top_ups
+from orchestrator.receipts.book import ReceiptBook
+from orchestrator.store import budgets, top_ups
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.top_ups import TopUp
 
@@ -77,13 +80,34 @@ def default_network(settings: Settings) -> Network:
     return Network.SOLANA if settings.svm_private_key and not settings.evm_private_key else Network.BASE
 
 
-def top_up(settings: Settings, network: Network, amount: Decimal, *, agree: Agree, tell: Tell) -> ToppedUp | None:
+def top_up(
+    settings: Settings,
+    network: Network,
+    amount: Decimal,
+    *,
+    is_another: bool,
+    agree: Agree,
+    tell: Tell,
+    report: Callable[[ToppedUp], None],
+) -> ToppedUp | None:
     """Put USDC from a wallet into its balance at the provider. None: `agree` said no, and nothing was signed.
 
-    One that an earlier command signed, and that may still settle, is settled instead. Raises SpendRefused, Unusable.
+    One that an earlier command signed, and that may still settle or was not reported, is settled and reported instead:
+    of what has settled `is_another` signs another one all the same. What is credited counts as told once `report` has
+    returned. Raises SpendRefused, Unusable.
     """
+
+    async def topping_up(database: Database) -> ToppedUp | None:
+        async with _open_till(settings, database, network) as (till, provider):
+            done = await _top_up(till, provider, amount, agree, tell, is_another=is_another)
+            if done is not None:
+                report(done)
+                if done.is_credited:
+                    await _note_told(till, done.top_up)
+            return done
+
     with open_database(settings) as database:
-        return asyncio.run(_top_up(settings, database, network, amount, agree, tell))
+        return asyncio.run(topping_up(database))
 
 
 def balance(settings: Settings, network: Network, *, tell: Tell) -> dict[str, Any]:
@@ -145,37 +169,63 @@ async def _open_till(settings: Settings, database: Database, network: Network) -
 
     async with provider.client() as client, Chains(provider.base_rpc_url, provider.solana_rpc_url) as chains:
         account_pk = await transact(provider.account_pk)
+        receipts = Receipts(ReceiptBook(settings.home, provider.origin, provider.account), database, account_pk)
+        await asyncio.to_thread(receipts.take_over_top_ups)
         pay_to = settings.pay_to_base if network is Network.BASE else settings.pay_to_solana
-        yield Till(client, chains, wallet, transact, provider.origin, account_pk, pay_to), provider
+        till = Till(client, chains, wallet, transact, provider.origin, account_pk, pay_to, receipts=receipts)
+        yield till, provider
 
 
 async def _top_up(
-    settings: Settings, database: Database, network: Network, amount: Decimal, agree: Agree, tell: Tell
+    till: Till, provider: Provider, amount: Decimal, agree: Agree, tell: Tell, *, is_another: bool
 ) -> ToppedUp | None:
-    async with _open_till(settings, database, network) as (till, provider):
-        earlier = await _go_on_with_earlier(till, tell, seconds=PATIENCE_SECONDS)
-        if earlier is not None and earlier.state is not PaymentState.VOID:
-            return await _standing(till, earlier, is_earlier=True)
-        quoted = await _quoted(till, provider, amount)
-        if not agree(quoted, till.wallet.address):
-            return None
-        signed = await _signed(till, quoted)
-        return await _standing(till, await _settle(till, signed.id, PATIENCE_SECONDS), is_earlier=False)
+    still_open = await _go_on_with_earlier(till, tell, seconds=PATIENCE_SECONDS)
+    if still_open is not None:
+        return await _standing(till, still_open, is_earlier=True)
+    untold = await till.transact(top_ups.find_untold, till.account_pk)
+    if untold is not None and not is_another:
+        return await _standing(till, untold, is_earlier=True)
+    await till.transact(_refuse_above_a_cap, till.account_pk, amount)
+    quoted = await _quoted(till, provider, amount)
+    if not agree(quoted, till.wallet.address):
+        return None
+    if untold is not None:
+        await _note_told(till, untold)
+    signed = await _signed(till, quoted)
+    return await _standing(till, await _settle(till, signed.id, PATIENCE_SECONDS), is_earlier=False)
+
+
+def _refuse_above_a_cap(connection: Connection, account_pk: int, amount: Decimal) -> None:
+    """What is more than may be spent in a day or a month needs nobody at once. Raises SpendRefused."""
+    caps = budgets.account_caps(connection, account_pk)
+    passed = [cap for cap in caps if amount > cap.amount]
+    if passed:
+        raise SpendRefused(
+            f"a top-up of {canonical(amount)} USDC is above the account's {passed[0].window} cap of "
+            f"{canonical(passed[0].amount)}: nothing was signed",
+            hint=budgets.raise_to_command(passed, amount),
+        )
+
+
+async def _note_told(till: Till, top_up: TopUp) -> None:
+    await till.transact(top_ups.note_told, top_up.id)
+    if till.receipts is not None:
+        await asyncio.to_thread(till.receipts.keep_top_up, engine.receipt_of(top_up, is_told=True))
 
 
 async def _go_on_with_earlier(till: Till, tell: Tell, *, seconds: float) -> TopUp | None:
-    """Settle what an earlier command signed, if anything; how it stands."""
-    found = await till.transact(top_ups.find_open, till.account_pk)
-    if found is None:
-        return None
-    tell(
-        f"a top-up of {canonical(found.credited)} USDC, signed at {rfc3339(found.created_at)}, may still settle: "
-        "going on with it, nothing else is signed"
-    )
-    stands = await _settle(till, found.id, seconds)
-    if stands.state is PaymentState.VOID:
-        tell("it cannot settle any more, and has not: nothing was paid")
-    return stands
+    """Settle what earlier commands signed, if anything; the one that may still settle."""
+    while (found := await till.transact(top_ups.find_open, till.account_pk)) is not None:
+        tell(
+            f"a top-up of {canonical(found.credited)} USDC, signed at {rfc3339(found.created_at)}, may still settle: "
+            "going on with it, nothing else is signed"
+        )
+        stands = await _settle(till, found.id, seconds)
+        if stands.state is PaymentState.SIGNED:
+            return stands
+        if stands.state is PaymentState.VOID:
+            tell("it cannot settle any more, and has not: nothing was paid")
+    return None
 
 
 async def _quoted(till: Till, provider: Provider, amount: Decimal) -> Quote:
@@ -204,7 +254,7 @@ async def _signed(till: Till, quoted: Quote) -> TopUp:
     except OpenTopUp:
         raise SpendRefused(
             "another command has just signed a top-up of this wallet: this one was not sent",
-            hint=f"see what became of it: orchestrator wallet balance --network {till.network}",
+            hint=f"see what became of it: orchestrator wallet transactions --network {till.network}",
         ) from None
 
 

@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import islice
@@ -17,7 +18,7 @@ from uuid import UUID
 
 from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
-from orchestrator.receipts.receipt import Receipt, Word
+from orchestrator.receipts.receipt import Receipt, TopUpReceipt, Word
 
 #: With less than this free, nothing more is bought: what is paid for already still needs room to be written down.
 LEAST_FREE_BYTES = 32 * 1024**2
@@ -61,6 +62,7 @@ class ReceiptBook:
         self.origin, self.account = origin, account
         digest = hashlib.sha256(f"{origin}\n{account}".encode()).hexdigest()[:16]
         self._folder = _folder_of_books(home) / digest
+        self._top_ups = self._folder / "top-ups"
         self._waiting: list[_Entry] = []
         self._waiting_lock = threading.Lock()
         self._writing_lock = threading.Lock()
@@ -78,6 +80,23 @@ class ReceiptBook:
                 self._write_waiting()
         if entry.failure is not None:
             raise self._failed(entry.failure)
+
+    def write_top_up(self, receipt: TopUpReceipt) -> None:
+        """Add the receipt of a top-up; it is durable on return. Raises ReceiptFailed."""
+        try:
+            _append(self._top_ups, receipt.model_dump_json().encode() + b"\n")
+        except OSError as error:
+            raise self._failed(error.strerror) from None
+
+    def top_ups_since(self, at: datetime) -> list[TopUpReceipt]:
+        """The top-ups that were signed since then, the oldest first, each as its last receipt has it."""
+        found: dict[UUID, TopUpReceipt] = {}
+        lines = self._top_ups.read_bytes().splitlines() if self._top_ups.is_file() else []
+        for line in lines:
+            with suppress(ValueError):  # empty or broken off
+                receipt = TopUpReceipt.model_validate_json(line)
+                found[receipt.id] = receipt
+        return [receipt for receipt in found.values() if receipt.created_at >= at]
 
     def require_writable(self) -> None:
         """Raises ReceiptFailed where the next receipt could not be written."""

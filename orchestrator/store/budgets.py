@@ -226,14 +226,24 @@ def raise_batch_command(batch_id: str, unit: Unit, enough: Decimal) -> str:
 
 def raise_command(caps: Sequence[Cap], amount: Decimal, usd_rate: Decimal) -> str:
     """The command that gives every cap of an account that is too low room for so much more, in its unit."""
-    flags = []
+    wanted = []
     for cap in caps:
         lacks = cap.lacks(amount, usd_rate)
         if lacks > 0:
-            enough = (cap.amount + lacks).quantize(_FINEST, ROUND_CEILING)
-            flags.append(f"--{cap.window} {canonical(enough)}{cap.unit}")
-    if caps and caps[0].payment not in (None, Payment.CREDITS):
-        flags.append(f"--payment {caps[0].payment}")
+            wanted.append((cap, (cap.amount + lacks).quantize(_FINEST, ROUND_CEILING)))
+    return _set_command(wanted)
+
+
+def raise_to_command(caps: Sequence[Cap], amount: Decimal) -> str:
+    """The command that sets these caps of an account to so much of its own unit."""
+    return _set_command([(cap, amount) for cap in caps])
+
+
+def _set_command(wanted: Sequence[tuple[Cap, Decimal]]) -> str:
+    flags = [f"--{cap.window} {canonical(amount)}{cap.unit}" for cap, amount in wanted]
+    payment = wanted[0][0].payment if wanted else None
+    if payment not in (None, Payment.CREDITS):
+        flags.append(f"--payment {payment}")
     return f"orchestrator budget set {' '.join(flags)}"
 
 

@@ -16,6 +16,11 @@ def payment_of(connection: Connection, submission_id: UUID) -> Payment:
     return Payment(connection.execute(of_batch.where(submissions.c.id == submission_id)).scalar_one())
 
 
+def account_of(connection: Connection, batch_id: str) -> int:
+    """The account that a batch is paid by."""
+    return int(connection.execute(select(batches.c.account_pk).where(batches.c.id == batch_id)).scalar_one())
+
+
 def usdc_per_credit(connection: Connection, submission_id: UUID) -> Decimal | None:
     """What a credit of a submission's work costs a wallet, as it was planned; None where the catalogue does not say.
 

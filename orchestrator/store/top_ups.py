@@ -1,7 +1,9 @@
 """Top-ups of a wallet's balance: signed payments without a submission, stored before they are sent.
 
-An account has at most one that may still settle. Every UPDATE names the state it comes from, so that who comes second
-changes nothing. Sending the same payment twice is no harm: whoever takes a turn moves `due_at`, and nobody leases.
+None is signed while another one of the account may still settle, or has settled and nobody was told of it: whoever
+repeats a command whose end they did not see is told of it, and pays nothing. Every UPDATE names the state it comes
+from, so that who comes second changes nothing. Sending the same payment twice is no harm: whoever takes a turn moves
+`due_at`, and nobody leases.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, exists, null, or_, select, upd
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.states import PaymentState
-from orchestrator.receipts.receipt import OrderedPayment
+from orchestrator.receipts.receipt import OrderedPayment, TopUpReceipt
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.database import NOW
 from orchestrator.store.sending import in_seconds
@@ -43,10 +45,10 @@ class TopUp:
 def record_signed(connection: Connection, account_pk: int, top_up: TopUp) -> bool:
     """Store a signed top-up before any byte of it leaves. Repeating it changes nothing.
 
-    False: another one of the account may still settle, so this one must never be sent.
+    False: another one of the account may still settle, or nobody was told of it, so this one must never be sent.
     """
     lock_account(connection, account_pk)
-    others = select(payments.c.id).where(_open(account_pk), payments.c.id != top_up.id)
+    others = select(payments.c.id).where(_open(account_pk) | _untold(account_pk), payments.c.id != top_up.id)
     if connection.execute(others).first() is not None:
         return False
     values = top_up.payment.model_dump() | {
@@ -59,13 +61,47 @@ def record_signed(connection: Connection, account_pk: int, top_up: TopUp) -> boo
         "created_at": NOW,
     }
     connection.execute(upsert(payments).values(values).on_conflict_do_nothing())
-    return True
+    stored = select(payments.c.id).where(payments.c.id == top_up.id)
+    return connection.execute(stored).first() is not None
+
+
+def take_over(connection: Connection, account_pk: int, receipt: TopUpReceipt) -> bool:
+    """Make the row of a top-up that only its receipt tells of: without a signature. False: it was known."""
+    is_known = select(payments.c.id).where(payments.c.id == receipt.id)
+    was_known = connection.execute(is_known).first() is not None
+    values = receipt.payment.model_dump() | {
+        "id": receipt.id,
+        "account_pk": account_pk,
+        "credited": receipt.credited,
+        "state": PaymentState.SETTLED if receipt.is_told else PaymentState.SIGNED,
+        "due_at": null() if receipt.is_told else NOW,
+        "created_at": receipt.created_at,
+        "ended_at": NOW if receipt.is_told else null(),
+        "evidence": {"reason": "from its receipt"},
+    }
+    connection.execute(upsert(payments).values(values).on_conflict_do_nothing())
+    if receipt.is_told:
+        note_told(connection, receipt.id)
+    return not was_known
 
 
 def find_open(connection: Connection, account_pk: int) -> TopUp | None:
-    """The account's top-up that may still settle; None where there is none."""
-    row = connection.execute(select(payments).where(_open(account_pk))).one_or_none()
+    """The account's first top-up that may still settle; None where there is none."""
+    row = connection.execute(select(payments).where(_open(account_pk)).order_by(payments.c.created_at)).first()
     return None if row is None else _top_up(row)
+
+
+def find_untold(connection: Connection, account_pk: int) -> TopUp | None:
+    """The account's top-up that has settled, and that no command has told yet; None where there is none."""
+    row = connection.execute(select(payments).where(_untold(account_pk)).order_by(payments.c.created_at)).first()
+    return None if row is None else _top_up(row)
+
+
+def note_told(connection: Connection, top_up_id: UUID) -> None:
+    """A person was told how it ended: the same command asks for another one from now on."""
+    connection.execute(
+        update(payments).where(payments.c.id == top_up_id, payments.c.told_at.is_(None)).values(told_at=NOW)
+    )
 
 
 def find(connection: Connection, top_up_id: UUID) -> TopUp:
@@ -75,9 +111,10 @@ def find(connection: Connection, top_up_id: UUID) -> TopUp:
 
 def take_turn(connection: Connection, account_pk: int, *, next_in_seconds: float) -> TopUp | None:
     """The account's open top-up, where it is due; it is due again in so many seconds."""
+    first = select(payments.c.id).where(_open(account_pk)).order_by(payments.c.created_at).limit(1).scalar_subquery()
     row = connection.execute(
         update(payments)
-        .where(_open(account_pk), payments.c.due_at <= NOW)
+        .where(_open(account_pk), payments.c.id == first, payments.c.due_at <= NOW)
         .values(due_at=in_seconds(next_in_seconds))
         .returning(payments)
     ).one_or_none()
@@ -135,6 +172,15 @@ def _open(account_pk: int) -> ColumnElement[bool]:
         (payments.c.account_pk == account_pk)
         & payments.c.submission_id.is_(None)
         & (payments.c.state == PaymentState.SIGNED)
+    )
+
+
+def _untold(account_pk: int) -> ColumnElement[bool]:
+    return (
+        (payments.c.account_pk == account_pk)
+        & payments.c.submission_id.is_(None)
+        & (payments.c.state == PaymentState.SETTLED)
+        & payments.c.told_at.is_(None)
     )
 
 

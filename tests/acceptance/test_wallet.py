@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import httpx
 import pytest
-from eth_account import Account
 
+from orchestrator.base.ethereum import Account  # eth-account, kept harmless
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
 from tests.acceptance.conftest import Cli, finish
 

@@ -80,4 +80,18 @@ def test_a_balance_is_read(document: Any, balance: Decimal | None) -> None:
 def test_a_top_up_is_told_by_what_it_credited() -> None:
     assert read_top_up(body({"credited_usdc": "1.00"})).is_told
     assert not read_top_up(body({"status": "ok"})).is_told
+    assert not read_top_up(body({"status": "pending", "balance_usdc": "1.00"})).is_told
     assert not read_top_up(b"<html>").is_told
+
+
+@pytest.mark.parametrize(
+    ("document", "is_ours"),
+    [
+        ({"credited_usdc": "1.00"}, True),
+        ({"credited_usdc": "1.00", "wallet_address": "0xAB"}, True),
+        ({"credited_usdc": "1.00", "wallet_address": "0xCD"}, False),
+        ({"credited_usdc": "0.99"}, False),
+    ],
+)
+def test_a_credit_is_of_our_wallet_and_no_less_than_was_asked_for(document: Any, is_ours: bool) -> None:
+    assert read_top_up(body(document)).is_of("0xab", Decimal(1)) == is_ours
