@@ -124,7 +124,7 @@ def _look(connection: Connection, engine: Engine) -> _Look | None:
     known = doubts.situation(connection, account_pk)
     if known is None:
         return None
-    judgement = judge(known)
+    judgement = wallet_doubts.heeding_the_list(connection, engine, known, judge(known))
     changed: frozenset[str] = frozenset()
     if judgement.finding in (Finding.CHARGED, Finding.NOT_CHARGED):
         changed = _settle(connection, engine, known, judgement)

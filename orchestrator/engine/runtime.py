@@ -5,7 +5,7 @@ import functools
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +24,7 @@ from orchestrator.chain.chains import Chains
 from orchestrator.engine.deadlines import CopyPace
 from orchestrator.engine.receipts import Receipts
 from orchestrator.katana.client import KatanaClient
+from orchestrator.katana.wallet_wire import WalletTransaction
 from orchestrator.payments.wallet import Wallet
 from orchestrator.receipts.receipt import Receipt
 from orchestrator.store.accounts import Scope
@@ -103,6 +104,8 @@ class Engine:
         self.next_transactions_at = 0.0
         #: Since when the list of a wallet's transactions has named no charge for a submission in doubt.
         self.uncharged_since: dict[UUID, datetime] = {}
+        #: That list as it was read last, while something is in doubt; None where it could not be read.
+        self.transactions: Sequence[WalletTransaction] | None = None
         #: Readings of the balance in a row that did not work, and whether the next one decides.
         self.failed_readings = 0
         self.is_gathering_evidence = False

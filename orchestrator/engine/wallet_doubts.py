@@ -2,7 +2,9 @@
 
 A charge that fits is believed once its request is polled and turns out to be of the very items that are in doubt: then
 the answer that was lost has come late. That there is no charge is believed where two looks say so, while nothing of
-ours is under way, and the whole list adds up to the balance.
+ours is under way, the whole list adds up to the balance, and each charge in it is explained.
+
+The readings of the balance, which decide where the list cannot, must not speak against it.
 """
 
 import json
@@ -16,17 +18,25 @@ from uuid import UUID
 from orchestrator.base.clock import rfc3339
 from orchestrator.base.money import canonical
 from orchestrator.base.states import SettledBy
-from orchestrator.engine.evidence import GAP_SECONDS
+from orchestrator.engine.evidence import GAP_SECONDS, Finding, Judgement
 from orchestrator.engine.free_answers import free_answer
 from orchestrator.engine.runtime import Engine, log
-from orchestrator.engine.wallet_evidence import echoes, is_whole, late_acceptances, strangers, uncharged
+from orchestrator.engine.wallet_evidence import (
+    contradicts,
+    echoes,
+    is_whole,
+    late_acceptances,
+    strangers,
+    uncharged,
+    unexplained,
+)
 from orchestrator.katana.client import ProviderUnavailable
 from orchestrator.katana.wallet_wire import WalletTransaction
 from orchestrator.receipts.receipt import Receipt
 from orchestrator.store import doubtful, doubts, readings, resolving, sending, settling, wallet_doubts
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.database import Connection
-from orchestrator.store.doubts import Doubt, ripe_at
+from orchestrator.store.doubts import Doubt, Situation, ripe_at
 from orchestrator.store.orders import order_of
 
 _READING_SECONDS = 15.0
@@ -48,12 +58,14 @@ async def look(engine: Engine) -> float | None:
     account_pk = engine.scope.account_pk
     if not engine.payment.is_wallet or not await engine.transact(wallet_doubts.any_in_doubt, account_pk):
         engine.uncharged_since.clear()
+        engine.transactions = None
         return None
     now = engine.clock.monotonic()
     if now < engine.next_transactions_at:
         return engine.next_transactions_at - now if engine.uncharged_since else None
     engine.next_transactions_at = now + GAP_SECONDS
     told = await _ask(engine)
+    engine.transactions = None if told is None else told.transactions
     if told is None:
         return None
     for doubt, request_id in await engine.transact(_fitting, account_pk, told):
@@ -68,6 +80,25 @@ async def look(engine: Engine) -> float | None:
     if settled:
         return 0.0
     return GAP_SECONDS if engine.uncharged_since else None
+
+
+def heeding_the_list(connection: Connection, engine: Engine, known: Situation, judgement: Judgement) -> Judgement:
+    """What the readings of the balance say, as far as the list of transactions lets it stand.
+
+    What counts as charged is lost for good: the list has to be readable, and to name no request that may be it. Nor is
+    anything uncharged while the list has a charge that may be it.
+    """
+    if not engine.payment.is_wallet or judgement.finding not in (Finding.CHARGED, Finding.NOT_CHARGED):
+        return judgement
+    is_charged = judgement.finding is Finding.CHARGED
+    if engine.transactions is None:
+        return Judgement(Finding.WAIT, "the wallet's transactions cannot be read") if is_charged else judgement
+    unknown = _strangers(connection, engine.transactions)
+    if is_charged and late_acceptances(known.doubts, unknown):
+        return Judgement(Finding.WAIT, "the wallet's transactions name a request that may be it")
+    if not is_charged and contradicts(known.doubts, unknown):
+        return Judgement(Finding.OPEN, "the wallet's transactions name a charge that may be it")
+    return judgement
 
 
 async def _ask(engine: Engine) -> _Told | None:
@@ -97,12 +128,12 @@ def _fitting(connection: Connection, account_pk: int, told: _Told) -> list[tuple
     known = doubts.situation(connection, account_pk)
     if known is None or wallet_doubts.is_posting(connection, account_pk):
         return []
-    return late_acceptances(known.doubts, _strangers(connection, told))
+    return late_acceptances(known.doubts, _strangers(connection, told.transactions))
 
 
-def _strangers(connection: Connection, told: _Told) -> list[WalletTransaction]:
-    ids = {entry.request_id for entry in told.transactions if entry.request_id is not None}
-    return strangers(told.transactions, wallet_doubts.known_requests(connection, ids))
+def _strangers(connection: Connection, told: Sequence[WalletTransaction]) -> list[WalletTransaction]:
+    ids = {entry.request_id for entry in told if entry.request_id is not None}
+    return strangers(told, wallet_doubts.known_requests(connection, ids))
 
 
 async def _is_of(engine: Engine, doubt: Doubt, request_id: str) -> bool:
@@ -154,7 +185,9 @@ def _settle_uncharged(connection: Connection, engine: Engine, told: _Told) -> li
     if not is_quiet or known is None or told.quiet_since is None:
         engine.uncharged_since.clear()
         return []
-    found = uncharged(known.doubts, _strangers(connection, told), told.quiet_since)
+    proven = wallet_doubts.proven_charges(connection, account_pk)
+    unknown = unexplained(_strangers(connection, told.transactions), proven)
+    found = uncharged(known.doubts, unknown, told.quiet_since)
     seen: dict[UUID, datetime] = {doubt.submission_id: told.quiet_since for doubt in found}
     engine.uncharged_since = seen | {key: at for key, at in engine.uncharged_since.items() if key in seen}
     gap = timedelta(seconds=GAP_SECONDS)

@@ -2,9 +2,10 @@
 
 It is a better witness than the balance: it names the request of each charge. A charge that is none of ours, of exactly
 what is in doubt and since it was sent, may be the one whose answer was lost: the request itself has to tell. Where the
-list is whole and names no such charge, nothing was charged. What it does not carry is no evidence.
+list is whole and has no charge at all that is unknown, nothing was charged. What it does not carry is no evidence.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
@@ -41,16 +42,30 @@ def late_acceptances(doubts: Sequence[Doubt], unknown: Sequence[WalletTransactio
     return pairs
 
 
-def uncharged(doubts: Sequence[Doubt], unknown: Sequence[WalletTransaction], now: datetime) -> list[Doubt]:
-    """The doubts, old enough, since which there was no charge at all that we do not know.
+def unexplained(unknown: Sequence[WalletTransaction], proven: Sequence[Decimal]) -> list[WalletTransaction]:
+    """The charges beside those of lost requests of ours that are proven by other means, each by its amount."""
+    amounts = Counter(proven)
+    left = []
+    for entry in unknown:
+        if entry.amount is not None and amounts[entry.amount] > 0:
+            amounts[entry.amount] -= 1
+        else:
+            left.append(entry)
+    return left
 
-    Only of a list that `is_whole`.
+
+def uncharged(doubts: Sequence[Doubt], unknown: Sequence[WalletTransaction], now: datetime) -> list[Doubt]:
+    """The doubts that are old enough, where no charge is `unexplained`.
+
+    Whatever its time: the provider's clock and the database's may be further apart than anyone thinks. Only of a list
+    that `is_whole`.
     """
-    return [
-        doubt
-        for doubt in doubts
-        if now >= ripe_at(doubt.sent_at) and not any(_is_since(entry, doubt) for entry in unknown)
-    ]
+    return [] if unknown else [doubt for doubt in doubts if now >= ripe_at(doubt.sent_at)]
+
+
+def contradicts(doubts: Sequence[Doubt], unknown: Sequence[WalletTransaction]) -> bool:
+    """Whether one of the `strangers` may be a charge of what is in doubt, so that a balance at rest proves nothing."""
+    return any(_is_since(entry, doubt) for entry in unknown for doubt in doubts)
 
 
 def is_whole(told: Sequence[WalletTransaction], balance: Decimal) -> bool:

@@ -1,10 +1,11 @@
 """What bears on a wallet's money in doubt beside its readings: whose requests the provider's list names."""
 
 from collections.abc import Iterable
+from decimal import Decimal
 
 from sqlalchemy import Connection, exists, select
 
-from orchestrator.base.states import SubmissionState
+from orchestrator.base.states import SettledBy, SubmissionState
 from orchestrator.store.tables import submissions
 
 
@@ -26,3 +27,20 @@ def known_requests(connection: Connection, request_ids: Iterable[str]) -> frozen
     """Those of the request ids that are of submissions of ours."""
     found = select(submissions.c.request_id).where(submissions.c.request_id.in_(list(request_ids)))
     return frozenset(connection.execute(found).scalars())
+
+
+def proven_charges(connection: Connection, account_pk: int) -> list[Decimal]:
+    """What requests of the account cost whose ids nobody knows, and that its balance has proven to be charged.
+
+    A person's word and a write-off prove nothing: another charge of that amount may be what is in doubt.
+    """
+    proven = (
+        submissions.c.settled_by == SettledBy.BALANCE,
+        submissions.c.request_id.is_(None),
+        submissions.c.charged > 0,
+    )
+    return list(
+        connection.execute(
+            select(submissions.c.charged).where(submissions.c.account_pk == account_pk, *proven)
+        ).scalars()
+    )

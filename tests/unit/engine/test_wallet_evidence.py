@@ -7,7 +7,16 @@ from uuid import uuid4
 
 import pytest
 
-from orchestrator.engine.wallet_evidence import SKEW, echoes, is_whole, late_acceptances, strangers, uncharged
+from orchestrator.engine.wallet_evidence import (
+    SKEW,
+    contradicts,
+    echoes,
+    is_whole,
+    late_acceptances,
+    strangers,
+    uncharged,
+    unexplained,
+)
 from orchestrator.katana.wallet_wire import WalletTransaction
 from orchestrator.katana.wire import Answer
 from orchestrator.store.doubts import POST_SECONDS, SETTLING_SECONDS, Doubt
@@ -72,7 +81,21 @@ def test_only_charges_for_requests_of_others_are_strangers() -> None:
 def test_nothing_was_charged_where_no_charge_is_unknown_since() -> None:
     one = doubt()
     assert uncharged([one], [], RIPE_AT) == [one]
-    assert uncharged([one], [entry(after=-SKEW.total_seconds() - 1)], RIPE_AT) == [one]
+
+
+def test_clocks_that_are_hours_apart_hide_no_charge() -> None:
+    assert uncharged([doubt()], [entry(after=-7200)], RIPE_AT) == []
+
+
+def test_a_charge_that_is_proven_otherwise_explains_one_of_its_amount() -> None:
+    told = [entry(), entry(request="r-2"), entry(amount="9"), entry(amount=None)]
+    assert unexplained(told, [Decimal("0.0156"), Decimal(1)]) == told[1:]
+    assert unexplained(told, []) == told
+
+
+def test_a_charge_since_contradicts_a_balance_at_rest() -> None:
+    assert contradicts([doubt()], [entry(amount="9")])
+    assert not contradicts([doubt()], [entry(after=-SKEW.total_seconds() - 1)])
 
 
 @pytest.mark.parametrize(
