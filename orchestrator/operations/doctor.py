@@ -16,6 +16,7 @@ from orchestrator.operations.catalogue import catalogue
 from orchestrator.operations.check import Check, Verdict
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import media_uri
+from orchestrator.operations.receipt_checks import receipts
 from orchestrator.operations.wallet_checks import wallets
 from orchestrator.payments.credits import credits_payer
 from orchestrator.payments.payers import configured_payments
@@ -57,6 +58,8 @@ def _home(settings: Settings) -> Iterator[Check]:
 def _database(settings: Settings) -> Iterator[Check]:
     with open_database(settings) as database:
         schema = migrate.current(database)
+        of_receipts = list(receipts(settings, database))
+    yield from of_receipts
     if settings.database_url is not None:
         yield Check("database", Verdict.OK, f"{database.label} is at schema {schema}")
         return

@@ -1,0 +1,35 @@
+"""What `doctor` finds in the receipts: whether the database knows all that they prove."""
+
+from collections.abc import Iterator
+
+from orchestrator.base.payments import Payment
+from orchestrator.base.settings import Settings
+from orchestrator.engine.receipts import in_chunks
+from orchestrator.operations.check import Check, Verdict
+from orchestrator.receipts.book import ReceiptBook, all_books
+from orchestrator.store import accounts, recovery
+from orchestrator.store.database import Database
+
+
+def receipts(settings: Settings, database: Database) -> Iterator[Check]:
+    """Nothing where there are none yet: a check of all accounts that left some here."""
+    books = all_books(settings.home)
+    unknown = sum(_count_unknown(book, database) for book in books)
+    if unknown:
+        yield Check(
+            "receipts", Verdict.FAIL,
+            f"the database is behind its receipts: it does not know {unknown} requests (was it put back?), so nothing "
+            "is sent", "orchestrator db recover takes them over; then orchestrator resume fetches what they made",
+        )  # fmt: skip
+    elif books:
+        yield Check("receipts", Verdict.OK, "the database knows all that was sent")
+
+
+def _count_unknown(book: ReceiptBook, database: Database) -> int:
+    unit = (Payment.of_account(book.account) or Payment.CREDITS).unit
+    count = 0
+    with database.begin() as connection:
+        account_pk = accounts.account_pk(connection, book.origin, book.account, unit)
+        for chunk in in_chunks(book):
+            count += len(recovery.compare(connection, account_pk, chunk).missing)
+    return count
