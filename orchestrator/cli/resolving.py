@@ -70,6 +70,8 @@ def evidence_lines(known: dict[str, Any]) -> list[Text]:
     if others["submissions"]:
         count = counted(others["submissions"], "other submission")
         lines.append(f"{count} of the account in doubt, {money_text(others[unit], unit)}")
+        if (known["balance"] or {}).get("finding") in ("wait", "read"):
+            lines.append("the balance may tell of all of them together; no more once one is settled by hand")
     lines += [] if known["payment"] is None else [payment_text(known["payment"])]
     return [safe(f"evidence: {line}") for line in [*lines, *_balance_lines(known["balance"], unit)]]
 

@@ -111,21 +111,27 @@ def overdue(connection: Connection, account_pk: int, *, seconds: float) -> tuple
 
 def outlook(connection: Connection, batch_id: str) -> str | None:
     """For people: when a batch's doubts may be settled, or why that cannot be told. None: nothing is in doubt."""
-    payment = connection.execute(select(batches.c.payment).where(batches.c.id == batch_id)).scalar_one_or_none()
-    if payment is not None and Payment(payment).is_direct:
+    payer = connection.execute(
+        select(batches.c.account_pk, batches.c.payment).where(batches.c.id == batch_id)
+    ).one_or_none()
+    if payer is None:
+        return None
+    if Payment(payer.payment).is_direct:
         return _outlook_of_payments(connection, batch_id)
-    account_pk = select(batches.c.account_pk).where(batches.c.id == batch_id).scalar_subquery()
     of_batch = submissions.c.batch_id == batch_id
     row = connection.execute(
         select(
             func.max(submissions.c.sent_at).label("sent_at"),
             func.max(submissions.c.evidence["reason"].astext).filter(of_batch).label("reason"),
-        ).where(_is_doubtful(account_pk))
+        ).where(_is_doubtful(payer.account_pk))
     ).one()
     if row.reason is not None:
         return f"the balance cannot tell: {row.reason}"
-    if row.sent_at is None:
+    known = situation(connection, payer.account_pk)
+    if known is None:
         return None
+    if known.uncertainty is not None:
+        return f"the balance cannot tell: {known.uncertainty}"
     return f"from {ripe_at(row.sent_at):%Y-%m-%d %H:%M} UTC on the balance may tell: orchestrator resume {batch_id}"
 
 

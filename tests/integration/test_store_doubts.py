@@ -321,6 +321,15 @@ def test_a_baseline_is_wanted_before_the_first_claim_after_a_quiet_time(site: Si
     assert not wanted(), "nothing is due"
 
 
+def test_the_hold_promises_nothing_of_a_balance_that_cannot_tell(site: Site) -> None:
+    """A person has settled a sibling by hand."""
+    assert site.read(OPENING)
+    settle_as(SettledBy.PERSON, charged=True)(site)
+    with site.database.begin() as connection:
+        told = doubts.outlook(connection, BATCH)
+    assert told == "the balance cannot tell: what another submission cost was never told by the provider"
+
+
 def test_the_hold_says_when_the_balance_may_tell(site: Site) -> None:
     site.lose()
     with site.database.begin() as connection:
