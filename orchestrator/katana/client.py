@@ -330,7 +330,7 @@ class KatanaClient:
         Raises ProviderUnavailable.
         """
         query = urlencode({"model": model, "nonce": nonce})
-        reply = await self._get(f"/v1/text/attestation?{query}")
+        reply = await self._get(f"/v1/text/attestation?{query}", is_text=True)
         proof = parse_object(reply.body or b"")
         if proof is None:
             raise ProviderUnavailable("the attestation is not readable", status=reply.status)
@@ -340,10 +340,10 @@ class KatanaClient:
         """The catalogue document as it came. Raises ProviderUnavailable."""
         return (await self._get("/v1/models")).body or b""
 
-    async def _get(self, path: str) -> Reply:
-        reply = await self._ask(path)
+    async def _get(self, path: str, *, is_text: bool = False) -> Reply:
+        reply = await self._ask(path, is_text=is_text)
         if self._is_stale(reply.status):
-            reply = await self._ask(path)
+            reply = await self._ask(path, is_text=is_text)
         if reply.status != 200:
             problem = read_problem(parse_object(reply.body or b""))
             said = f": {problem.message}" if problem else ""
@@ -354,10 +354,12 @@ class KatanaClient:
             )
         return reply
 
-    async def _ask(self, path: str) -> Reply:
+    async def _ask(self, path: str, *, is_text: bool) -> Reply:
         try:
             async with asyncio.timeout(_READ_DEADLINE_SECONDS):
                 request = self._read.build_request("GET", path, headers=dict(self._proven()))
+                if is_text:
+                    _join_credentials(request.headers)
                 faults.point("ask.request")
                 reply = self._heed_date(await _read_reply(await self._read.send(request, stream=True)))
                 faults.point("ask.answered")
@@ -381,7 +383,7 @@ def _read_transport(base_url: str) -> httpx.AsyncBaseTransport:
 
 
 def _join_credentials(headers: httpx.Headers) -> None:
-    """Texts take key and secret as one bearer token (guide, "Text / LLM Chat Completion Basics")."""
+    """Calls about texts take key and secret as one bearer token (guide, "Text / LLM Chat Completion Basics")."""
     key, secret = headers.pop("X-API-Key", None), headers.pop("X-API-Secret", None)
     if key is not None and secret is not None:
         headers["Authorization"] = f"Bearer {key}:{secret}"

@@ -326,3 +326,12 @@ async def test_a_text_is_paid_with_one_bearer_token() -> None:
     assert request.startswith(b"POST /v1/chat/completions HTTP/1.1")
     assert b"authorization: bearer key:s3cret" in request.lower()
     assert b"x-api-" not in request.lower()
+
+
+async def test_an_attestation_is_asked_for_with_the_same_token() -> None:
+    """Guide, "Privacy proof example": its one header is `Authorization: Bearer KEY:SECRET`."""
+    async with serving(answering(http(b'{"nonce":"n"}'))) as (server, url), KatanaClient(url, HEADERS) as client:
+        assert await client.attestation("kimi-k2-6-private", "n") == {"nonce": "n"}
+    (asked,) = server.received
+    assert b"authorization: bearer key:s3cret" in asked.lower()
+    assert b"x-api-" not in asked.lower()
