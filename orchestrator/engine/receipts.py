@@ -4,6 +4,7 @@ while the database does not know what they prove.
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -86,8 +87,7 @@ class Receipts:
         """
         with self._lock:
             found = self._compare(self._book.newest(NEWEST))
-            for slip in found.late:
-                self._record_late(slip.receipt())
+            self._record_late(found.late)
             self._settle_doubts()
             if found.missing:
                 self._refuse()
@@ -98,8 +98,7 @@ class Receipts:
             self._settle_doubts()
 
     def _settle_doubts(self) -> None:
-        for slip in self._answers_to_doubts():
-            self._record_late(slip.receipt())
+        self._record_late(self._answers_to_doubts())
 
     def _compare(self, slips: Sequence[Slip]) -> recovery.Comparison:
         with self._database.begin() as connection:
@@ -129,11 +128,23 @@ class Receipts:
         first_day = min(sent_at.values()).astimezone(UTC).date()
         return [slip for slip in self._book.answers_since(first_day, beyond) if slip.submission_id in sent_at]
 
-    def _record_late(self, receipt: Receipt) -> None:
+    def _record_late(self, slips: Sequence[Slip]) -> None:
+        """Told once for each batch: after a crash there may be very many."""
+        recorded = Counter[str]()
+        for receipt in (slip.receipt() for slip in slips):
+            recorded[receipt.order.batch.id] += self._record(receipt)
+        for batch_id, count in (+recorded).items():
+            log.warning(
+                "batch %s: %d answer(s) that were heard before are recorded from their receipts", batch_id, count
+            )
+
+    def _record(self, receipt: Receipt) -> bool:
         with self._database.begin() as connection:
-            if recovery.record_late(connection, receipt):
-                order, said = receipt.order, receipt.request_id or receipt.says
-                log.warning("submission %s: its answer (%s) was heard before", order.submission_id, said)
+            is_new = recovery.record_late(connection, receipt)
+        if is_new:
+            said = receipt.request_id or receipt.says
+            log.info("submission %s: its answer (%s) was heard before", receipt.order.submission_id, said)
+        return is_new
 
 
 def in_chunks(book: ReceiptBook) -> Iterator[list[Slip]]:

@@ -240,6 +240,24 @@ def test_a_receipt_without_its_commit_is_a_late_answer(site: Site) -> None:
     site.audit()
 
 
+def test_many_late_answers_are_told_in_one_line(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    scope = site.make_batch(2)
+    site.play(FaultRule(at="submit", kind="drop-after-charge", times=2))
+    assert asyncio.run(site.run(scope))["jobs"]["in_doubt"] == 2
+    book = ReceiptBook(site.settings.home, site.provider.origin, site.provider.account)
+    with site.database.begin() as connection:
+        sent = [
+            order_of(connection, submission) for submission in connection.execute(select(submissions.c.id)).scalars()
+        ]
+    for charge, order in zip(site.sandbox.charges(), sent, strict=True):
+        book.write(Receipt(at=datetime.now(UTC), request_id=charge.request_id, order=order))
+    caplog.clear()
+    Receipts(book, site.database, scope.account_pk).bring_up_to_date()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"batch {BATCH}: 2 answer(s) that were heard before are recorded from their receipts"
+    ]
+
+
 def test_an_answer_that_is_committed_while_receipts_are_compared_is_not_missing(site: Site) -> None:
     scope = site.make_batch(1)
     site.play(FaultRule(at="submit", kind="drop-after-charge"))
