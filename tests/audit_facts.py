@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 
 class Movement(Protocol):
-    """What the provider booked; the sandbox's `Entry` is one."""
+    """What the provider booked, in credits or in USDC; the sandbox's `Entry` is one."""
 
     @property
     def kind(self) -> Literal["charge", "refund"]: ...
@@ -22,6 +22,25 @@ class Movement(Protocol):
 
     @property
     def credits(self) -> Decimal: ...
+
+    @property
+    def usdc(self) -> Decimal: ...
+
+
+class Settlement(Protocol):
+    """A payment that has settled on a chain; the sandbox's `Settlement` is one. `amount` is in atomic USDC."""
+
+    @property
+    def network(self) -> str: ...
+
+    @property
+    def payer(self) -> str: ...
+
+    @property
+    def amount(self) -> int: ...
+
+    @property
+    def nonce(self) -> str: ...
 
 
 #: What is read of our rows, all in one statement: one instant.
@@ -35,6 +54,7 @@ _ROWS = {
     "holds": "SELECT batch_id, code, blocking FROM hold",
     "assets": "SELECT job_pk, role, uri, sha256, stored_at FROM asset",
     "accounts": "SELECT * FROM account",
+    "payments": "SELECT * FROM payment ORDER BY created_at, id",
     "usage": "SELECT batch_id, day, sum(credits) AS credits FROM usage GROUP BY batch_id, day",
 }
 _FACTS = text(
@@ -58,16 +78,26 @@ class Facts:
     assets: Mapping[int, Sequence[Any]]
     accounts: Mapping[int, Any]
     usage: Mapping[tuple[str, str], Decimal]
+    #: What was charged (and, below zero, given back) for each prompt, in the unit that `units` names.
     charges: Mapping[str, list[Decimal]]
+    units: Mapping[str, set[str]]
+    #: The signed payments of ours, and those that have settled on a chain, by network and nonce.
+    payments: Mapping[tuple[str, str], Any]
+    settlements: Mapping[tuple[str, str], Settlement]
 
     @classmethod
-    def read(cls, connection: Connection, movements: Iterable[Movement]) -> "Facts":
+    def read(
+        cls, connection: Connection, movements: Iterable[Movement], settlements: Iterable[Settlement] = ()
+    ) -> "Facts":
         rows = json.loads(
             connection.execute(_FACTS).scalar_one(), parse_float=Decimal, object_hook=lambda row: SimpleNamespace(**row)
         )
         charges: dict[str, list[Decimal]] = defaultdict(list)
+        units: dict[str, set[str]] = defaultdict(set)
         for movement in movements:
-            charges[movement.prompt].append(movement.credits if movement.kind == "charge" else -movement.credits)
+            amount = movement.credits or movement.usdc
+            charges[movement.prompt].append(amount if movement.kind == "charge" else -amount)
+            units[movement.prompt].add("usdc" if movement.usdc else "credits")
         holds: dict[str, dict[str, bool]] = defaultdict(dict)
         for hold in rows.holds:
             holds[hold.batch_id][hold.code] = hold.blocking
@@ -89,7 +119,14 @@ class Facts:
             accounts={row.pk: row for row in rows.accounts},
             usage={(row.batch_id, row.day): row.credits for row in rows.usage},
             charges=charges,
+            units=units,
+            payments={(row.network, row.nonce): row for row in rows.payments},
+            settlements={(one.network, one.nonce): one for one in settlements},
         )
+
+    def is_paid_directly(self, job: Any) -> bool:
+        """Whether each request for the job carries a payment of its own."""
+        return str(self.batches[job.batch_id].payment).startswith("x402-")
 
     def in_books(self) -> dict[tuple[str, int], Counter[str]]:
         """What each job of each submission has in each book."""

@@ -1,8 +1,9 @@
 """The auditor: what must hold at every instant, whatever failed, read from our rows by SQL of its own and compared
 with what the provider booked (invariants I1 to I11 of docs/reliability.md).
 
-It takes a database connection and the provider's movements as plain values, so that the simulation, the crash tests
-and the chaos runs can all call it. It tells a job's movements by its prompt: give every job one of its own.
+It takes a database connection, the provider's movements and the payments that settled on its chains as plain values, so
+that the simulation, the crash tests and the chaos runs can all call it. It tells a job's movements by its prompt: give
+every job one of its own. All amounts of an account are in its unit: nothing here adds up credits and USDC.
 """
 
 import hashlib
@@ -17,7 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import Connection, text
 
-from .audit_facts import Facts, Movement
+from .audit_facts import Facts, Movement, Settlement
+from .audit_payments import Signatures, check_payments, is_said, paid_for
 
 ZERO = Decimal(0)
 _COMMITTED = ("reserved", "in_doubt", "spent", "lost")
@@ -58,6 +60,9 @@ class Auditor:
     prices_hold: bool = True
     delivered: Callable[[str], set[str]] = lambda _: set()
     secrets: Sequence[str] = ()
+    #: The folder of what we leave outside of the database, where no signature may be either.
+    home: Path | None = None
+    _signatures: Signatures = field(default_factory=Signatures)
     _seen_files: set[tuple[str, str]] = field(default_factory=set)
     _seen_states: dict[int, str] = field(default_factory=dict)
     _seen_entries: int = 0
@@ -69,15 +74,19 @@ class Auditor:
         """
         self._seen_states, self._seen_entries, self._were_blocked = {}, sys.maxsize, set()
 
-    def step(self, connection: Connection, movements: Iterable[Movement]) -> list[str]:
+    def step(
+        self, connection: Connection, movements: Iterable[Movement], settlements: Iterable[Settlement] = ()
+    ) -> list[str]:
         """What is wrong at this instant, each with the invariant that it breaks."""
-        facts = Facts.read(connection, movements)
+        facts = Facts.read(connection, movements, settlements)
+        self._signatures.note(facts)
         wrong = [
             *self._once(facts),
             *self._named(facts),
             *_ledger(facts),
             *_ledger_follows_states(facts),
             *self._agrees_with_provider(facts),
+            *check_payments(facts),
             *self._caps(facts),
             *self._files(facts),
             *_evidence(facts),
@@ -89,9 +98,11 @@ class Auditor:
         self._were_blocked = {batch for batch, holds in facts.holds.items() if any(holds.values())}
         return wrong
 
-    def rest(self, connection: Connection, movements: Iterable[Movement]) -> list[str]:
+    def rest(
+        self, connection: Connection, movements: Iterable[Movement], settlements: Iterable[Settlement] = ()
+    ) -> list[str]:
         """What is wrong once nothing works any more: all of `step`, and nothing is left lying (I4, I9)."""
-        wrong = self.step(connection, movements)
+        wrong = self.step(connection, movements, settlements)
         facts = Facts.read(connection, ())
         for batch in facts.batches.values():
             held = batch.state == "held" and facts.holds.get(batch.id)
@@ -99,7 +110,10 @@ class Auditor:
                 wrong.append(f"I4 liveness: batch {batch.id} is {batch.state} and nobody works on it")
             if batch.state in _ENDED and facts.holds.get(batch.id):
                 wrong.append(f"I4 liveness: batch {batch.id} is {batch.state} under {list(facts.holds[batch.id])}")
-        for row in (*facts.jobs, *facts.submissions.values()):
+        for payment in facts.payments.values():
+            if payment.state == "signed" and not is_said(facts.submissions.get(payment.submission_id)):
+                wrong.append(f"I4 liveness: nobody finds out what became of the payment {payment.id}")
+        for row in (*facts.jobs, *facts.submissions.values(), *facts.payments.values()):
             if row.lease_token is not None:
                 wrong.append(f"I4 liveness: a lease that nobody holds: {row}")
         for job in facts.jobs:
@@ -107,7 +121,7 @@ class Auditor:
                 wrong.append(f"I4 liveness: {job.name} is {job.state} in an ended batch")
             if job.waits_for == "dependency" and all(need.state in _OVER for need in facts.needs[job.pk]):
                 wrong.append(f"I4 liveness: {job.name} waits for jobs that are over")
-        return wrong + list(self._leaks(connection))
+        return [*wrong, *self._leaks(connection), *self._signatures.leaks(connection, self.home)]
 
     def _once(self, facts: Facts) -> Iterator[str]:
         """I1: a job is charged once, unless a person bought it again or the earlier charge was given back."""
@@ -121,6 +135,8 @@ class Auditor:
             kept = charges - sum(amount < 0 for amount in amounts)
             if kept > 1 + self.bought_again[job.prompt]:
                 yield f"I1 once: {job.name} was charged {kept} times"
+            if (paid := paid_for(facts, job)) > 1 + self.bought_again[job.prompt]:
+                yield f"I1 once: {paid} payments for {job.name} have settled"
             if charges > len(sent[job.pk]):
                 yield f"I1 once: {job.name} was charged {charges} times for {len(sent[job.pk])} submissions of ours"
             if not self.bought_again[job.prompt]:
@@ -135,9 +151,12 @@ class Auditor:
             if ours[prompt] != 1:
                 yield f"I1 once: {ours[prompt]} jobs of ours have the charged prompt {prompt!r}"
         for job in facts.jobs:
+            unit = facts.accounts[job.account_pk].unit
+            if facts.units.get(job.prompt, {unit}) != {unit}:
+                yield f"I6 ledger: {job.name} is counted in {unit}, and was charged in {facts.units[job.prompt]}"
             net = sum(facts.charges.get(job.prompt, ()), ZERO)
             if net > 0 and job.state not in _MAY_BE_CHARGED and not self.bought_again[job.prompt]:
-                yield f"I1 once: {job.name} is {job.state}, but {net} credits were charged for it"
+                yield f"I1 once: {job.name} is {job.state}, but {net} {unit} were charged for it"
 
     def _agrees_with_provider(self, facts: Facts) -> Iterator[str]:
         """I6: we never count less than was charged, and just that much where the provider named it."""
@@ -145,6 +164,8 @@ class Auditor:
         for (_, job_pk), found in facts.in_books().items():
             books[job_pk].update(found)
         for job in facts.jobs:
+            if facts.is_paid_directly(job):
+                continue  # how a payment is shared out among the jobs of its request is nobody's business but ours
             theirs = sum(facts.charges.get(job.prompt, ()), ZERO)
             committed = sum((books[job.pk][book] for book in _COMMITTED), ZERO)
             is_open = job.state in _AT_STAKE
@@ -154,7 +175,7 @@ class Auditor:
             settled_by = submission.settled_by if submission is not None else None
             is_unheard = is_open or settled_by in ("person", "write-off")
             if theirs > committed and (self.prices_hold or not is_unheard):
-                yield f"I6 ledger: {theirs} credits were charged for {job.name}, {committed} are committed"
+                yield f"I6 ledger: {theirs} were charged for {job.name}, {committed} are committed"
             told = submission is not None and submission.settled_by == "provider"
             if told and not is_open and committed != theirs and not self.bought_again[job.prompt]:
                 yield f"I6 ledger: {job.name} cost {theirs}, the ledger says {committed}"
@@ -217,7 +238,7 @@ class Auditor:
 
     def _leaks(self, connection: Connection) -> Iterator[str]:
         """I9: no secret is in any row."""
-        for table in ("job", "submission", "batch", "hold", "event", "ledger"):
+        for table in ("job", "submission", "payment", "batch", "hold", "event", "ledger", "notification"):
             for secret in self.secrets:
                 query = text(f"SELECT count(*) FROM {table} AS t WHERE strpos(t::text, :secret) > 0")
                 if connection.execute(query, {"secret": secret}).scalar_one():

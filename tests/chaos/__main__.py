@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from ..auditor import Auditor
 from .mishaps import MISHAPS, SLOW
-from .site import SECRET, Site, make_site, summary
+from .site import EVM_KEY, SECRET, Site, make_site, summary
 
 _FIRST_BATCHES = 3
 _REST_SECONDS = 240.0
@@ -47,6 +47,7 @@ def befall(site: Site, dice: random.Random, seconds: float) -> None:
     site.play(SLOW)
     for _ in range(_FIRST_BATCHES):
         site.submit(30, bundle=1, budget=None)
+    site.submit(10, bundle=1, budget=None, payment="x402-base")
     mishaps, weights = zip(*MISHAPS, strict=True)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -86,9 +87,9 @@ def audit(site: Site) -> list[str]:
         worker.kill()
     say(summary(site))
     say("batches: " + ", ".join(f"{batch} {state}" for batch, state in sorted(site.batches().items())))
-    auditor = Auditor(read_file=site.read_file, secrets=[SECRET])
+    auditor = Auditor(read_file=site.read_file, secrets=[SECRET, EVM_KEY])
     with site.database.begin() as connection:
-        return auditor.rest(connection, site.movements())
+        return auditor.rest(connection, site.movements(), site.settlements())
 
 
 def say(line: str) -> None:

@@ -130,8 +130,9 @@ def provider_faults(site: Site, dice: random.Random) -> str:
 def submit_another(site: Site, dice: random.Random) -> str:
     jobs = dice.randint(5, 30)
     budget = dice.choice([None, None, jobs * 3])
-    result = site.submit(jobs, bundle=dice.choice([1, 1, 3]), budget=budget)
-    return f"another batch of {jobs} jobs (exit {result.returncode})"
+    payment = dice.choice(["credits", "credits", "x402-base"])
+    result = site.submit(jobs, bundle=dice.choice([1, 1, 3]), budget=budget, payment=payment)
+    return f"another batch of {jobs} jobs, paid by {payment} (exit {result.returncode})"
 
 
 def a_person_at_work(site: Site, dice: random.Random) -> str:

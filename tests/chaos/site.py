@@ -31,17 +31,30 @@ from ..integration.redis_server import RedisServer, free_port
 from .processes import Child
 
 SECRET = "chaos-secret-not-to-be-stored"
+#: The key of nobody's wallet.
+EVM_KEY = "c4" * 32
 _BUCKET = "chaos"
 _READY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """What the provider booked."""
+    """What the provider booked, in credits or in USDC."""
 
     kind: Literal["charge", "refund"]
     prompt: str
     credits: Decimal
+    usdc: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A signed payment that the provider has settled; `amount` is in atomic USDC."""
+
+    network: str
+    payer: str
+    amount: int
+    nonce: str
 
 
 class Site:
@@ -62,6 +75,8 @@ class Site:
             "KATANA_BASE_URL": self.provider_url,
             "KATANA_API_KEY": "chaos",
             "KATANA_API_SECRET": SECRET,
+            "EVM_PRIVATE_KEY": EVM_KEY,
+            "BASE_RPC_URL": f"{self.provider_url}/rpc/base",
             "ORCHESTRATOR_HOME": str(folder / "home"),
             "ORCHESTRATOR_DATABASE_URL": postgres.url,
             "ORCHESTRATOR_BROKER_URL": redis.url,
@@ -141,7 +156,9 @@ class Site:
             check=False,
         )
 
-    def submit(self, jobs: int, *, bundle: int, budget: int | None) -> "subprocess.CompletedProcess[str]":
+    def submit(
+        self, jobs: int, *, bundle: int, budget: int | None, payment: str = "credits"
+    ) -> "subprocess.CompletedProcess[str]":
         """Submit a batch of its own collection; every prompt is the only one of its kind."""
         self._submitted += 1
         name = f"batch-{self._submitted}"
@@ -149,6 +166,7 @@ class Site:
             "version": 1,
             "name": name,
             "bundle": bundle,
+            "payment": payment,
             "defaults": {"type": "image", "model": "gen", "aspect_ratio": "1:1", "output_format": "png"},
             "jobs": [{"id": f"job-{n}", "prompt": f"{name}: thing {n}"} for n in range(jobs)],
         }
@@ -168,7 +186,15 @@ class Site:
     def movements(self) -> list[Movement]:
         """The provider's own ledger."""
         entries = httpx.get(f"{self.provider_url}/sandbox/ledger", timeout=30).json()["entries"]
-        return [Movement(entry["kind"], entry["prompt"], Decimal(entry["credits"])) for entry in entries]
+        return [
+            Movement(entry["kind"], entry["prompt"], Decimal(entry["credits"] or 0), Decimal(entry["usdc"] or 0))
+            for entry in entries
+        ]
+
+    def settlements(self) -> list[Settled]:
+        """The signed payments that the provider has settled."""
+        paid = httpx.get(f"{self.provider_url}/sandbox/payments", timeout=30).json()["payments"]
+        return [Settled(one["network"], one["payer"], int(one["amount"]), one["nonce"]) for one in paid]
 
     def batches(self) -> dict[str, str]:
         """The state of every batch."""

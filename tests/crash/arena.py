@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
+from decimal import Decimal
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import certifi
 import psycopg
+from solders.keypair import Keypair
 from sqlalchemy import func, or_, select, text
 
+from orchestrator.base.payments import Network, Payment
 from orchestrator.base.states import BatchState
 from orchestrator.receipts.book import all_books
 from orchestrator.sandbox import Sandbox
@@ -36,10 +39,20 @@ SUBMIT: Arguments = ("orchestrator", "submit", "things.json", "--yes", "--json")
 RESUME: Arguments = ("orchestrator", "resume", "--yes", "--json")
 WORKER: Arguments = ("celery", "-A", "workers", "worker", "--without-mingle", "--without-gossip", "--loglevel=WARNING")
 
+#: Keys of nobody: what an installation has that pays this way.
+_KEYS = {
+    None: {"KATANA_API_KEY": "key", "KATANA_API_SECRET": "secret"},
+    Network.BASE: {"EVM_PRIVATE_KEY": "5a" * 32},
+    Network.SOLANA: {"SVM_PRIVATE_KEY": str(Keypair.from_seed(bytes(range(32))))},
+}
 #: A process that takes longer hangs.
 _HANGS_SECONDS = 60.0
+#: What a wallet has at the provider.
+_WALLET_USDC = Decimal(1)
+#: What is imported where something is signed.
+_PAYING = ("orchestrator.payments.evm", "orchestrator.payments.svm", "orchestrator.chain.solana")
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload([*PRELOADED, victim.__name__])
+_FORKS.set_forkserver_preload([*PRELOADED, *_PAYING, victim.__name__])
 _numbers = itertools.count()
 
 
@@ -50,12 +63,15 @@ class Things:
     jobs: tuple[dict[str, object], ...]
     results: Mapping[str, str]
     needs: Mapping[str, str] = field(default_factory=dict)
+    payment: Payment = Payment.CREDITS
 
     def manifest(self) -> dict[str, object]:
+        paid = {} if self.payment is Payment.CREDITS else {"payment": self.payment}
         return {
             "version": 1,
             "name": "things",
-            "budget": {"credits": 40},
+            **paid,
+            "budget": {"credits": 40} if self.payment is Payment.CREDITS else {"usd": 1},
             "defaults": {"aspect_ratio": "1:1"},
             "jobs": self.jobs,
         }
@@ -153,11 +169,12 @@ class Trial:
         self._things = things
         self._sandbox = sandbox
         self.database = Database(database_url, actor="tests")
-        self._audit = CrashAudit(self.database)
+        self._audit = CrashAudit(self.database, sandbox, folder / "home")
         self._environment = dict(os.environ) | {
             "KATANA_BASE_URL": sandbox.base_url,
-            "KATANA_API_KEY": "key",
-            "KATANA_API_SECRET": "secret",
+            "BASE_RPC_URL": f"{sandbox.base_url}/rpc/base",
+            "SOLANA_RPC_URL": f"{sandbox.base_url}/rpc/solana",
+            **_KEYS[things.payment.network],
             "ORCHESTRATOR_HOME": str(folder / "home"),
             "ORCHESTRATOR_DATABASE_URL": database_url,
             "ORCHESTRATOR_DESTINATION": str(folder / "out"),
@@ -207,12 +224,19 @@ class Trial:
     def finish(self, expected: Mapping[str, str] | None = None) -> list[str]:
         """All that was found wrong, after the last audit. `expected`: the states that the jobs should be in.
 
-        A job is in doubt instead if and only if its answer was lost (since the trial was prepared).
-        What needs it waits then.
+        A job is in doubt instead if and only if its answer was lost (since the trial was prepared), and nothing else
+        tells what became of it. What needs it waits then.
         """
-        wanted = dict(expected or self._things.results) | dict.fromkeys(self._unanswered - self._prepared, "in_doubt")
+        lost = {name for name in self._unanswered - self._prepared if not self._is_told_otherwise(name)}
+        wanted = dict(expected or self._things.results) | dict.fromkeys(lost, "in_doubt")
         wanted |= {name: "waiting" for name, need in self._things.needs.items() if wanted[need] == "in_doubt"}
-        return [*self.wrong, *self._audit.at_rest(self._sandbox.ledger(), wanted)]
+        return [*self.wrong, *self._audit.at_rest(wanted)]
+
+    def _is_told_otherwise(self, name: str) -> bool:
+        """A signed payment is sent again until it is answered; of a wallet's charges there is a list."""
+        prompt = next(job["prompt"] for job in self._things.jobs if job["id"] == name)
+        is_charged = any(entry.prompt == prompt for entry in self._sandbox.charges())
+        return self._things.payment.is_direct or (self._things.payment.is_wallet and is_charged)
 
     def is_prepared(self) -> None:
         """What has no answer up to now is a part of the situation."""
@@ -263,7 +287,7 @@ class Trial:
         books = all_books(self._folder / "home")
         answered = {slip.submission_id for book in books for slip in book.answers_since(date.min)}
         self._unanswered |= {row.name for row in found if row.id not in answered}
-        self.wrong += self._audit.after_death(self._sandbox.ledger())
+        self.wrong += self._audit.after_death()
 
 
 @contextmanager
@@ -276,7 +300,8 @@ def new_trial(server_url: str, things: Things = THINGS, **settings: str) -> Iter
     first, end, _ = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----\n")
     (folder / "authority.pem").write_text(first + end)
     try:
-        with Sandbox(folder / "sandbox", time_scale=0.002) as sandbox, _new_database(server_url) as url:
+        sandbox = Sandbox(folder / "sandbox", time_scale=0.002, wallet_balance=_WALLET_USDC)
+        with sandbox, _new_database(server_url) as url:
             trial = Trial(folder, sandbox, url, settings, things)
             try:
                 yield trial

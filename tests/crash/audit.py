@@ -1,12 +1,15 @@
 """What must hold after every death: the auditor's invariants, our own check of the ledger, and nothing left over."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from sqlalchemy import Connection, select
 
 from orchestrator.assets.destination import open_destination
-from orchestrator.sandbox.book import Entry
+from orchestrator.sandbox import Sandbox
+from orchestrator.sandbox.records import Settlement
 from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
 from orchestrator.store.tables import assets, batches, holds, jobs
@@ -23,24 +26,31 @@ def read_object(uri: str) -> bytes | None:
 class CrashAudit:
     """The audit of one trial: after each death, and once nothing moves any more."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sandbox: Sandbox, home: Path) -> None:
         self._database = database
-        self._auditor = Auditor(read_file=read_object)
+        self._sandbox = sandbox
+        self._auditor = Auditor(read_file=read_object, home=home)
 
-    def after_death(self, entries: Sequence[Entry]) -> list[str]:
+    def after_death(self) -> list[str]:
         """What is wrong right after a process died: nothing may be, whatever it was doing."""
+        entries, settlements = self._sandbox.ledger(), self._settlements()
         with self._database.begin() as connection:
-            return [*self._auditor.step(connection, entries), *map(str, audit(connection))]
+            return [*self._auditor.step(connection, entries, settlements), *map(str, audit(connection))]
 
-    def at_rest(self, entries: Sequence[Entry], expected: Mapping[str, str]) -> list[str]:
+    def at_rest(self, expected: Mapping[str, str]) -> list[str]:
         """What is wrong in the end, where every job should be in the expected state."""
+        entries, settlements = self._sandbox.ledger(), self._settlements()
         with self._database.begin() as connection:
             return [
-                *self._auditor.rest(connection, entries),
+                *self._auditor.rest(connection, entries, settlements),
                 *map(str, audit(connection)),
                 *_ended_otherwise(connection, expected),
                 *_not_indexed(connection),
             ]
+
+    def _settlements(self) -> list[Settlement]:
+        now = time.time()
+        return [paid.payment for paid in self._sandbox.payments() if paid.payment.at <= now]
 
 
 def states(connection: Connection) -> dict[str, str]:

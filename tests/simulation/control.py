@@ -9,10 +9,13 @@ from unittest import mock
 
 @contextmanager
 def determined(seed: int) -> Iterator[None]:
-    """Every source of randomness gives what the seed says: jitter, and the ids that are drawn as uuid4."""
+    """Every source of randomness gives what the seed says: jitter, ids that are drawn as uuid4, and nonces (`secrets`
+    asks the `random` module for the system's bytes).
+    """
     state = random.getstate()
+    system = random.Random(f"ids {seed}").randbytes
     try:
-        with mock.patch("os.urandom", random.Random(f"ids {seed}").randbytes):
+        with mock.patch("os.urandom", system), mock.patch("random._urandom", system):
             random.seed(f"jitter {seed}")
             yield
     finally:

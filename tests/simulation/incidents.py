@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .process import Process
 from .scenario import Incident
-from .setting import ACCOUNT
+from .setting import account_at_provider, in_unit
 
 if TYPE_CHECKING:
     from .world import World
@@ -31,7 +31,7 @@ def make_all_well(world: "World") -> None:
     world.site.behave()
     world.is_database_down = False
     world.disk.repair()
-    world.site.top_up(ACCOUNT, Decimal(100_000))
+    _move_money(world, Decimal(100_000))
     for process in world.processes:
         process.freeze(0)
 
@@ -56,7 +56,14 @@ def _database(is_down: bool) -> Callable[["World"], None]:
 
 
 def _others_spend(world: "World") -> None:
-    world.site.top_up(ACCOUNT, -Decimal(world.dice.randrange(1, 20)))
+    _move_money(world, -Decimal(world.dice.randrange(1, 20)))
+
+
+def _move_money(world: "World", credit_amount: Decimal) -> None:
+    """Into the balance that pays, or out of it; direct payments have none."""
+    account = account_at_provider(world.payer)
+    if account is not None:
+        world.site.top_up(account, in_unit(world.payer.payment, credit_amount))
 
 
 def _look(world: "World") -> None:

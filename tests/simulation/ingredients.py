@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
+from orchestrator.base.payments import Payment
 from orchestrator.engine.local import Tempo
-from orchestrator.sandbox.faults import FaultRule
+from orchestrator.sandbox import FaultRule, Ways
 
 from .network import Fate
 from .scenario import HOUR, IMAGES, VIDEO, BatchDraft, Incident, Scenario
@@ -238,6 +239,54 @@ def chains(scenario: Scenario, dice: random.Random) -> None:
             batch.jobs[number] = replace(job, has_gate=dice.random() < 0.2)
 
 
+_WAYS_TO_PAY = (Payment.X402_BASE, Payment.X402_BASE, Payment.X402_SOLANA, Payment.X402_SOLANA, Payment.WALLET_BASE)
+_OFFER_FAULTS = (
+    "429",
+    "500",
+    "502-html",
+    "html",
+    "drop",
+    "slow",
+    "pay-to",
+    "asset",
+    "no-header",
+    "not-json",
+    "no-offers",
+)
+_PAYMENT_FAULTS = (
+    "402-after-charge",
+    "500-after-settlement",
+    "late-settlement",
+    "no-receipt",
+    "garbled-receipt",
+    "500-after-charge",
+    "drop-after-charge",
+    "drop-before-charge",
+    "price",
+)
+_RPC_FAULTS = ("429", "500", "drop", "slow", "html", "garbage", "lagging")
+
+
+def payment(scenario: Scenario, dice: random.Random) -> None:
+    """USDC pays for it all: by the request or from a wallet's balance."""
+    scenario.payment = dice.choice(_WAYS_TO_PAY)
+    if not scenario.payment.is_direct:
+        return
+    scenario.ways = Ways(replays=dice.choice(("original", "refused")))
+    for kind in dice.sample(_PAYMENT_FAULTS, dice.choice((0, 1, 2, 3))):
+        scenario.rules.append(_rule(dice, "submit", kind, seconds=dice.choice((5.0, 100.0, 460.0))))
+    for kind in dice.sample(_RPC_FAULTS, dice.choice((0, 0, 1, 3))):
+        scenario.rules.append(_rule(dice, "rpc", kind, seconds=dice.choice((5.0, 100.0, HOUR))))
+    if dice.random() < 0.2:  # what one endpoint says once is no proof
+        scenario.rules.append(FaultRule(at="rpc", kind="lying", skip=dice.choice((0, 1, 2, 3, 5))))
+    for kind in dice.sample(_OFFER_FAULTS, dice.choice((0, 0, 1, 2))):
+        scenario.rules.append(_rule(dice, "offer", kind, seconds=dice.choice((5.0, 200.0))))
+    if dice.random() < 0.2:
+        scenario.rules.append(_rule(dice, "offer", "price", factor=Decimal(dice.choice(("1.05", "1.3", "3")))))
+    if dice.random() < 0.1 and restored_database.__name__ not in scenario.ingredients:
+        restored_database(scenario, dice)
+
+
 def _rule(dice: random.Random, at: str, kind: str, **values: object) -> FaultRule:
     times = dice.choice((1, 1, 2, 5))
     probability = dice.choice((1.0, 0.5, 0.2))
@@ -282,4 +331,5 @@ INGREDIENTS: tuple[tuple[float, Ingredient], ...] = (
     (0.2, retries),
     (0.06, restored_database),
     (0.3, chains),
+    (0.4, payment),
 )

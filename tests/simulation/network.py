@@ -116,7 +116,7 @@ class Transport(httpx.AsyncBaseTransport):
         outcome = self._network.send(Call(request.method, str(request.url), request.headers, body), fate)
         await _trace(request, "http11.send_request_body.complete")
         try:
-            async with asyncio.timeout(request.extensions["timeout"]["read"]):
+            async with asyncio.timeout(request.extensions.get("timeout", {}).get("read")):
                 reply = await outcome
         except TimeoutError:
             raise httpx.ReadTimeout("silence") from None

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from orchestrator.base.errors import OrchestratorError
+from orchestrator.base.payments import Payment
 from orchestrator.base.settings import Settings
 from orchestrator.operations import approving, budgeting, recovering, resolving, resuming, retrying, steering
 from orchestrator.store.caps import Limit
@@ -19,7 +20,8 @@ from .site import ProviderSite
 _OPEN = "SELECT id FROM batch WHERE state IN ('running', 'held', 'paused') ORDER BY id"
 _HOLDS = "SELECT code FROM hold WHERE batch_id = :batch ORDER BY code"
 _IN_DOUBT = (
-    "SELECT job.name, submission.body_sha256 FROM job JOIN submission ON submission.id = job.submission_id "
+    "SELECT job.name, submission.body_sha256, payment.nonce FROM job "
+    "JOIN submission ON submission.id = job.submission_id LEFT JOIN payment ON payment.submission_id = submission.id "
     "WHERE job.batch_id = :batch AND job.state = 'in_doubt' ORDER BY job.pk"
 )
 _GATES = (
@@ -36,8 +38,11 @@ _FAILED = (
 class Person:
     """Knows the provider's web history, and so the truth about every payment."""
 
-    def __init__(self, settings: Settings, looking: Connection, site: ProviderSite, dice: random.Random) -> None:
+    def __init__(
+        self, settings: Settings, payment: Payment, looking: Connection, site: ProviderSite, dice: random.Random
+    ) -> None:
         self._settings = settings
+        self._payment = payment
         self._looking = looking
         self._site = site
         self._dice = dice
@@ -94,7 +99,8 @@ class Person:
                 for request in self._site.book.requests()
                 if request.body_sha256 == job.body_sha256 and request.request_id not in known
             ]
-            said: Any = "not-charged"
+            is_paid = any(settled.nonce == job.nonce for settled in self._site.settlements())
+            said: Any = "charged" if is_paid else "not-charged"
             if found:
                 said = UUID(found[0]) if self._dice.random() < 0.5 else "charged"
             if not self._do("resolve", resolving.resolve, batch, job.name, self._settings, said):
@@ -103,7 +109,7 @@ class Person:
     def _raise_caps(self, batch: str) -> None:
         limit = Limit(Decimal(100_000), "credits")
         self._do("budget", budgeting.set_batch_budget, batch, self._settings, limit)
-        self._do("budget", budgeting.set_budget, self._settings, {"daily": None, "monthly": None})
+        self._do("budget", budgeting.set_budget, self._settings, {"daily": None, "monthly": None}, self._payment)
 
     def _with_a_batch(self, verb: str, operation: Callable[[str, Settings], object]) -> None:
         open_ones = self._ask(_OPEN)

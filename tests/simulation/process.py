@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 
 from orchestrator.base.settings import Settings
+from orchestrator.chain.chains import Chains
 from orchestrator.engine.local import LocalDriver, Tempo
 from orchestrator.engine.runtime import Engine
 from orchestrator.katana.client import KatanaClient
 from orchestrator.operations.opening import make_engine
+from orchestrator.payments.payer import Payer
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import OutOfReach
 
 from .network import Assets, Network, Transport
-from .setting import PAYER
 from .site import API_ORIGIN
 from .stage import Stage
 from .virtual import Killed, VirtualClock, VirtualLoop
@@ -25,6 +26,7 @@ class Surroundings:
     clock: VirtualClock
     network: Network
     settings: Settings
+    payer: Payer
     scope: Scope
     tempo: Tempo
 
@@ -42,9 +44,16 @@ class Process:
 
     async def _main(self) -> None:
         world = self._world
-        client = KatanaClient(API_ORIGIN, PAYER.headers, transport=Transport(world.network), clock=world.clock)
-        database = world.stage.databases[self.actor]
-        self._engine = make_engine(world.settings, database, client, Assets(world.network), world.scope, world.clock)
+        self._engine = make_engine(
+            world.settings,
+            world.stage.databases[self.actor],
+            self._client(),
+            Assets(world.network),
+            world.scope,
+            world.clock,
+            payer=world.payer,
+            chains=self._chains(),
+        )
         self._driver = LocalDriver(self._engine, world.tempo)
         try:
             await self._driver.run()
@@ -52,6 +61,21 @@ class Process:
             if not self.loop.is_killed:
                 self._engine.close()
                 self._wait_until_unlocked()
+
+    def _client(self) -> KatanaClient:
+        payer, transport = self._world.payer, Transport(self._world.network)
+        return KatanaClient(
+            API_ORIGIN,
+            payer.headers,
+            transport=transport,
+            clock=self._world.clock,
+            proof=payer.proof,
+            balance_of=payer.balance_of,
+        )
+
+    def _chains(self) -> Chains:
+        settings = self._world.settings
+        return Chains(settings.base_rpc_url, settings.solana_rpc_url, transport=Transport(self._world.network))
 
     @property
     def is_alive(self) -> bool:

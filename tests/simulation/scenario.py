@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from orchestrator.base.payments import Payment
 from orchestrator.engine.local import Tempo
-from orchestrator.sandbox.faults import FaultRule
+from orchestrator.sandbox import FaultRule, Ways
 
 from .network import Fate
 
@@ -54,10 +55,13 @@ class Incident:
 
 @dataclass(slots=True)
 class Scenario:
-    """A world to be: what is to be made, and what goes wrong."""
+    """A world to be: what is to be made, and what goes wrong. All amounts are in credits, whoever pays."""
 
     seed: int
     batches: list[BatchDraft]
+    payment: Payment = Payment.CREDITS
+    #: What the guide leaves open of payments.
+    ways: Ways = field(default_factory=Ways)
     workers: int = 1
     balance: Decimal = Decimal(100_000)
     time_scale: float = 1.0

@@ -15,20 +15,27 @@ from aiohttp.http_parser import RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from orchestrator.base.money import ZERO
+from orchestrator.base.payments import Network, to_atomic
 from orchestrator.catalog.models import Catalog
+from orchestrator.sandbox import Ways
 from orchestrator.sandbox.accounts import Accounts
 from orchestrator.sandbox.asset_urls import AssetUrls
 from orchestrator.sandbox.book import Book, Entry
+from orchestrator.sandbox.customers import Unit, unit_of
 from orchestrator.sandbox.faults import FaultPlayer, FaultRule, Faults
 from orchestrator.sandbox.intake import Pace
 from orchestrator.sandbox.provider import Provider
-from orchestrator.sandbox.records import AccountSeen
+from orchestrator.sandbox.records import AccountSeen, Charged, PaymentSettled, Settlement
 from orchestrator.sandbox.sites import api_application, asset_application
 
 from .files import draw
 from .virtual import VirtualClock, VirtualLoop
 
 API_ORIGIN = "https://provider.test"
+RPC_BASE, RPC_SOLANA = f"{API_ORIGIN}/rpc/base", f"{API_ORIGIN}/rpc/solana"
+#: What someone else buys from the same wallet, and the nonces of top-ups that are no command of ours.
+_OTHERS = "a thing of someone else"
 ASSET_ORIGIN = "https://assets.test"
 
 
@@ -84,6 +91,8 @@ class ProviderSite:
         *,
         catalog: Catalog,
         balance: Decimal,
+        unit: Unit,
+        ways: Ways,
         pace: Pace,
         rules: tuple[FaultRule, ...],
     ) -> None:
@@ -97,7 +106,9 @@ class ProviderSite:
             catalog=catalog,
             book=self.book,
             accounts=Accounts(),
-            opening_balance=balance,
+            opening_balance=balance if unit == "credits" else ZERO,
+            opening_usdc=balance if unit == "usdc" else ZERO,
+            ways=ways,
             pace=pace,
             urls=AssetUrls(ASSET_ORIGIN, self.book.url_key),
             faults=FaultPlayer(Faults(rules=rules)),
@@ -110,7 +121,13 @@ class ProviderSite:
         self.loop.create_task(self._serve(call, deliver))
 
     def entries(self) -> list[Entry]:
-        return self.book.entries(self._clock.unix())
+        """What was charged and given back for our jobs."""
+        return [entry for entry in self.book.entries(self._clock.unix()) if entry.prompt != _OTHERS]
+
+    def settlements(self) -> list[Settlement]:
+        """Our signed payments that have settled up to now."""
+        now, taken = self._clock.unix(), self.book.settlements.all()
+        return [paid.payment for paid in taken if paid.payment.at <= now and not paid.payment.nonce.startswith(_OTHERS)]
 
     def behave(self) -> None:
         """No more faults, and what is accepted from now on is made at the usual pace."""
@@ -121,11 +138,37 @@ class ProviderSite:
         self._applications = _applications(self.provider)
 
     def top_up(self, account: str, amount: Decimal) -> None:
-        """Credits that someone puts into the account; less than none: that someone else spends."""
+        """What someone puts into the account, in its unit; less than none: that someone else spends."""
+        if unit_of(account) == "usdc":
+            self._move_usdc(account, amount)
+            return
         funds = self.book._funds.get(account, self.provider.opening_balance)
         self.book.record(
             AccountSeen(at=self._clock.unix(), account=account, opening_balance=max(funds + amount, Decimal(0)))
         )
+
+    def _move_usdc(self, account: str, amount: Decimal) -> None:
+        """As a top-up or a debit, so that the list of the wallet's transactions still adds up."""
+        now, name = self._clock.unix(), f"{_OTHERS} {len(self.book.settlements.all())}"
+        if amount < 0:
+            spent = min(-amount, self.book.balance(account, now))
+            charge = Charged(
+                at=now, charge_id=name, account=account, amount=spent, model="m", prompt=_OTHERS, body_sha256=""
+            )
+            self.book.record(charge)
+            return
+        _, network, address = account.split(":")
+        paid = Settlement(
+            at=now,
+            network=Network(network),
+            payer=address,
+            amount=to_atomic(amount),
+            nonce=name,
+            transaction=name,
+            path="",
+            body_sha256="",
+        )
+        self.book.record(PaymentSettled(at=now, payment=paid, credited=amount))
 
     def close(self) -> None:
         self.loop.bury()

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.base import faults
+from orchestrator.base.payments import Unit
 from orchestrator.base.settings import load_settings
+from orchestrator.payments.payers import payer_for
 from orchestrator.sandbox.intake import Pace
 
 from ..auditor import Auditor
@@ -23,15 +25,16 @@ from .network import Network, Weather
 from .person import Person
 from .process import Process, Surroundings
 from .scenario import HOUR, Incident, Scenario
-from .setting import KEY, SECRET, make_batches, price_list
-from .site import API_ORIGIN, ProviderSite
+from .setting import EVM_KEY, KEY, SECRET, SVM_KEY, in_unit, make_batches, price_list
+from .site import API_ORIGIN, RPC_BASE, RPC_SOLANA, ProviderSite
 from .stage import PERSON, WORKERS, Stage, lost_connection
 from .tally import Tally, Violated
 from .virtual import Killed, VirtualClock, VirtualLoop
 
 #: Nothing of ours takes so many turns; more of them is a loop that spins.
 _MAX_TURNS = 400_000
-_FROZEN = ("batch", "job", "submission", "ledger", "hold", "asset")
+_FROZEN = ("batch", "job", "submission", "ledger", "hold", "asset", "payment")
+_SECRETS = (SECRET, EVM_KEY, SVM_KEY)
 
 
 class World:
@@ -50,7 +53,9 @@ class World:
             self.dice,
             folder,
             catalog=price_list(scenario),
-            balance=scenario.balance,
+            balance=in_unit(scenario.payment, scenario.balance),
+            unit="credits" if scenario.payment.unit is Unit.CREDITS else "usdc",
+            ways=scenario.ways,
             pace=Pace(scenario.time_scale, scenario.asset_lifetime_seconds),
             rules=tuple(scenario.rules),
         )
@@ -60,13 +65,19 @@ class World:
             katana_base_url=API_ORIGIN,
             katana_api_key=KEY,
             katana_api_secret=SECRET,
+            evm_private_key=EVM_KEY,
+            svm_private_key=SVM_KEY,
+            base_rpc_url=RPC_BASE,
+            solana_rpc_url=RPC_SOLANA,
             max_in_flight=scenario.max_in_flight,
             database_url=stage.url,
             broker_url="redis://nobody.test",  # so that what a person does leaves the work to the workers
         )
-        self.person = Person(self._settings, stage.auditing, self.site, self.dice)
+        self.payer = payer_for(self._settings, scenario.payment)
+        self.person = Person(self._settings, scenario.payment, stage.auditing, self.site, self.dice)
         self.auditor = auditor
-        auditor.read_file, auditor.delivered, auditor.secrets = self.disk.read, self._delivered, (SECRET,)
+        auditor.read_file, auditor.delivered, auditor.secrets = self.disk.read, self._delivered, _SECRETS
+        auditor.home = self._settings.home
         auditor.prices_hold, auditor.bought_again = not scenario.prices, self.person.bought_again
         self.processes: list[Process] = []
         self.is_database_down = self.is_backed_up = self.is_recovering = False
@@ -89,7 +100,7 @@ class World:
                 self._trouble()
                 self._calm_down()
                 self._look_back()
-                if SECRET in "\n".join(told):
+                if any(secret in "\n".join(told) for secret in _SECRETS):
                     self.wrong.append("I9 secret: the log holds a secret")
                 self._stop_if_wrong()
             finally:
@@ -98,9 +109,11 @@ class World:
 
     def _settle_in(self) -> None:
         with self.stage.databases[PERSON].begin() as connection:
-            scope = make_batches(connection, self.scenario, self.disk)
+            scope = make_batches(connection, self.scenario, self.payer, self.disk)
         network = Network(self.site, self.weather, self.dice)
-        self._surroundings = Surroundings(self.stage, self.clock, network, self._settings, scope, self.scenario.tempo)
+        self._surroundings = Surroundings(
+            self.stage, self.clock, network, self._settings, self.payer, scope, self.scenario.tempo
+        )
 
     def _trouble(self) -> None:
         for incident in self.scenario.incidents:
@@ -120,7 +133,7 @@ class World:
         if self.scenario.retries:
             self.ask_person(self.person.retry_failed)
             self._work_to_the_end()
-        self.wrong += self.auditor.rest(self.stage.auditing, self.site.entries())
+        self.wrong += self.auditor.rest(self.stage.auditing, self.site.entries(), self.site.settlements())
         self._stop_if_wrong()
 
     def _work_to_the_end(self) -> None:
@@ -214,7 +227,7 @@ class World:
 
     def audit(self) -> None:
         self.tally.audits += 1
-        self.wrong += self.auditor.step(self.stage.auditing, self.site.entries())
+        self.wrong += self.auditor.step(self.stage.auditing, self.site.entries(), self.site.settlements())
 
     def _happen(self, incident: Incident) -> None:
         self.note(f"incident {incident.kind}")
