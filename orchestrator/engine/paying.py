@@ -4,7 +4,8 @@
 2. `guard` looks at the offer, and the reserve is raised to it where budget and caps allow.
 3. Sign. Commit the payment together with `sent`, leave a receipt of both outside the database, and only then let them
    leave: the same bytes, with the payment.
-4. An acceptance is recorded as ever. Anything else leaves the jobs in doubt and the payment signed: `replay` goes on.
+4. An acceptance is recorded as ever, and where no byte left the payment is void. Anything else leaves the jobs in doubt
+   and the payment signed: `replay` goes on.
 
 Killed before the commit of 3, the work is pending again and nothing that was signed has left; killed after it, the same
 payment is sent again, never another.
@@ -186,8 +187,24 @@ async def _send_signed(engine: Engine, work: ClaimedSubmission, body: bytes, sig
     with submit.told_if_lost(work, verdict):
         if verdict.kind is Kind.ACCEPTED:
             await record_taken(engine, work, order, verdict)
+        elif verdict.kind is Kind.NOT_SENT:
+            await _take_back_unsent(engine, work, order, verdict)
         else:
             await engine.persist(_record_open, engine, work, verdict)
+
+
+async def _take_back_unsent(engine: Engine, work: ClaimedSubmission, order: Order, verdict: Verdict) -> None:
+    """Not a byte left, and nothing of the signature: it is void at once."""
+    engine.note_outage(verdict.reason)
+    if await engine.persist(_record_unsent, engine, work, verdict):
+        await engine.keep_receipt(Receipt.not_charged(order))  # not before: taken for dead, another may have sent it
+
+
+def _record_unsent(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> bool:
+    rule = on_post(verdict)
+    submit.follow(connection, engine, work, verdict, rule.effect)
+    end, document, wait = SubmissionState.NOT_SENT, verdict.document(), rule.again_seconds or 0
+    return sending.record_returned(connection, work.id, work.token, end=end, answer=document, retry_in_seconds=wait)
 
 
 def _mark_paid(

@@ -1,6 +1,6 @@
 """Signed payments whose answer was lost: the same one is sent again while it is valid; then its chain tells.
 
-- An acceptance of a replay is the acceptance of the request.
+- An acceptance of a replay is the acceptance of the request. While its batch is paused or cancelled it is not sent.
 - Once it can no longer settle, and has not: it is void, and its jobs are bought anew, with another payment.
 - It has settled, and no answer ever named the request: its jobs stay in doubt, with the transaction as evidence.
 
@@ -32,6 +32,8 @@ from orchestrator.store.replaying import OpenPayment
 LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
 #: When a payment is due again that we could not make a request for.
 _OUR_FAULT_RETRY_SECONDS = 15.0
+#: When it is looked again whether one may be sent whose batch is paused.
+_UNWANTED_RETRY_SECONDS = 30.0
 
 
 async def claim(engine: Engine, limit: int) -> Sequence[OpenPayment]:
@@ -44,10 +46,10 @@ async def claim(engine: Engine, limit: int) -> Sequence[OpenPayment]:
 async def go_on(engine: Engine, work: OpenPayment) -> None:
     """Send one payment again, or look at its chain."""
     until = sendable_until(work.payment, work.order.sent_at)
-    if work.header is not None and engine.clock.now() < until:
+    if work.header is not None and work.is_wanted and engine.clock.now() < until:
         await _send_again(engine, work, work.header, until)
     elif work.header is not None and (seconds_left := _seconds_left(work, engine.clock.now())):
-        await _put_back(engine, work, seconds_left)
+        await _put_back(engine, work, min(seconds_left, _UNWANTED_RETRY_SECONDS))
     else:
         await _look(engine, work)
 

@@ -11,10 +11,11 @@ from orchestrator.receipts.receipt import Order, OrderedJob, OrderedPayment
 from orchestrator.store.accounts import Scope
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import NOW
+from orchestrator.store.holds import is_wanted
 from orchestrator.store.leases import NO_LEASE, Lease
 from orchestrator.store.orders import order_of
 from orchestrator.store.sending import in_seconds
-from orchestrator.store.tables import payments, submissions
+from orchestrator.store.tables import batches, payments, submissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class OpenPayment:
     """A payment that is signed and whose submission is in doubt, leased to be sent again or looked up.
 
     `header` is as good as money; None where only a receipt tells of the payment, so that it cannot be sent again.
+    `is_wanted`: nobody has paused or cancelled its batch.
     """
 
     pk: UUID
@@ -31,6 +33,7 @@ class OpenPayment:
     header: str | None = field(repr=False)
     sends: int
     evidence: dict[str, Any] | None
+    is_wanted: bool
 
     @property
     def id(self) -> UUID:
@@ -92,7 +95,10 @@ def is_in_doubt(scope: Scope) -> ColumnElement[bool]:
 def _open_payment(connection: Connection, row: Any) -> OpenPayment:
     order = order_of(connection, row.submission_id)
     assert order.payment is not None
-    return OpenPayment(row.id, row.lease_token, order, order.payment, row.signed, row.sends, row.evidence)
+    wanted = connection.execute(select(is_wanted()).where(batches.c.id == order.batch.id)).scalar_one()
+    return OpenPayment(
+        row.id, row.lease_token, order, order.payment, row.signed, row.sends, row.evidence, is_wanted=wanted
+    )
 
 
 def put_back(

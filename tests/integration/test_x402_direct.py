@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from orchestrator.base.errors import UsageError
 from orchestrator.base.money import ZERO
 from orchestrator.base.payments import Payment, Unit
 from orchestrator.catalog.bundled import bundled_catalog
+from orchestrator.engine import submit
 from orchestrator.engine.reconcile import reconcile
 from orchestrator.operations.opening import Provider, open_engine
 from orchestrator.operations.resolving import resolve
@@ -403,3 +405,34 @@ async def test_no_signature_is_kept_anywhere_but_in_its_row(shop: Shop, caplog: 
         assert secret.encode() not in written
         assert secret not in caplog.text + "".join(told)
     assert isinstance(row.id, UUID)
+
+
+async def test_what_surely_did_not_leave_is_void_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock says that the time to send it is over before a byte of it leaves."""
+    scope = shop.make_batch(1)
+    monkeypatch.setattr(submit, "SEND_WITHIN", timedelta(0))
+    with pytest.raises(TimeoutError):
+        await shop.run(scope, seconds=2)
+    unsent = shop.rows()[0]
+    assert (unsent.state, unsent.signed) == ("void", None)
+    monkeypatch.undo()
+    document = await shop.run(scope)
+    assert document["state"] == "completed"
+    assert len(shop.asked("payments")["payments"]) == 1
+    shop.check()
+
+
+@BOTH
+async def test_a_payment_is_not_sent_again_once_its_batch_is_cancelled(shop: Shop, payment: Payment) -> None:
+    shop.payment = payment
+    scope = shop.make_batch(1)
+    shop.play(FaultRule(at="submit", kind="drop-before-charge", times=None))
+    with pytest.raises(TimeoutError):
+        await shop.run(scope, seconds=2)
+    with shop.database.begin() as connection:
+        batches.cancel_batch(connection, BATCH)
+    shop.play()
+    with pytest.raises(TimeoutError):
+        await shop.run(scope, seconds=4)
+    assert shop.asked("payments")["payments"] == []
+    shop.check()
