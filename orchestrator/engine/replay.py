@@ -112,7 +112,7 @@ async def _look(engine: Engine, work: OpenPayment) -> None:
     else:
         if word.state is ChainState.OPEN:
             engine.note_wait(f"{payment.network} does not tell yet what became of a payment; waiting for it")
-        evidence = noted(word, work.evidence, now)
+        evidence = noted(word, work.evidence, now, stall_after_seconds=engine.limits.stall_after_seconds)
         await engine.transact(replaying.put_back, work, in_=LOOK_SECONDS, evidence=evidence)
 
 
@@ -131,7 +131,7 @@ def _record_settled(connection: Connection, work: OpenPayment, word: ChainWord) 
         connection, work.id, PaymentState.SETTLED, transaction=word.transaction, evidence={"chain": word.evidence}
     ):
         log.warning("submission %s: %s", work.id, reason)
-        doubtful.record_evidence(connection, work.id, evidence)
+        doubtful.record_finding(connection, work.id, evidence)
     settling.settle_batch(connection, work.batch_id)
 
 
@@ -147,6 +147,8 @@ def _record_void(connection: Connection, engine: Engine, work: OpenPayment, word
         log.warning("submission %s was not charged: %s", work.id, evidence["reason"])
         if engine.receipts is not None:
             engine.receipts.keep(Receipt.not_charged(work.order))
+    elif payments.end(connection, work.id, PaymentState.VOID, evidence=evidence):  # a person or time said: charged
+        log.warning("submission %s: %s; a person may say: not charged", work.id, evidence["reason"])
     settling.settle_batch(connection, work.batch_id)
 
 

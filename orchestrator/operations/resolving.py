@@ -24,6 +24,7 @@ from orchestrator.store import (
     creating,
     doubtful,
     doubts,
+    payments,
     reads,
     resolving,
     sending,
@@ -143,17 +144,16 @@ def _settle(connection: Connection, doubt: Doubtful, job: str, said: Said, evide
 
 def _require_unpaid(connection: Connection, doubt: Doubtful, job: str) -> None:
     """Raises UsageError where a signed payment says otherwise: what is sent anew would be paid for twice."""
-    payment = payment_of(connection, doubt.submission_id) or {"state": PaymentState.VOID, "transaction": None}
-    is_assumed = doubt.is_written_off and payment["transaction"] is None  # by time alone: a person may know better
-    if payment["state"] == PaymentState.SETTLED and not is_assumed:
+    payment = payment_of(connection, doubt.submission_id) or {"state": PaymentState.VOID}
+    if payment["state"] == PaymentState.SETTLED:
         raise UsageError(
             f"job {job} of {doubt.batch_id} was charged: its payment has settled",
             hint=f"look at the transaction {payment['transaction'] or '(its id is not known)'}",
         )
-    if payment["state"] == PaymentState.SIGNED:
+    if payment["state"] == PaymentState.SIGNED and not payments.is_untold(connection, doubt.submission_id):
         raise UsageError(
-            f"the signed payment of job {job} of {doubt.batch_id} may still settle",
-            hint="once it cannot any more, and has not, the job is sent again by itself: orchestrator resume",
+            f"the signed payment of job {job} of {doubt.batch_id} may still settle, or has",
+            hint=f"its chain tells once the payment is too old: orchestrator resume {doubt.batch_id}",
         )
 
 
@@ -205,6 +205,7 @@ def _accept(connection: Connection, doubt: Doubtful, request_id: str, evidence: 
         provider_status=None,
         answer=answer,
         poll_in_seconds=0,
+        is_proven=evidence["told"],
     )
 
 

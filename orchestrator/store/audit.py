@@ -125,7 +125,8 @@ _AUDIT = text(
         FROM usage WHERE CAST(:batch AS text) IS NULL OR batch_id = CAST(:batch AS text)
         GROUP BY batch_id, day
     ), paid AS (
-        SELECT payment.*, s.batch_id, s.state AS submission_state, s.settled_by, s.account_pk AS submission_account_pk,
+        SELECT payment.*, s.batch_id, s.state AS submission_state, s.account_pk AS submission_account_pk,
+               s.evidence -> 'said' IS NOT NULL OR coalesce(s.settled_by IN ('person', 'write-off'), false) AS is_said,
                coalesce(committed.amount, 0) AS committed
         FROM payment JOIN submission s ON s.id = payment.submission_id
         LEFT JOIN (
@@ -183,15 +184,15 @@ _AUDIT = text(
         SELECT 'usage-usd', batch_id, NULL, NULL, counted.usd, of_day.usd
         FROM counted FULL JOIN of_day USING (batch_id, day)
         WHERE abs(coalesce(counted.usd, 0) - coalesce(of_day.usd, 0)) > 0.000001 * coalesce(of_day.entries, 1)
-        UNION ALL  -- a person may know better than the payment, such as of money that was given back
+        UNION ALL  -- a person may know better than the payment, such as of money that was given back, and time knows nothing
         SELECT 'payment-amount', batch_id, NULL, submission_id,
                CASE state WHEN 'void' THEN 0 ELSE amount END, committed
         FROM paid
-        WHERE committed <> CASE state WHEN 'void' THEN 0 ELSE amount END AND settled_by IS DISTINCT FROM 'person'
+        WHERE committed <> CASE state WHEN 'void' THEN 0 ELSE amount END AND NOT is_said
         UNION ALL
         SELECT told.rule, batch_id, NULL, submission_id, 0, amount
         FROM paid CROSS JOIN LATERAL (VALUES
-            ('payment-out', state = 'signed' AND submission_state NOT IN ('sent', 'unknown')),
+            ('payment-out', state = 'signed' AND submission_state NOT IN ('sent', 'unknown') AND NOT is_said),
             ('payment-signature', state <> 'signed' AND signed IS NOT NULL),
             ('payment-misfiled', account_pk <> submission_account_pk)
         ) AS told (rule, is_broken)

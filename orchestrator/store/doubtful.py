@@ -102,3 +102,9 @@ def owner_of_request(connection: Connection, account_pk: int, request_id: str) -
 def record_evidence(connection: Connection, submission_id: UUID, evidence: dict[str, Any]) -> None:
     """Keep on what evidence a submission was settled."""
     connection.execute(update(submissions).where(submissions.c.id == submission_id).values(evidence=evidence))
+
+
+def record_finding(connection: Connection, submission_id: UUID, evidence: dict[str, Any]) -> None:
+    """Keep what was found of a submission that is still in doubt: on what another was settled stays as it is."""
+    in_doubt = submissions.c.state == SubmissionState.UNKNOWN
+    connection.execute(update(submissions).where(submissions.c.id == submission_id, in_doubt).values(evidence=evidence))

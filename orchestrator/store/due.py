@@ -11,7 +11,7 @@ from orchestrator.store.database import NOW
 from orchestrator.store.heads import queue_heads
 from orchestrator.store.holds import may_send
 from orchestrator.store.pacing import WHOLE_ACCOUNT
-from orchestrator.store.replaying import is_in_doubt
+from orchestrator.store.replaying import is_undecided
 from orchestrator.store.room import Room
 from orchestrator.store.tables import batches, jobs, paces, payments, submissions
 
@@ -55,7 +55,7 @@ def next_due(connection: Connection, scope: Scope, *, max_in_flight: int) -> Due
     replay = (
         select(payments.c.due_at - NOW)
         .join(submissions, submissions.c.id == payments.c.submission_id)
-        .where(is_in_doubt(scope), payments.c.lease_token.is_(None))
+        .where(is_undecided(scope), payments.c.lease_token.is_(None))
         .order_by(payments.c.due_at)
     )
     waits = [connection.execute(query.limit(1)).scalar_one_or_none() for query in (poll, copy, replay)]

@@ -1,13 +1,15 @@
 """Signed payments of submissions: stored before they are sent, and ended with proof.
 
 A payment ends in the transaction that ends its submission's doubt: its signature is gone from then on, and never sent
-again. Lock order: submission, then payment.
+again. Where that was a person's word or the clock's, its signature is gone, but only its chain ends it. Lock order:
+submission, then payment.
 """
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Connection, exists, null, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, null, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.states import PaymentState
@@ -57,6 +59,35 @@ def end(
             .where(payments.c.submission_id == submission_id, payments.c.state == PaymentState.SIGNED)
             .values(values | {name: value for name, value in told.items() if value is not None})
         ).rowcount
+    )
+
+
+def leave_to_chain(connection: Connection, submission_id: UUID) -> None:
+    """What became of its submission is no proof: its payment is never sent again, and its chain is asked."""
+    of_submission = payments.c.submission_id == submission_id
+    connection.execute(
+        update(payments).where(of_submission, payments.c.state == PaymentState.SIGNED).values(signed=null(), due_at=NOW)
+    )
+
+
+def is_untold(connection: Connection, submission_id: UUID) -> bool:
+    """Whether a payment has been too old for a day, and its chain, which was asked, has not told what became of it."""
+    too_old_at = func.coalesce(payments.c.valid_before, payments.c.created_at)
+    query = select(payments.c.id).where(
+        payments.c.submission_id == submission_id,
+        payments.c.state == PaymentState.SIGNED,
+        payments.c.evidence.is_not(None),
+        too_old_at + timedelta(days=1) < NOW,
+    )
+    return connection.execute(query).first() is not None
+
+
+def may_settle(batch_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a payment of a batch may still settle, or has: its chain has not told."""
+    return exists().where(
+        payments.c.submission_id == submissions.c.id,
+        submissions.c.batch_id == batch_id,
+        payments.c.state == PaymentState.SIGNED,
     )
 
 

@@ -18,6 +18,7 @@ from orchestrator.store.database import NOW
 from orchestrator.store.deliveries import troubled_notices
 from orchestrator.store.history import job_histories
 from orchestrator.store.paid import PAYMENT_COLUMNS, payment_document
+from orchestrator.store.payments import may_settle
 from orchestrator.store.tables import accounts, assets, batches, holds, jobs, ledger, payments, submissions
 from orchestrator.store.units import batch_unit
 from orchestrator.store.unsent import unsent
@@ -34,7 +35,8 @@ def now(connection: Connection) -> str:
 class BatchHeader:
     """What an operation has to know of a batch before it works on it. Its money is in the account's unit.
 
-    `is_open`: there is something left to do, if only its index, which a process killed at the very end did not write.
+    `is_open`: there is something left to do, if only its index, which a process killed at the very end did not write,
+    or a payment that its chain is to be asked about.
     """
 
     id: str
@@ -53,7 +55,13 @@ class BatchHeader:
 def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
     """The header of an existing batch; `unsent_credits` is the price of what `resume` may send."""
     row = connection.execute(
-        select(batches, accounts.c.origin, accounts.c.account, _is_kept_back().label("is_kept_back"))
+        select(
+            batches,
+            accounts.c.origin,
+            accounts.c.account,
+            _is_kept_back().label("is_kept_back"),
+            may_settle(batches.c.id).label("may_settle"),
+        )
         .join(accounts, accounts.c.pk == batches.c.account_pk)
         .where(batches.c.id == batch_id)
     ).one()
@@ -61,7 +69,7 @@ def batch_header(connection: Connection, batch_id: str) -> BatchHeader:
     return BatchHeader(
         id=row.id,
         state=state,
-        is_open=row.index_due or state not in ENDED_BATCHES,
+        is_open=row.index_due or row.may_settle or state not in ENDED_BATCHES,
         sandbox=row.sandbox,
         account_pk=row.account_pk,
         origin=row.origin,

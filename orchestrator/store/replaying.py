@@ -1,4 +1,4 @@
-"""Payments whose submissions are in doubt, leased to be sent again as they are or to be looked up on their chain."""
+"""Payments that may settle, and may have, leased to be sent again as they are or to be looked up on their chain."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +20,11 @@ from orchestrator.store.tables import batches, payments, submissions
 
 @dataclass(frozen=True, slots=True)
 class OpenPayment:
-    """A payment that is signed and whose submission is in doubt, leased to be sent again or looked up.
+    """A payment that is signed and has no answer that decides, leased to be sent again or looked up.
 
-    `header` is as good as money; None where only a receipt tells of the payment, so that it cannot be sent again.
-    `is_wanted`: nobody has paused or cancelled its batch.
+    `header` is as good as money; None where only a receipt tells of the payment, or its submission was settled without
+    the provider's word and its chain's, so that it cannot be sent again. `is_wanted`: nobody has paused or cancelled
+    its batch.
     """
 
     pk: UUID
@@ -63,7 +64,7 @@ Posted = ClaimedSubmission | OpenPayment
 
 
 def claim_open(connection: Connection, scope: Scope, *, lease: Lease, limit: int) -> list[OpenPayment]:
-    """Lease up to `limit` signed payments that are due and whose submissions are in doubt.
+    """Lease up to `limit` signed payments that are due, and that nobody is just sending for the first time.
 
     Repeated with the same lease, since it is not known whether the first time was committed, it claims nothing more.
     """
@@ -71,7 +72,7 @@ def claim_open(connection: Connection, scope: Scope, *, lease: Lease, limit: int
     due = (
         select(payments.c.id)
         .join(submissions, submissions.c.id == payments.c.submission_id)
-        .where(is_in_doubt(scope), payments.c.due_at <= NOW, payments.c.lease_token.is_(None))
+        .where(is_undecided(scope), payments.c.due_at <= NOW, payments.c.lease_token.is_(None))
         .order_by(payments.c.due_at)
         .limit(limit)
         .with_for_update(of=payments, skip_locked=True)
@@ -83,11 +84,14 @@ def claim_open(connection: Connection, scope: Scope, *, lease: Lease, limit: int
     return [_open_payment(connection, row) for row in leased]
 
 
-def is_in_doubt(scope: Scope) -> ColumnElement[bool]:
-    """Of payments joined with their submissions: whether it is for the engine to send again or to look up."""
+def is_undecided(scope: Scope) -> ColumnElement[bool]:
+    """Of payments joined with their submissions: whether it is for the engine to send again or to look up.
+
+    One that is just being sent for the first time is not. Where a person or time has settled its submission, it is.
+    """
     return and_(
         payments.c.state == PaymentState.SIGNED,
-        submissions.c.state == SubmissionState.UNKNOWN,
+        submissions.c.state != SubmissionState.SENT,
         scope.covers(submissions.c.account_pk, submissions.c.batch_id),
     )
 

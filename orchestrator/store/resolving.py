@@ -1,7 +1,8 @@
 """Settling a submission whose answer was lost: charged or not, on whose word, and on what evidence.
 
 Guarded by the state alone: what an answer, evidence or a person has settled before is not settled again. The
-caller holds the account's lock where its evidence was read under it.
+caller holds the account's lock where its evidence was read under it. A signed payment is void with "not charged", so
+who says that has asked its chain; "charged" leaves it open, for its chain to tell.
 """
 
 from typing import Any
@@ -61,7 +62,7 @@ def _lose(connection: Connection, submission_id: UUID, settled_by: SettledBy, ev
         )
     )
     ledger.move(connection, EntryKind.LOSS, [submission_id])
-    payments.end(connection, submission_id, PaymentState.SETTLED, evidence=evidence)
+    payments.leave_to_chain(connection, submission_id)
 
 
 def settle_as_not_charged(
@@ -107,6 +108,7 @@ def take_back_loss(connection: Connection, submission_id: UUID, evidence: dict[s
     ).rowcount
     if not taken_back:
         return False
+    payments.end(connection, submission_id, PaymentState.VOID, evidence=evidence)
     _give_back(connection, submission_id)
     unsent = connection.execute(
         update(jobs)

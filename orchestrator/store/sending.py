@@ -63,10 +63,12 @@ def record_accepted(
     answer: dict[str, Any],
     poll_in_seconds: float,
     settlement: dict[str, Any] | None = None,
+    is_proven: bool = True,
 ) -> bool:
     """The provider took it. Let in from `sent` and, late, from `unknown`; repeating it changes nothing and is True.
 
-    The signed payment that it carried has settled with it; `settlement` is its receipt. False where another submission
+    The signed payment that it carried has settled with it; `settlement` is its receipt. Where only a person has named
+    the request (not `is_proven`), its chain tells that. False where another submission
     of ours has this request id, or where it was settled before.
     """
     values = NO_LEASE | {
@@ -95,8 +97,11 @@ def record_accepted(
             .values(state=JobState.GENERATING)
         )
         ledger.move(connection, EntryKind.CLEAR, [submission_id])
-        transaction = (settlement or {}).get("transaction")
-        payments.end(connection, submission_id, PaymentState.SETTLED, transaction=transaction, receipt=settlement)
+        if is_proven:
+            transaction = (settlement or {}).get("transaction")
+            payments.end(connection, submission_id, PaymentState.SETTLED, transaction=transaction, receipt=settlement)
+        else:
+            payments.leave_to_chain(connection, submission_id)
     return bool(accepted) or _has_request_id(connection, submission_id, request_id)
 
 
