@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +16,7 @@ from orchestrator.manifest.writing import manifest_text
 from orchestrator.operations.database import open_database
 from orchestrator.planner.fields import fields_beside_extra
 from orchestrator.planner.fingerprint import fingerprint
+from orchestrator.planner.item_media import as_written
 from orchestrator.store import batches, exports, reads
 from orchestrator.store.exports import ExportedBatch, ExportedJob
 
@@ -112,7 +114,8 @@ def _with_origins(value: Any) -> Any:
 
 
 def _job(job: ExportedJob, media: Destination) -> dict[str, Any]:
-    item = {name: _as_written(value, media) for name, value in _with_origins(job.item).items()}
+    medium = partial(_medium, media=media)
+    item = {name: as_written(value, medium) for name, value in _with_origins(job.item).items()}
     documented = fields_beside_extra(job.type)
     extra = {name: value for name, value in item.items() if name not in documented}
     ours = {"labels": dict(job.labels), "extra": extra, "gate": "manual" if job.has_gate else None}
@@ -120,15 +123,7 @@ def _job(job: ExportedJob, media: Destination) -> dict[str, Any]:
     return {"id": job.name, **fields, **{name: value for name, value in ours.items() if value}}
 
 
-def _as_written(value: Any, media: Destination) -> Any:
-    """A value of an item with its media as a manifest gives them."""
-    if isinstance(value, list):
-        return [_as_written(entry, media) for entry in value]
-    if not isinstance(value, dict):
-        return value
-    if "$from" in value:
-        return {"from": value["$from"], "use": value["use"]}
-    if "$media" not in value:
-        return {name: _as_written(entry, media) for name, entry in value.items()}
+def _medium(value: Mapping[str, Any], media: Destination) -> str:
+    """A medium as a manifest gives it: its address, or the path where it is kept."""
     uri = value.get("uri") or media.uri(media_key(str(value.get("turned_from", value["$media"]))))
     return unquote(urlsplit(uri).path) if uri.startswith("file:") else uri

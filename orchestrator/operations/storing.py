@@ -1,6 +1,6 @@
 """Storing a batch that is to run: its input media first, then all its rows in one transaction."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -15,6 +15,7 @@ from orchestrator.base.states import JobError
 from orchestrator.operations.database import patiently
 from orchestrator.operations.keeping import keep_media
 from orchestrator.planner.compare import Comparison, Standing, Verdict
+from orchestrator.planner.item_media import media_of
 from orchestrator.store import accounts, batches, collections, creating, reads, settling, superseding
 from orchestrator.store.collections import Shelf
 from orchestrator.store.database import Connection, Database, OutOfReach
@@ -113,20 +114,9 @@ def _was_stored(database: Database, batch: creating.NewBatch) -> bool:
 def _keep_media(order: Order) -> None:
     """Keep the bytes of whatever may be sent; what is reused needs none."""
     planned, reused = order.comparison.plan, order.comparison.reused
-    needed = {sha256 for job in planned.jobs if job.ordinal not in reused for sha256 in _media_of(job.item)}
+    needed = {sha256 for job in planned.jobs if job.ordinal not in reused for sha256 in media_of(job.item)}
     blobs = [planned.media[sha256] for sha256 in sorted(needed & planned.media.keys())]
     keep_media(MediaStore(open_destination(order.media)), blobs)
-
-
-def _media_of(value: Any) -> Iterator[str]:
-    """The hashes of all media in an item."""
-    if isinstance(value, dict):
-        if "$media" in value:
-            yield value["$media"]
-        value = list(value.values())
-    if isinstance(value, list):
-        for entry in value:
-            yield from _media_of(entry)
 
 
 def _new_batch(order: Order) -> creating.NewBatch:

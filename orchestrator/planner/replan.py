@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -20,6 +20,7 @@ from orchestrator.manifest.nodes import Entry, Mapping, Scalar, node_of
 from orchestrator.manifest.schema import Budget, Manifest
 from orchestrator.planner import limits
 from orchestrator.planner.fields import fields_beside_extra
+from orchestrator.planner.item_media import as_written, media_of
 from orchestrator.planner.media import MediaReader
 from orchestrator.planner.plan import plan_manifest
 from orchestrator.planner.price_changes import report_price_changes
@@ -66,7 +67,7 @@ def _broken_media(saved: SavedPlan, findings: Findings) -> set[str]:
     """The hashes of local files that are not what they were; each is reported with a job that needs it."""
     jobs_of: dict[str, list[str]] = defaultdict(list)
     for job in saved.jobs:
-        for sha256 in set(_media_of(job.item)):
+        for sha256 in set(media_of(job.item)):
             jobs_of[sha256].append(job.id)
     broken = set()
     for sha256, jobs in jobs_of.items():
@@ -79,18 +80,6 @@ def _broken_media(saved: SavedPlan, findings: Findings) -> set[str]:
         message = f"`{path}` of job `{jobs[0]}`{others} {what} since the plan was made; plan again"
         findings.for_job(jobs[0]).error(code, START, message, str(path))
     return broken
-
-
-def _media_of(value: Any) -> Iterator[str]:
-    """The hashes of all media in an item."""
-    if isinstance(value, dict):
-        if "$media" in value:
-            yield value["$media"]
-        else:
-            yield from _media_of(list(value.values()))
-    elif isinstance(value, list):
-        for entry in value:
-            yield from _media_of(entry)
 
 
 def _sha256(path: Path) -> str | None:
@@ -120,13 +109,14 @@ def _manifest(saved: SavedPlan, *, without: set[str]) -> Manifest:
         jobs=tuple(
             _manifest_job(number, job, saved.media)
             for number, job in enumerate(saved.jobs)
-            if without.isdisjoint(_media_of(job.item))
+            if without.isdisjoint(media_of(job.item))
         ),
     )
 
 
 def _manifest_job(number: int, job: SavedJob, media: dict[str, SavedMedium]) -> ManifestJob:
-    item = {name: Entry(Scalar(name, 1, 1), node_of(_as_written(value, media))) for name, value in job.item.items()}
+    medium = partial(_medium, media=media)
+    item = {name: Entry(Scalar(name, 1, 1), node_of(as_written(value, medium))) for name, value in job.item.items()}
     documented = fields_beside_extra(job.type)
     fields = {name: entry for name, entry in item.items() if name in documented}
     extra = {name: entry for name, entry in item.items() if name not in documented}
@@ -144,16 +134,8 @@ def _manifest_job(number: int, job: SavedJob, media: dict[str, SavedMedium]) -> 
     )
 
 
-def _as_written(value: Any, media: dict[str, SavedMedium]) -> Any:
-    """A value of an item with its media as a manifest gives them: another job, a path, a data URL, base64."""
-    if isinstance(value, list):
-        return [_as_written(entry, media) for entry in value]
-    if not isinstance(value, dict):
-        return value
-    if "$from" in value:
-        return {"from": value["$from"], "use": value["use"]}
-    if "$media" not in value:
-        return {name: _as_written(entry, media) for name, entry in value.items()}
+def _medium(value: dict[str, Any], media: dict[str, SavedMedium]) -> str:
+    """A medium as a manifest gives it: a path, a data URL, base64."""
     medium = media[value["$media"]]
     return f"{value['prefix']}{medium.base64}" if medium.path is None else str(medium.path)
 
