@@ -1,4 +1,5 @@
-"""HTTP to the provider: one client for paying, one for reading. Nothing here tries anything again.
+"""HTTP to the provider: one client for paying, one for reading. Nothing here tries anything again, but for what was
+refused (401) with a wallet's proof that may be stale: it is sent once more with a fresh one.
 
 The paying client opens a fresh connection for every POST: a kept-alive one that the server is just closing
 would leave a paid request in doubt.

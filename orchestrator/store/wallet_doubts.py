@@ -8,6 +8,9 @@ from sqlalchemy import Connection, exists, select
 from orchestrator.base.states import SettledBy, SubmissionState
 from orchestrator.store.tables import submissions
 
+#: What stands before the id of a request in that of a chat completion.
+_COMPLETION = "chatcmpl-"
+
 
 def any_in_doubt(connection: Connection, account_pk: int) -> bool:
     """Whether something of the account is in doubt, judged by its readings or not."""
@@ -24,9 +27,12 @@ def is_posting(connection: Connection, account_pk: int) -> bool:
 
 
 def known_requests(connection: Connection, request_ids: Iterable[str]) -> frozenset[str]:
-    """Those of the request ids that are of submissions of ours."""
-    found = select(submissions.c.request_id).where(submissions.c.request_id.in_(list(request_ids)))
-    return frozenset(connection.execute(found).scalars())
+    """Those of the request ids that are of submissions of ours; a text is known by the id of its completion."""
+    ids = frozenset(request_ids)
+    names = [*ids, *(_COMPLETION + request_id for request_id in ids)]
+    ours = select(submissions.c.request_id).where(submissions.c.request_id.in_(names))
+    known = set(connection.execute(ours).scalars())
+    return frozenset(request_id for request_id in ids if {request_id, _COMPLETION + request_id} & known)
 
 
 def proven_charges(connection: Connection, account_pk: int) -> list[Decimal]:

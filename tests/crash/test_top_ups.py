@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from eth_account import Account
 
+from orchestrator.base.ethereum import Account  # eth-account, kept harmless
 from orchestrator.sandbox import Sandbox
 from orchestrator.store.database import Database
 

@@ -13,18 +13,22 @@ from sqlalchemy import select
 
 from orchestrator.base.ethereum import Account  # eth-account, kept harmless
 from orchestrator.base.payments import Network, Payment
+from orchestrator.base.states import SubmissionState
 from orchestrator.engine import reconcile
 from orchestrator.operations import wallet
 from orchestrator.operations.opening import Provider, open_engine, provider_for
 from orchestrator.sandbox import FaultRule, Sandbox
+from orchestrator.store import wallet_doubts
 from orchestrator.store.accounts import Scope
 from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
 from orchestrator.store.tables import submissions
 
 from .engine_site import make_site
+from .store_rows import put_submission
 from .test_engine_reconcile import GAP_SECONDS, RIPE_SECONDS, Later
 from .test_x402_direct import Shop
+from .usdc_rows import BATCH, usdc_batch
 
 UNREADABLE = FaultRule(at="wallet", kind="500", match="transactions", times=None)
 
@@ -133,3 +137,14 @@ async def test_nothing_is_lost_while_the_list_cannot_be_read(purse: Purse, later
     assert (await purse.run(scope))["state"] == "completed"
     assert len(purse.charges) == 1
     purse.check_books()
+
+
+def test_a_text_of_ours_is_known_by_its_completion(database: Database) -> None:
+    scope = usdc_batch(database, payment=Payment.WALLET_BASE)
+    with database.begin() as connection:
+        for request_id in ("image", "chatcmpl-text"):
+            put_submission(connection, BATCH, scope.account_pk, SubmissionState.ACCEPTED, request_id=request_id)
+        found = wallet_doubts.known_requests(
+            connection, ["image", "text", "chatcmpl-text", "foreign", "chatcmpl-image"]
+        )
+    assert found == {"image", "text", "chatcmpl-text"}
