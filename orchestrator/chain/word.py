@@ -39,6 +39,11 @@ class ChainWord:
     evidence: dict[str, Any]
     transaction: str | None = None
 
+    @property
+    def is_silence(self) -> bool:
+        """Whether nothing is certain because an endpoint that was asked has not answered as it should."""
+        return self.state is ChainState.OPEN and any("problem" in look for look in self.evidence.get("looks", ()))
+
 
 def agreed(network: Network, words: list[ChainWord]) -> ChainWord:
     """What all endpoints say together: the word of each where they agree, OPEN where they do not."""

@@ -1,10 +1,12 @@
 """How long a signed payment may be sent, and when a chain's word that it cannot settle is proof. Pure."""
 
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any
 
 from orchestrator.chain.word import ChainState, ChainWord
 from orchestrator.receipts.receipt import OrderedPayment
+from orchestrator.store.silence import STALLED
 
 #: Nothing is sent any more so shortly before a payment is too old: it could arrive later.
 MARGIN = timedelta(seconds=15)
@@ -26,8 +28,16 @@ def pause_seconds(sends: int) -> float:
     return _AGAIN_SECONDS[min(max(sends, 1), len(_AGAIN_SECONDS)) - 1]
 
 
-def noted(word: ChainWord, before: dict[str, Any] | None, now: datetime) -> dict[str, Any]:
-    """The evidence to keep of a look. A word that has to be said again keeps when it was first said."""
+def noted(
+    word: ChainWord, before: dict[str, Any] | None, now: datetime, *, stall_after_seconds: float = inf
+) -> dict[str, Any]:
+    """The evidence to keep of a look. A word that has to be said again keeps when it was first said, and a silence when
+    it began, and whether it lasts for so many seconds.
+    """
+    if word.is_silence:
+        since = (before or {}).get("silent_since") or now.isoformat()
+        is_stalled = (now - datetime.fromisoformat(since)).total_seconds() >= stall_after_seconds
+        return word.evidence | {"silent_since": since, STALLED: is_stalled}
     if word.state is not ChainState.CANNOT_SETTLE:
         return word.evidence
     first = (before or {}).get("first_seen_at") or now.isoformat()

@@ -11,6 +11,7 @@ from orchestrator.store.careful_start import forgive_failures
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import lift_holds
 from orchestrator.store.settling import settle_batch
+from orchestrator.store.silence import await_anew
 from orchestrator.store.tables import batches, jobs
 
 #: Holds that `resume` takes away, to try again. Doubt stays until it is settled, and what wants an answer until it
@@ -88,6 +89,7 @@ def resume_batch(connection: Connection, batch_id: str, *, forgive: bool = True)
     if forgive and lift_holds(connection, batch_id, (HoldCode.STOP_WHEN,)):
         forgive_failures(connection, batch_id)
     lift_holds(connection, batch_id, RESUMABLE_HOLDS)
+    await_anew(connection, batch_id)
     connection.execute(
         update(batches)
         .where(batches.c.id == batch_id, batches.c.state.in_([BatchState.PAUSED, BatchState.HELD]))

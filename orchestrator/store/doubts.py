@@ -15,6 +15,7 @@ from orchestrator.store.database import NOW
 from orchestrator.store.payments import has_signed
 from orchestrator.store.readings import is_open
 from orchestrator.store.sending import in_seconds
+from orchestrator.store.silence import is_awaited
 from orchestrator.store.tables import batches, jobs, ledger, readings, submissions
 from orchestrator.store.units import account_unit
 
@@ -139,9 +140,15 @@ def _outlook_of_payments(connection: Connection, batch_id: str) -> str | None:
     row = connection.execute(
         select(
             func.bool_or(has_signed(submissions.c.id)).label("is_open"),
+            func.bool_or(is_awaited(submissions.c.id)).label("is_awaited"),
             func.max(submissions.c.evidence["reason"].astext).label("reason"),
         ).where(submissions.c.batch_id == batch_id, submissions.c.state == SubmissionState.UNKNOWN)
     ).one()
+    if row.is_open and not row.is_awaited:
+        return (
+            f"the chain of its payment does not answer, so that nobody knows whether it has settled: once it does, "
+            f"orchestrator resume {batch_id}; workers go on asking"
+        )
     if row.is_open:
         return "the same signed payment is sent again while it is valid; then its chain tells whether it has settled"
     return None if row.reason is None else str(row.reason)

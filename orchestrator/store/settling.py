@@ -14,7 +14,7 @@ from orchestrator.store.database import NOW
 from orchestrator.store.doubts import outlook
 from orchestrator.store.gates import note_gates
 from orchestrator.store.holds import has_hold, has_job, is_blocked, lift_holds, put_hold
-from orchestrator.store.payments import has_signed
+from orchestrator.store.silence import is_awaited
 from orchestrator.store.tables import batches, jobs
 from orchestrator.store.units import batch_unit
 
@@ -75,15 +75,15 @@ def _movable() -> ColumnElement[bool]:
 def _paid_moves() -> ColumnElement[bool]:
     """Whether a job that is under way at the provider, or finished there, can move by itself.
 
-    One in doubt can while its signed payment is there to be sent again, or to be looked up on its chain. While the
-    destination fails, a finished job is still tried once: its files are then safe in the spool.
+    One in doubt can while its signed payment is there to be sent again, or to be looked up on its chain, and that
+    answers. While the destination fails, a finished job is still tried once: its files are then safe in the spool.
     """
     untried = jobs.c.copy_failures == 0
     return or_(
         jobs.c.state == JobState.SUBMITTING,
         and_(jobs.c.state == JobState.GENERATING, ~has_hold(HoldCode.PROVIDER_REFUSING)),
         and_(jobs.c.state == JobState.COPYING, or_(untried, ~has_hold(HoldCode.DESTINATION_FAILING))),
-        and_(jobs.c.state == JobState.IN_DOUBT, has_signed(jobs.c.submission_id)),
+        and_(jobs.c.state == JobState.IN_DOUBT, is_awaited(jobs.c.submission_id)),
     )
 
 
