@@ -67,6 +67,7 @@ def _create_payments() -> None:
         sa.Column("nonce", _TEXT, nullable=False),
         sa.Column("valid_before", _INSTANT, nullable=True),
         sa.Column("last_valid_height", sa.BigInteger(), nullable=True),
+        sa.Column("after_slot", sa.BigInteger(), nullable=True),
         sa.Column("sends", sa.Integer(), server_default="0", nullable=False),
         sa.Column("due_at", _INSTANT, nullable=True),
         sa.Column("lease_token", sa.Uuid(), nullable=True),

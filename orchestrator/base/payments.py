@@ -78,10 +78,13 @@ BASE_CHAIN_ID = 8453
 
 @dataclass(frozen=True, slots=True)
 class Blockhash:
-    """A finalized blockhash of Solana, and the last block height at which a transaction with it can land."""
+    """A finalized blockhash of Solana, the last block height at which a transaction with it can land, and the slot that
+    it was final in: what is signed under it lands after that.
+    """
 
     value: str
     last_valid_height: int
+    slot: int = 0
 
 
 #: The provider's price of a credit in USDC (guide, "Service URLs and Account Setup": the reference price).

@@ -55,7 +55,8 @@ class Chains:
     async def blockhash(self) -> Blockhash:
         """A finalized blockhash of Solana, for as long as any endpoint takes it to hold. Raises RpcUnavailable."""
         found = await _answers(self._solana, lambda chain: chain.blockhash())
-        return Blockhash(found[0].value, max(answer.last_valid_height for answer in found))
+        last_valid_height = max(answer.last_valid_height for answer in found)
+        return Blockhash(found[0].value, last_valid_height, min(answer.slot for answer in found))
 
     async def has_token_account(self, owner: str) -> bool:
         """Whether an owner on Solana has an account for USDC, as far as any endpoint knows. Raises RpcUnavailable."""
@@ -95,7 +96,7 @@ class Chains:
     async def _solana_word(self, chain: "SolanaChain", payment: Outstanding) -> ChainWord:
         if payment.last_valid_height is None:
             raise ValueError("a payment on Solana is valid up to a height")
-        return await chain.word(payment.payer, payment.nonce, payment.last_valid_height, payment.since)
+        return await chain.word(payment.payer, payment.nonce, payment.last_valid_height, payment.after_slot or 0)
 
     @cached_property
     def _base(self) -> list[BaseChain]:

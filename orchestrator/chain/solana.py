@@ -6,12 +6,10 @@ our own signature among a transaction's.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 from solders.pubkey import Pubkey
 
-from orchestrator.base.clock import rfc3339
 from orchestrator.base.payments import CHAINS, Blockhash, Network
 from orchestrator.base.spl import TOKEN_PROGRAM, token_account
 from orchestrator.chain.rpc import Rpc, RpcUnavailable
@@ -21,8 +19,6 @@ _FINALIZED = {"commitment": "finalized"}
 _PAGE = 1000
 #: A look gives up after that many transactions of one wallet: what it has not seen, it says nothing about.
 _MOST_TRANSACTIONS = 5000
-#: How much older than `since` the history has to reach: this machine's clock and the chain's may differ.
-_MARGIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,9 @@ class SolanaChain:
         value = answer.get("value")
         if not isinstance(value, dict) or not isinstance(value.get("blockhash"), str):
             raise RpcUnavailable(f"{self._rpc.host} named no blockhash")
-        return Blockhash(value["blockhash"], self._whole(value.get("lastValidBlockHeight")))
+        context = answer.get("context")
+        slot = self._whole(context.get("slot") if isinstance(context, dict) else None)
+        return Blockhash(value["blockhash"], self._whole(value.get("lastValidBlockHeight")), slot)
 
     async def has_token_account(self, owner: str) -> bool:
         """Whether an account holds the USDC of `owner`; not where that is no address. Raises RpcUnavailable."""
@@ -83,8 +81,11 @@ class SolanaChain:
             raise RpcUnavailable(f"{self._rpc.host} answered getTokenAccountBalance with something else")
         return int(amount)
 
-    async def word(self, payer: str, owner_signature: str, last_valid_height: int, since: datetime) -> ChainWord:
-        """Whether the transaction with that signature has moved money, or never will. Raises RpcUnavailable."""
+    async def word(self, payer: str, owner_signature: str, last_valid_height: int, after_slot: int) -> ChainWord:
+        """Whether the transaction with that signature has moved money, or never will. Raises RpcUnavailable.
+
+        It cannot have landed before `after_slot`: by no clock, which may differ from the chain's.
+        """
         await self._check_chain()
         tip = await self._tip()
         evidence: dict[str, Any] = {
@@ -92,13 +93,13 @@ class SolanaChain:
             "slot": tip.slot,
             "height": tip.height,
             "last_valid_height": last_valid_height,
-            "since": rfc3339(since),
+            "after_slot": after_slot,
         }
         if tip.height <= last_valid_height:
             return ChainWord(ChainState.OPEN, evidence)
         account = str(token_account(Pubkey.from_string(payer)))
         landed, looked_at = None, 0
-        async for entry in self._history(account, tip, since - _MARGIN):
+        async for entry in self._history(account, tip, after_slot):
             looked_at += 1
             if owner_signature in await self._signatures_of(entry.id):
                 landed = entry
@@ -129,18 +130,17 @@ class SolanaChain:
         answer = await self._object("getEpochInfo", _FINALIZED)
         return _Tip(self._whole(answer.get("absoluteSlot")), self._whole(answer.get("blockHeight")))
 
-    async def _history(self, account: str, tip: _Tip, back_to: datetime) -> AsyncIterator[_Landed]:
+    async def _history(self, account: str, tip: _Tip, after_slot: int) -> AsyncIterator[_Landed]:
         """The final transactions of an account, newest first. Raises RpcUnavailable where it may be incomplete."""
         before: str | None = None
         for _ in range(_MOST_TRANSACTIONS // _PAGE):
             entries = await self._page(account, tip, before)
             for entry in entries:
-                at = entry.get("blockTime")
-                if isinstance(at, int) and at < back_to.timestamp():
+                if self._whole(entry.get("slot")) < after_slot:
                     return
                 yield _Landed(str(entry["signature"]), entry.get("err") is not None)
             if len(entries) < _PAGE:
-                await self._check_reach(back_to)
+                await self._check_reach(after_slot)
                 return
             before = str(entries[-1]["signature"])
         raise RpcUnavailable(f"{self._rpc.host}: the wallet has more than {_MOST_TRANSACTIONS} transactions since then")
@@ -155,11 +155,9 @@ class SolanaChain:
             raise RpcUnavailable(f"{self._rpc.host} answered getSignaturesForAddress with something else")
         return entries
 
-    async def _check_reach(self, back_to: datetime) -> None:
+    async def _check_reach(self, after_slot: int) -> None:
         """A list that just ends is complete only where the endpoint's ledger reaches back far enough."""
-        first = self._whole(await self._rpc.call("getFirstAvailableBlock"))
-        at = self._whole(await self._rpc.call("getBlockTime", first)) if first > 0 else 0
-        if at > back_to.timestamp():
+        if self._whole(await self._rpc.call("getFirstAvailableBlock")) > after_slot:
             raise RpcUnavailable(f"{self._rpc.host} has forgotten what was that long ago")
 
     async def _signatures_of(self, transaction: str) -> tuple[str, ...]:

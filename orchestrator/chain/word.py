@@ -29,6 +29,7 @@ class Outstanding:
     since: datetime
     valid_before: datetime | None = None
     last_valid_height: int | None = None
+    after_slot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

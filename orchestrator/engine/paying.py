@@ -173,6 +173,7 @@ async def _send_signed(engine: Engine, work: ClaimedSubmission, body: bytes, sig
         nonce=signed.nonce,
         valid_before=signed.valid_before,
         last_valid_height=signed.last_valid_height,
+        after_slot=signed.after_slot,
     )
     now = engine.clock.now()
     send_before = min(now + submit.SEND_WITHIN, sendable_until(payment, now))

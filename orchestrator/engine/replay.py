@@ -102,6 +102,7 @@ async def _look(engine: Engine, work: OpenPayment) -> None:
             since=work.order.sent_at,
             valid_before=payment.valid_before,
             last_valid_height=payment.last_valid_height,
+            after_slot=payment.after_slot,
         )
     )
     now, looks = engine.clock.now(), engine.chains.looks_needed(payment.network)

@@ -178,6 +178,7 @@ async def sign(till: Till, quoted: Quote) -> TopUp:
         nonce=signed.nonce,
         valid_before=signed.valid_before,
         last_valid_height=signed.last_valid_height,
+        after_slot=signed.after_slot,
     )
     if payment.amount != quoted.paid or payment.pay_to != quoted.pay_to:
         raise PaymentRefused("the wallet signed something else than was quoted")
@@ -259,6 +260,7 @@ async def _look(till: Till, top_up: TopUp) -> None:
             since=top_up.created_at,
             valid_before=payment.valid_before,
             last_valid_height=payment.last_valid_height,
+            after_slot=payment.after_slot,
         )
     )
     if word.state is ChainState.SETTLED:

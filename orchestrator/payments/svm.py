@@ -72,6 +72,7 @@ class SvmWallet:
             nonce=str(signature),
             header=payment_header(entry, payload),
             last_valid_height=blockhash.last_valid_height,
+            after_slot=blockhash.slot,
         )
 
     def prove(self, *, now: datetime) -> dict[str, str]:

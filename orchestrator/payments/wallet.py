@@ -12,7 +12,8 @@ class SignedPayment:
     """One signed payment: `header` is the value of PAYMENT-SIGNATURE and as good as money.
 
     `nonce` identifies it on chain: the authorization's nonce (Base), our owner signature (Solana). It cannot settle
-    after `valid_before` (Base) or above the block height `last_valid_height` (Solana). `amount` is in atomic USDC.
+    after `valid_before` (Base), or up to the slot `after_slot` and above the block height `last_valid_height`
+    (Solana). `amount` is in atomic USDC.
     """
 
     network: Network
@@ -24,6 +25,7 @@ class SignedPayment:
     header: str = field(repr=False)
     valid_before: datetime | None = None
     last_valid_height: int | None = None
+    after_slot: int | None = None
 
 
 class Wallet(Protocol):

@@ -78,6 +78,7 @@ class OrderedPayment(_Part):
     nonce: str
     valid_before: AwareDatetime | None = None
     last_valid_height: int | None = None
+    after_slot: int | None = None
 
 
 class TopUpReceipt(_Part):

@@ -337,9 +337,9 @@ class PaymentRow(SQLModel, table=True):
 
     `signed` is the value of its header: as good as money until it has settled or is void, and null from then on.
     `nonce` identifies it on chain: the authorization's nonce on Base, our owner signature on Solana. It cannot settle
-    after `valid_before` (Base, by the chain's clock) or above the block height `last_valid_height` (Solana). `credited`
-    is what a top-up adds to the balance, and `told_at` when a person was told that it is there; `due_at` when to
-    send it again or to look at the chain next.
+    after `valid_before` (Base, by the chain's clock), or up to the slot `after_slot` and above the block height
+    `last_valid_height` (Solana). `credited` is what a top-up adds to the balance, and `told_at` when a person was told
+    that it is there; `due_at` when to send it again or to look at the chain next.
     """
 
     __tablename__ = "payment"
@@ -367,6 +367,7 @@ class PaymentRow(SQLModel, table=True):
     nonce: str
     valid_before: datetime | None = _instant()
     last_valid_height: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
+    after_slot: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
     sends: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     due_at: datetime | None = _instant()
     lease_token: UUID | None = None

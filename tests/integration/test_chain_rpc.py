@@ -97,6 +97,7 @@ def outstanding(signed: SignedPayment, clock: FakeTime) -> Outstanding:
         since=datetime.fromtimestamp(clock.now, UTC),
         valid_before=signed.valid_before,
         last_valid_height=signed.last_valid_height,
+        after_slot=signed.after_slot,
     )
 
 

@@ -1,6 +1,7 @@
 """Solana: what is signed under, and when it is proven that a transaction of ours never landed."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,26 +23,27 @@ PAYER = str(Pubkey(bytes([5] * 32)))
 ACCOUNT = str(token_account(Pubkey.from_string(PAYER)))
 OURS = "our-signature"
 LAST_HEIGHT = 1000
-PAYMENT = Outstanding(Network.SOLANA, payer=PAYER, nonce=OURS, since=SENT_AT, last_valid_height=LAST_HEIGHT)
-LONG_BEFORE = int(SENT_AT.timestamp()) - 3600
+SIGNED_AT_SLOT = 3000
+PAYMENT = Outstanding(
+    Network.SOLANA, payer=PAYER, nonce=OURS, since=SENT_AT, last_valid_height=LAST_HEIGHT, after_slot=SIGNED_AT_SLOT
+)
 
 
 class Ledger:
-    """What has landed in the payer's account, newest last: the owner's signature, when, and whether it failed."""
+    """What has landed in the payer's account, newest last: the owner's signature, its slot, and whether it failed."""
 
     def __init__(self) -> None:
-        self.landed: list[tuple[str, int | None, object]] = []
+        self.landed: list[tuple[str, int, object]] = []
 
-    def land(self, owner_signature: str, *, seconds: int | None = 0, err: object = None) -> None:
-        at = None if seconds is None else int(SENT_AT.timestamp()) + seconds
-        self.landed.append((owner_signature, at, err))
+    def land(self, owner_signature: str, *, slots: int = 0, err: object = None) -> None:
+        self.landed.append((owner_signature, SIGNED_AT_SLOT + slots, err))
 
     def signatures(self, account: str, options: dict[str, Any]) -> list[dict[str, Any]]:
         assert account == ACCOUNT
         assert options["commitment"] == "finalized"
         entries = [
-            {"signature": f"tx-{number}", "blockTime": at, "err": err, "slot": number}
-            for number, (_, at, err) in enumerate(self.landed)
+            {"signature": f"tx-{number}", "blockTime": None, "err": err, "slot": slot}
+            for number, (_, slot, err) in enumerate(self.landed)
         ][::-1]
         names = [entry["signature"] for entry in entries]
         start = names.index(options["before"]) + 1 if "before" in options else 0
@@ -81,18 +83,20 @@ async def chains(endpoint: Endpoint) -> AsyncIterator[Chains]:
 
 
 async def test_a_blockhash_that_is_final(endpoint: Endpoint, chains: Chains) -> None:
-    assert await chains.blockhash() == Blockhash(PAYER, 77)
+    assert await chains.blockhash() == Blockhash(PAYER, 77, 1)
     assert endpoint.calls_of("getLatestBlockhash") == [[{"commitment": "finalized"}]]
 
 
 async def test_of_several_endpoints_the_latest_height_counts(endpoint: Endpoint) -> None:
     value = {"blockhash": ACCOUNT, "lastValidBlockHeight": 99}
-    with serving(Endpoint(getGenesisHash=GENESIS, getLatestBlockhash={"value": value})) as second:
+    with serving(
+        Endpoint(getGenesisHash=GENESIS, getLatestBlockhash={"context": {"slot": 5}, "value": value})
+    ) as second:
         async with Chains("", f"{endpoint.url},{second.url}") as chains:
-            assert await chains.blockhash() == Blockhash(PAYER, 99)
+            assert await chains.blockhash() == Blockhash(PAYER, 99, 1)
             endpoint.says["getLatestBlockhash"] = Raw(b"", 429)
-            assert await chains.blockhash() == Blockhash(ACCOUNT, 99)
-            second.says["getLatestBlockhash"] = {"value": {}}
+            assert await chains.blockhash() == Blockhash(ACCOUNT, 99, 5)
+            second.says["getLatestBlockhash"] = {"context": {"slot": 5}, "value": {}}
             with pytest.raises(RpcUnavailable, match=r"429.*; .*no blockhash"):
                 await chains.blockhash()
 
@@ -124,9 +128,9 @@ async def test_a_token_account(endpoint: Endpoint, chains: Chains) -> None:
 
 
 async def test_past_its_height_and_nowhere_to_be_found(chains: Chains, ledger: Ledger) -> None:
-    ledger.land("before", seconds=-3600)
-    ledger.land("another", seconds=20)
-    ledger.land("without a time", seconds=None)
+    ledger.land("before", slots=-1)
+    ledger.land("another", slots=20)
+    ledger.land("a third", slots=21)
     word = await chains.word(PAYMENT)
     assert (word.state, word.transaction) == (ChainState.CANNOT_SETTLE, None)
     assert word.evidence == {
@@ -137,7 +141,7 @@ async def test_past_its_height_and_nowhere_to_be_found(chains: Chains, ledger: L
                 "slot": 5000,
                 "height": LAST_HEIGHT + 1,
                 "last_valid_height": LAST_HEIGHT,
-                "since": "2026-05-10T16:20:00Z",
+                "after_slot": SIGNED_AT_SLOT,
                 "token_account": ACCOUNT,
                 "transactions_seen": 2,
             }
@@ -153,8 +157,8 @@ async def test_up_to_its_last_height_nothing_is_certain(endpoint: Endpoint, chai
 
 async def test_what_landed_is_known_by_our_signature(chains: Chains, ledger: Ledger) -> None:
     ledger.land("another")
-    ledger.land(OURS, seconds=30)
-    ledger.land("a third", seconds=40)
+    ledger.land(OURS, slots=30)
+    ledger.land("a third", slots=40)
     word = await chains.word(PAYMENT)
     assert (word.state, word.transaction) == (ChainState.SETTLED, "tx-1")
 
@@ -166,10 +170,13 @@ async def test_what_landed_and_failed_moved_nothing(chains: Chains, ledger: Ledg
     assert word.evidence["looks"][0]["failed"] is True
 
 
-async def test_a_clock_that_is_minutes_ahead_loses_nothing(chains: Chains, ledger: Ledger) -> None:
-    ledger.land("before", seconds=-3600)
-    ledger.land(OURS, seconds=-300)
-    assert (await chains.word(PAYMENT)).state is ChainState.SETTLED
+@pytest.mark.parametrize("days", [-1, 1])
+async def test_no_clock_decides_how_far_back_is_looked(chains: Chains, ledger: Ledger, days: int) -> None:
+    """The database's may be wrong by as much as it likes."""
+    ledger.land("before", slots=-1)
+    ledger.land(OURS, slots=1)
+    word = await chains.word(replace(PAYMENT, since=SENT_AT + timedelta(days=days)))
+    assert word.state is ChainState.SETTLED
 
 
 async def test_a_long_history_is_read_page_by_page(
@@ -178,7 +185,7 @@ async def test_a_long_history_is_read_page_by_page(
     monkeypatch.setattr(solana, "_PAGE", 3)
     ledger.land(OURS)
     for number in range(7):
-        ledger.land(f"later {number}", seconds=number)
+        ledger.land(f"later {number}", slots=number)
     assert (await chains.word(PAYMENT)).transaction == "tx-0"
     befores = [options.get("before") for _, options in endpoint.calls_of("getSignaturesForAddress")]
     assert befores == [None, "tx-5", "tx-2"]
@@ -204,15 +211,19 @@ async def test_a_history_without_an_end_proves_nothing(
 
 
 @pytest.mark.parametrize(
-    ("reaches_back_to", "state"),
-    [(LONG_BEFORE, ChainState.CANNOT_SETTLE), (int(SENT_AT.timestamp()), ChainState.OPEN), (None, ChainState.OPEN)],
+    ("first_block", "state"),
+    [
+        (SIGNED_AT_SLOT, ChainState.CANNOT_SETTLE),
+        (SIGNED_AT_SLOT + 1, ChainState.OPEN),
+        (None, ChainState.OPEN),
+    ],
 )
 async def test_a_ledger_that_forgets_proves_nothing(
-    endpoint: Endpoint, chains: Chains, ledger: Ledger, reaches_back_to: int | None, state: ChainState
+    endpoint: Endpoint, chains: Chains, ledger: Ledger, first_block: int | None, state: ChainState
 ) -> None:
     """The list of an account ends where the endpoint's ledger begins."""
     ledger.land("another")
-    endpoint.says |= {"getFirstAvailableBlock": 4000, "getBlockTime": reaches_back_to}
+    endpoint.says["getFirstAvailableBlock"] = first_block
     assert (await chains.word(PAYMENT)).state is state
 
 
@@ -224,6 +235,7 @@ async def test_a_ledger_that_forgets_proves_nothing(
         {"getEpochInfo": {"absoluteSlot": "5000", "blockHeight": 2000}},
         {"getSignaturesForAddress": None},
         {"getSignaturesForAddress": [{}]},
+        {"getSignaturesForAddress": [{"signature": "tx-0"}]},
         {"getSignaturesForAddress": Refusal("Minimum context slot has not been reached", -32016)},
         {"getSignaturesForAddress": Raw(b"<html>", 503)},
         {"getTransaction": None},
