@@ -17,6 +17,7 @@ from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store import ledger
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.budgets import Purse
+from orchestrator.store.holds import is_blocked
 from orchestrator.store.prices import AGREED, PRICE
 from orchestrator.store.tables import batches, jobs, submissions
 
@@ -45,7 +46,8 @@ def raise_reserve(connection: Connection, submission_id: UUID, token: UUID, amou
     """Reserve what a quote asks for beyond the reserve of an intent, as far as budget and caps allow it: else its
     batch is held. Takes the account's lock.
 
-    False: nothing may be signed for it, also where the lease is gone. Repeating it changes nothing.
+    False: nothing may be signed for it, also where the lease is gone or the batch was held meanwhile. Repeating it
+    changes nothing.
     """
     intent = connection.execute(
         select(submissions.c.account_pk, batches.c.id, batches.c.budget, batches.c.usd_per_credit)
@@ -54,7 +56,12 @@ def raise_reserve(connection: Connection, submission_id: UUID, token: UUID, amou
     ).one()
     lock_account(connection, intent.account_pk)
     ours = (submissions.c.lease_token == token) & (submissions.c.state == SubmissionState.INTENDED)
-    locked = select(submissions.c.reserved).where(submissions.c.id == submission_id, ours).with_for_update()
+    locked = (
+        select(submissions.c.reserved)
+        .join(batches, batches.c.id == submissions.c.batch_id)
+        .where(submissions.c.id == submission_id, ours, ~is_blocked())
+        .with_for_update(of=submissions)
+    )
     reserved = connection.execute(locked).scalar_one_or_none()
     if reserved is None:
         return False
