@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Table, and_, null, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, null, or_, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from orchestrator.base.states import EntryKind, JobState, SubmissionState
 from orchestrator.store import ledger
+from orchestrator.store.advisory_locks import held_in
 from orchestrator.store.database import NOW, Database, outages_told
 from orchestrator.store.prices import UNQUOTED
 from orchestrator.store.tables import jobs, payments, submissions
@@ -24,16 +25,7 @@ _LOCK_SPACE = 7_215_002
 
 
 #: The numbers of the workers whose session lock is there.
-_ALIVE = (
-    text(
-        "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted "
-        "AND objsubid = 2 AND classid = :space "
-        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
-    .bindparams(space=_LOCK_SPACE)
-    .columns(objid=BigInteger())
-    .subquery("alive")
-)
+_ALIVE = held_in(_LOCK_SPACE, "alive")
 
 
 class WorkerSession:

@@ -12,10 +12,11 @@ from decimal import Decimal
 from statistics import median
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, exists, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, insert, or_, select, text, update
 
 from orchestrator.base.cron import slots_after
 from orchestrator.store import outbox
+from orchestrator.store.advisory_locks import held_in
 from orchestrator.store.batches import batch_of_key
 from orchestrator.store.database import NOW, Database, outages_told
 from orchestrator.store.schedules import PUNCTUAL, Schedule, schedule_of
@@ -28,16 +29,7 @@ SLOT_KEYS = "schedule/"
 #: What is usual follows from the last runs that bought something, and from no fewer than some.
 USUAL_OF, USUAL_FROM = 7, 3
 
-_TAKEN = (
-    text(
-        "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted "
-        "AND objsubid = 2 AND classid = :space "
-        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
-    .bindparams(space=_LOCK_SPACE)
-    .columns(objid=BigInteger())
-    .subquery("taken")
-)
+_TAKEN = held_in(_LOCK_SPACE, "taken")
 
 
 @dataclass(frozen=True, slots=True)
