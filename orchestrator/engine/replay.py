@@ -12,9 +12,12 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from orchestrator.assets.errors import AssetError
-from orchestrator.base.states import PaymentState, SettledBy
+from orchestrator.base.money import canonical
+from orchestrator.base.states import HoldCode, PaymentState, SettledBy
+from orchestrator.chain.rpc import RpcUnavailable
 from orchestrator.chain.word import ChainState, ChainWord, Outstanding
 from orchestrator.engine import paying, submit
 from orchestrator.engine.bodies import submission_body
@@ -22,16 +25,19 @@ from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.validity import LOOK_SECONDS, is_confirmed, noted, pause_seconds, sendable_until
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind
-from orchestrator.receipts.receipt import Receipt
+from orchestrator.receipts.receipt import OrderedPayment, Receipt
 from orchestrator.store import doubtful, payments, replaying, resolving, settling
 from orchestrator.store.batches import lock_batch
 from orchestrator.store.database import Connection
+from orchestrator.store.holds import put_hold
 from orchestrator.store.leases import Lease
 from orchestrator.store.replaying import OpenPayment
 
 LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
 #: When a payment is due again that we could not make a request for.
 _OUR_FAULT_RETRY_SECONDS = 15.0
+#: After so many payments that came to nothing a person is asked.
+_MOST_IN_VAIN = 2
 #: When it is looked again whether one may be sent whose batch is paused.
 _UNWANTED_RETRY_SECONDS = 30.0
 
@@ -109,12 +115,21 @@ async def _look(engine: Engine, work: OpenPayment) -> None:
     if word.state is ChainState.SETTLED:
         await engine.persist(_record_settled, work, word)
     elif is_confirmed(word, work.evidence, now, looks_needed=looks):
-        await engine.persist(_record_void, engine, work, word)
+        await engine.persist(_record_void, engine, work, word, await _usdc_of_payer(engine, payment))
     else:
         if word.state is ChainState.OPEN:
             engine.note_wait(f"{payment.network} does not tell yet what became of a payment; waiting for it")
         evidence = noted(word, work.evidence, now, stall_after_seconds=engine.limits.stall_after_seconds)
         await engine.transact(replaying.put_back, work, in_=LOOK_SECONDS, evidence=evidence)
+
+
+async def _usdc_of_payer(engine: Engine, payment: OrderedPayment) -> Decimal | None:
+    """What the wallet has to pay with; None where its chain does not tell."""
+    assert engine.chains is not None
+    try:
+        return await engine.chains.usdc_of(payment.network, payment.payer)
+    except RpcUnavailable:
+        return None
 
 
 def _record_settled(connection: Connection, work: OpenPayment, word: ChainWord) -> None:
@@ -136,8 +151,13 @@ def _record_settled(connection: Connection, work: OpenPayment, word: ChainWord) 
     settling.settle_batch(connection, work.batch_id)
 
 
-def _record_void(connection: Connection, engine: Engine, work: OpenPayment, word: ChainWord) -> None:
-    """It can no longer settle, and has not: its jobs are bought anew."""
+def _record_void(
+    connection: Connection, engine: Engine, work: OpenPayment, word: ChainWord, usdc: Decimal | None
+) -> None:
+    """It can no longer settle, and has not: its jobs are bought anew, unless that would come to nothing again.
+
+    `usdc` is what the wallet has.
+    """
     lock_batch(connection, work.batch_id)
     evidence = {
         "finding": word.state,
@@ -148,9 +168,22 @@ def _record_void(connection: Connection, engine: Engine, work: OpenPayment, word
         log.warning("submission %s was not charged: %s", work.id, evidence["reason"])
         if engine.receipts is not None:
             engine.receipts.keep(Receipt.not_charged(work.order))
+        _hold_if_in_vain(connection, work, usdc)
     elif payments.end(connection, work.id, PaymentState.VOID, evidence=evidence):  # a person or time said: charged
         log.warning("submission %s: %s; a person may say: not charged", work.id, evidence["reason"])
     settling.settle_batch(connection, work.batch_id)
+
+
+def _hold_if_in_vain(connection: Connection, work: OpenPayment, usdc: Decimal | None) -> None:
+    """Sign no more where the wallet is empty, or where payments come to nothing one after the other."""
+    payment, command = work.payment, f"orchestrator resume {work.batch_id}"
+    if usdc is not None and usdc < payment.amount:
+        needs = f"{canonical(usdc)} USDC on {payment.network}, a payment of {canonical(payment.amount)} did not settle"
+        put_hold(connection, work.batch_id, HoldCode.BALANCE_LOW, f"the wallet {payment.payer} has {needs}", command)
+    elif (count := payments.count_in_vain(connection, work.id)) >= _MOST_IN_VAIN:
+        said = payments.last_words(connection, work.id)
+        message = f"{count} payments for the same work came to nothing; the provider answered the last with: {said}"
+        put_hold(connection, work.batch_id, HoldCode.PAYMENT_REFUSED, message, command)
 
 
 async def _put_back(engine: Engine, work: OpenPayment, seconds: float, *, was_sent: bool = False) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Connection, exists, func, null, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, null, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.states import PaymentState
@@ -89,6 +89,31 @@ def may_settle(batch_id: ColumnElement[Any]) -> ColumnElement[bool]:
         submissions.c.batch_id == batch_id,
         payments.c.state == PaymentState.SIGNED,
     )
+
+
+#: Most payments that came to nothing of any job of a submission.
+_IN_VAIN = text(
+    """
+    SELECT coalesce(max(payments), 0) FROM (
+        SELECT count(DISTINCT payment.id) AS payments
+        FROM ledger JOIN payment ON payment.submission_id = ledger.submission_id
+        WHERE payment.state = 'void' AND payment.evidence ->> 'finding' = 'cannot-settle'
+            AND ledger.job_pk IN (SELECT job_pk FROM ledger WHERE submission_id = :submission)
+        GROUP BY ledger.job_pk
+    ) AS of_jobs
+    """
+)
+
+
+def count_in_vain(connection: Connection, submission_id: UUID) -> int:
+    """How many payments for the same work have left and come to nothing, by their chain's word."""
+    return int(connection.execute(_IN_VAIN, {"submission": submission_id}).scalar_one())
+
+
+def last_words(connection: Connection, submission_id: UUID) -> str:
+    """What the provider said when a payment was first sent."""
+    reason = select(submissions.c.answer["reason"].astext).where(submissions.c.id == submission_id)
+    return connection.execute(reason).scalar_one_or_none() or "nothing"
 
 
 def has_signed(submission_id: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -436,3 +436,19 @@ async def test_a_payment_is_not_sent_again_once_its_batch_is_cancelled(shop: Sho
         await shop.run(scope, seconds=4)
     assert shop.asked("payments")["payments"] == []
     shop.check()
+
+
+async def test_payments_that_come_to_nothing_are_not_signed_for_ever(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.payments.evm.VALID_FOR", timedelta(seconds=3))
+    monkeypatch.setattr("orchestrator.engine.validity.MARGIN", timedelta(seconds=1))
+    monkeypatch.setattr("orchestrator.engine.validity.LOOK_SECONDS", 0.5)
+    monkeypatch.setattr("orchestrator.engine.replay.LOOK_SECONDS", 0.5)
+    scope = shop.make_batch(1)
+    shop.play(FaultRule(at="submit", kind="402", times=None))
+    document = await shop.run(scope, seconds=60)
+    assert (document["state"], shop.states()) == ("held", ["pending"])
+    assert [row.state for row in shop.rows()] == ["void", "void"]
+    assert "HTTP 402" in shop.holds()["payment-refused"]
+    shop.check()
