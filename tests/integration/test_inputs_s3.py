@@ -1,15 +1,12 @@
 """Inputs on S3: fetched once, fetched again when they change, and told apart when they cannot be."""
 
 import hashlib
-import logging
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from orchestrator.assets import s3
 from orchestrator.assets.remote import S3Inputs, forget_unused
@@ -19,32 +16,6 @@ from orchestrator.operations.planning import plan
 from orchestrator.planner.media import read_blob
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-
-
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(moto_url: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATESTONLY")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    s3.s3_client.cache_clear()
-    name = "b-" + hashlib.sha256(request.node.name.encode()).hexdigest()[:16]
-    s3.s3_client().create_bucket(Bucket=name)
-    yield name
-    s3.s3_client.cache_clear()
 
 
 def put(bucket: str, key: str, data: bytes) -> str:

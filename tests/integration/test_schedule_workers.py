@@ -1,7 +1,6 @@
 """Schedules under both drivers: real workers, of which one is killed while it submits."""
 
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -15,7 +14,6 @@ from typing import Any
 
 import pytest
 import yaml
-from moto.server import ThreadedMotoServer
 from sqlalchemy import select, text, update
 
 from orchestrator.assets import s3
@@ -36,24 +34,6 @@ JOBS = 4
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     with Sandbox(tmp_path / "sandbox", time_scale=0.02) as running:
         yield running
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket that this process and those it starts can reach."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATESTONLY")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    s3.s3_client.cache_clear()
-    s3.s3_client().create_bucket(Bucket="nights")
-    yield "nights"
-    s3.s3_client.cache_clear()
-    server.stop()
 
 
 def put_object(bucket: str, key: str, text: str) -> None:
