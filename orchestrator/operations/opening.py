@@ -14,7 +14,7 @@ from orchestrator.base.errors import SpendRefused, Unusable
 from orchestrator.base.payments import Network, Payment
 from orchestrator.base.settings import Settings, is_loopback_url
 from orchestrator.catalog.models import Catalog
-from orchestrator.chain.chains import Chains
+from orchestrator.chain.chains import Chains, urls_of
 from orchestrator.engine.notify import sending_notices
 from orchestrator.engine.receipts import Receipts
 from orchestrator.engine.runtime import Engine, Limits
@@ -68,10 +68,33 @@ class Provider:
 
 
 def provider_for(settings: Settings, payment: Payment) -> Provider:
-    """The provider of `settings`, paid this way. Raises Unusable without the key for it."""
+    """The provider of `settings`, paid this way. Raises Unusable without the key for it, and for a stand-in provider
+    whose chain is the real one.
+    """
     url = settings.katana_base_url
     payer = payer_for(settings, payment)
+    _require_chain_of_stand_in(settings, payment)
     return Provider(url, url, payer, settings.base_rpc_url, settings.solana_rpc_url, pay_to_of(settings, payment))
+
+
+_RPC_SETTINGS = {Network.BASE: "BASE_RPC_URL", Network.SOLANA: "SOLANA_RPC_URL"}
+
+
+def _require_chain_of_stand_in(settings: Settings, payment: Payment) -> None:
+    """What a wallet's key signs for a provider on this machine would hold on the real chain, for a recipient that
+    nobody has a key of, and that chain would be asked about it. Raises Unusable where it is the one that is set.
+    """
+    network, url = payment.network, settings.katana_base_url
+    if network is None or not is_loopback_url(url):
+        return
+    chain_urls = urls_of(settings.base_rpc_url if network is Network.BASE else settings.solana_rpc_url)
+    if not all(is_loopback_url(chain_url) for chain_url in chain_urls):
+        name, key = _RPC_SETTINGS[network], _KEY_SETTINGS[network]
+        raise Unusable(
+            f"KATANA_BASE_URL is a stand-in on this machine, but {name} is the real chain: {key} is not used",
+            hint=f"set {name}={url.rstrip('/')}/rpc/{network}, with a key that holds nothing; or KATANA_BASE_URL to "
+            "the provider",
+        )
 
 
 def real_provider(settings: Settings) -> Provider:

@@ -77,6 +77,16 @@ def test_a_missing_or_wrong_key_is_named_and_never_shown(cli: Cli, provider: dic
     assert "11" * 32 not in wrong.stderr
 
 
+def test_a_key_signs_nothing_for_a_stand_in_whose_chain_is_the_real_one(cli: Cli, provider: dict[str, str]) -> None:
+    real = {name: value for name, value in provider.items() if name != "BASE_RPC_URL"}
+    for payment in ("x402-base", "wallet-base"):
+        refused = cli("submit", cli.manifest("real", [MUG], payment=payment), "--yes", env=real)
+        assert refused.code == 4
+        assert f"set BASE_RPC_URL={provider['BASE_RPC_URL']}" in refused.stderr
+    mixed = real | {"BASE_RPC_URL": f"{provider['BASE_RPC_URL']},https://mainnet.base.org"}
+    assert cli("worker", env=mixed).code == 4
+
+
 def test_solana_out_of_reach_is_found_before_anything_is_stored(cli: Cli, provider: dict[str, str]) -> None:
     from solders.keypair import Keypair
 
