@@ -110,6 +110,9 @@ def from_atomic(amount: int) -> Decimal:
     return amount * ATOMIC
 
 
-def settlement_share(bundle: int) -> Decimal:
-    """What each job of a full request sets aside for its settlement, in USDC: together at least the allowance."""
-    return (SETTLEMENT_ALLOWANCE / bundle).quantize(ATOMIC, ROUND_UP)
+def settlement_share(bundle: int, job_type: str) -> Decimal:
+    """What each job of a full request sets aside for its settlement, in USDC: together at least the allowance.
+
+    A text is always alone in its request.
+    """
+    return (SETTLEMENT_ALLOWANCE / (1 if job_type == "text" else bundle)).quantize(ATOMIC, ROUND_UP)

@@ -118,7 +118,7 @@ class _Refused(PaymentRefused):
 
 def _planned(work: ClaimedSubmission) -> Decimal:
     """The price of the work as it was planned (or approved since), in USDC, without what is set aside to settle it."""
-    return max(work.reserved - len(work.jobs) * settlement_share(work.bundle), ZERO)
+    return max(work.reserved - len(work.jobs) * settlement_share(work.bundle, work.type), ZERO)
 
 
 async def _creates_account(engine: Engine, offer: Offer) -> bool:

@@ -85,7 +85,7 @@ def usdc_price(
     Where each request carries a payment, a share of its settlement is set aside for each of its `bundle` jobs; a text
     is always alone in its request.
     """
-    settlement = settlement_share(1 if type == TEXT else bundle) if payment.is_direct else ZERO
+    settlement = settlement_share(bundle, type) if payment.is_direct else ZERO
     return UsdcPrice(work_usdc(catalog.get(model), credit_price), settlement)
 
 

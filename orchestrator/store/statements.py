@@ -152,7 +152,7 @@ def _settled_top_ups(
 def _settlement_fees(connection: Connection, account_pk: int, begins: datetime, ends: datetime) -> Decimal:
     """What direct payments that were charged for in the month cost beyond their work, as it was priced."""
     charged = (
-        select(func.sum(ledger.c.amount).label("amount"), jobs.c.estimate, batches.c.bundle)
+        select(func.sum(ledger.c.amount).label("amount"), jobs.c.estimate, jobs.c.type, batches.c.bundle)
         .join(jobs, jobs.c.pk == ledger.c.job_pk)
         .join(batches, batches.c.id == ledger.c.batch_id)
         .where(
@@ -166,8 +166,9 @@ def _settlement_fees(connection: Connection, account_pk: int, begins: datetime, 
         .subquery("charged")
     )
     beyond = func.sum(charged.c.amount - charged.c.estimate).label("beyond")
-    rows = connection.execute(select(charged.c.bundle, beyond, func.count().label("jobs")).group_by(charged.c.bundle))
-    return sum((row.beyond + row.jobs * settlement_share(row.bundle) for row in rows), ZERO)
+    alike = (charged.c.bundle, charged.c.type)
+    rows = connection.execute(select(*alike, beyond, func.count().label("jobs")).group_by(*alike))
+    return sum((row.beyond + row.jobs * settlement_share(row.bundle, row.type) for row in rows), ZERO)
 
 
 def _rises(
