@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -49,8 +50,11 @@ class Chains:
             await rpc.aclose()
 
     def looks_needed(self, network: Network) -> int:
-        """How many looks, at least a minute apart, have to say CANNOT_SETTLE: one endpoint alone may be mistaken."""
-        return 1 if len(self._urls[network]) > 1 else 2
+        """How many looks, at least a minute apart, have to say CANNOT_SETTLE: one endpoint alone may be mistaken.
+
+        Two keys of one host are one endpoint.
+        """
+        return 1 if len({urlsplit(url).netloc.rpartition("@")[2] for url in self._urls[network]}) > 1 else 2
 
     async def blockhash(self) -> Blockhash:
         """A finalized blockhash of Solana, for as long as any endpoint takes it to hold. Raises RpcUnavailable."""

@@ -17,6 +17,8 @@ from orchestrator.chain.word import ChainState, ChainWord
 
 _FINALIZED = {"commitment": "finalized"}
 _PAGE = 1000
+#: In how many blocks after its own a blockhash holds: never longer, whatever an endpoint says of its end.
+_BLOCKHASH_BLOCKS = 150
 #: A look gives up after that many transactions of one wallet: what it has not seen, it says nothing about.
 _MOST_TRANSACTIONS = 5000
 
@@ -55,7 +57,8 @@ class SolanaChain:
             raise RpcUnavailable(f"{self._rpc.host} named no blockhash")
         context = answer.get("context")
         slot = self._whole(context.get("slot") if isinstance(context, dict) else None)
-        return Blockhash(value["blockhash"], self._whole(value.get("lastValidBlockHeight")), slot)
+        told, tip = self._whole(value.get("lastValidBlockHeight")), await self._tip()
+        return Blockhash(value["blockhash"], max(told, tip.height + _BLOCKHASH_BLOCKS), slot)
 
     async def has_token_account(self, owner: str) -> bool:
         """Whether an account holds the USDC of `owner`; not where that is no address. Raises RpcUnavailable."""

@@ -69,7 +69,7 @@ def endpoint(ledger: Ledger) -> Iterator[Endpoint]:
         "getSignaturesForAddress": ledger.signatures,
         "getTransaction": ledger.transaction,
         "getFirstAvailableBlock": 0,
-        "getLatestBlockhash": {"context": {"slot": 1}, "value": {"blockhash": PAYER, "lastValidBlockHeight": 77}},
+        "getLatestBlockhash": {"context": {"slot": 1}, "value": {"blockhash": PAYER, "lastValidBlockHeight": 2000}},
         "getAccountInfo": {"context": {"slot": 1}, "value": {"owner": str(TOKEN_PROGRAM)}},
     }
     with serving(Endpoint(**says)) as running:
@@ -83,19 +83,32 @@ async def chains(endpoint: Endpoint) -> AsyncIterator[Chains]:
 
 
 async def test_a_blockhash_that_is_final(endpoint: Endpoint, chains: Chains) -> None:
-    assert await chains.blockhash() == Blockhash(PAYER, 77, 1)
+    assert await chains.blockhash() == Blockhash(PAYER, 2000, 1)
     assert endpoint.calls_of("getLatestBlockhash") == [[{"commitment": "finalized"}]]
 
 
+@pytest.mark.parametrize("told", [0, LAST_HEIGHT])
+async def test_a_blockhash_holds_for_150_blocks_whatever_is_said(endpoint: Endpoint, chains: Chains, told: int) -> None:
+    value = {"blockhash": PAYER, "lastValidBlockHeight": told}
+    endpoint.says["getLatestBlockhash"] = {"context": {"slot": 1}, "value": value}
+    assert (await chains.blockhash()).last_valid_height == LAST_HEIGHT + 1 + 150
+
+
+def test_two_keys_of_one_host_are_one_witness() -> None:
+    urls = "https://a.example/one,https://key@a.example/two"
+    assert Chains("", urls).looks_needed(Network.SOLANA) == 2
+    assert Chains("", f"{urls},https://b.example").looks_needed(Network.SOLANA) == 1
+
+
 async def test_of_several_endpoints_the_latest_height_counts(endpoint: Endpoint) -> None:
-    value = {"blockhash": ACCOUNT, "lastValidBlockHeight": 99}
-    with serving(
-        Endpoint(getGenesisHash=GENESIS, getLatestBlockhash={"context": {"slot": 5}, "value": value})
-    ) as second:
+    value = {"blockhash": ACCOUNT, "lastValidBlockHeight": 2001}
+    epoch = {"absoluteSlot": 5000, "blockHeight": LAST_HEIGHT + 1}
+    latest = {"context": {"slot": 5}, "value": value}
+    with serving(Endpoint(getGenesisHash=GENESIS, getLatestBlockhash=latest, getEpochInfo=epoch)) as second:
         async with Chains("", f"{endpoint.url},{second.url}") as chains:
-            assert await chains.blockhash() == Blockhash(PAYER, 99, 1)
+            assert await chains.blockhash() == Blockhash(PAYER, 2001, 1)
             endpoint.says["getLatestBlockhash"] = Raw(b"", 429)
-            assert await chains.blockhash() == Blockhash(ACCOUNT, 99, 5)
+            assert await chains.blockhash() == Blockhash(ACCOUNT, 2001, 5)
             second.says["getLatestBlockhash"] = {"context": {"slot": 5}, "value": {}}
             with pytest.raises(RpcUnavailable, match=r"429.*; .*no blockhash"):
                 await chains.blockhash()
