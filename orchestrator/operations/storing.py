@@ -66,7 +66,8 @@ def store(database: Database, order: Order) -> str:
 
 
 def _create(connection: Connection, batch: creating.NewBatch, order: Order) -> str:
-    accounts.lock_account(connection, batch.account_pk)
+    lock = accounts.lock_account if batch.sandbox else accounts.lock_accounts_beside
+    lock(connection, batch.account_pk)
     if batch.submit_key is not None:
         first_id = batches.batch_of_key(connection, order.shelf.account_pk, batch.submit_key)
         if first_id is not None:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.payments import Unit
-from orchestrator.store.tables import accounts
+from orchestrator.store.tables import accounts, batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +41,23 @@ def lock_account(connection: Connection, account_pk: int) -> None:
     The lock lets others refer to the row: entries of the ledger do, by who already holds a submission.
     """
     connection.execute(select(accounts.c.pk).where(accounts.c.pk == account_pk).with_for_update(key_share=True))
+
+
+def lock_accounts_beside(connection: Connection, account_pk: int) -> None:
+    """Lock the rows of all accounts at the account's provider, as `lock_account` does, always in the same order."""
+    beside = accounts_beside(account_pk)
+    connection.execute(
+        select(accounts.c.pk).where(accounts.c.pk.in_(beside)).order_by(accounts.c.pk).with_for_update(key_share=True)
+    ).all()
+
+
+def accounts_beside(account_pk: int) -> Select[tuple[int]]:
+    """The rows of all accounts at an account's provider, its own among them."""
+    origin = select(accounts.c.origin).where(accounts.c.pk == account_pk).scalar_subquery()
+    return select(accounts.c.pk).where(accounts.c.origin == origin)
+
+
+def is_of_collection(name: str, account_pk: int) -> ColumnElement[bool]:
+    """Of batches: whether it is of this collection, whoever pays for it. A sandbox is its own account's only."""
+    beside = and_(~batches.c.sandbox, batches.c.account_pk.in_(accounts_beside(account_pk)))
+    return and_(batches.c.name == name, or_(batches.c.account_pk == account_pk, beside))

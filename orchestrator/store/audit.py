@@ -184,7 +184,7 @@ _AUDIT = text(
         SELECT 'usage-usd', batch_id, NULL, NULL, counted.usd, of_day.usd
         FROM counted FULL JOIN of_day USING (batch_id, day)
         WHERE abs(coalesce(counted.usd, 0) - coalesce(of_day.usd, 0)) > 0.000001 * coalesce(of_day.entries, 1)
-        UNION ALL  -- a person may know better than the payment, such as of money that was given back, and time knows nothing
+        UNION ALL  -- a person may know better, such as of money that was given back; time knows less
         SELECT 'payment-amount', batch_id, NULL, submission_id,
                CASE state WHEN 'void' THEN 0 ELSE amount END, committed
         FROM paid

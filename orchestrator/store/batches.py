@@ -6,7 +6,7 @@ from sqlalchemy import Connection, null, select, update
 
 from orchestrator.base.errors import UsageError
 from orchestrator.base.states import ENDED_BATCHES, BatchState, HoldCode, JobState
-from orchestrator.store.accounts import lock_account
+from orchestrator.store.accounts import is_of_collection, lock_account
 from orchestrator.store.careful_start import forgive_failures
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import lift_holds
@@ -56,10 +56,10 @@ def find_batch(connection: Connection, reference: str) -> str:
 
 
 def open_batch_of(connection: Connection, name: str, account_pk: int) -> str | None:
-    """The newest batch of a collection that can still move, or None."""
+    """The newest batch of a collection that can still move, whoever pays for it at this provider, or None."""
     found = connection.execute(
         select(batches.c.id)
-        .where(batches.c.name == name, batches.c.account_pk == account_pk, batches.c.state.not_in(ENDED_BATCHES))
+        .where(is_of_collection(name, account_pk), batches.c.state.not_in(ENDED_BATCHES))
         .order_by(batches.c.created_at.desc())
         .limit(1)
     ).scalar_one_or_none()

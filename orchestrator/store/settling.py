@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, null, or_, select,
 from orchestrator.base.money import in_words
 from orchestrator.base.states import ACTIVE_JOBS, ENDED_BATCHES, GOOD_JOBS, BatchState, HoldCode, JobState
 from orchestrator.store import outbox
-from orchestrator.store.accounts import Scope
+from orchestrator.store.accounts import Scope, is_of_collection
 from orchestrator.store.careful_start import fails_too_much, note_canary, note_failures
 from orchestrator.store.chains import has_ends_to_pass_on
 from orchestrator.store.database import NOW
@@ -31,8 +31,8 @@ def any_at_work(connection: Connection, scope: Scope) -> bool:
 
 
 def moving_batch_of(connection: Connection, name: str, account_pk: int) -> str | None:
-    """The newest batch of a collection that moves by itself, or None: one that is held does not."""
-    found = select(batches.c.id).where(batches.c.name == name, batches.c.account_pk == account_pk, _moves())
+    """The newest batch of a collection that moves by itself, as `open_batch_of`, or None: one that is held does not."""
+    found = select(batches.c.id).where(is_of_collection(name, account_pk), _moves())
     return connection.execute(found.order_by(batches.c.created_at.desc()).limit(1)).scalar_one_or_none()
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, Connection, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.states import ENDED_BATCHES
+from orchestrator.store.accounts import is_of_collection
 from orchestrator.store.chains import pass_on_all_ends
 from orchestrator.store.settling import settle_batch
 from orchestrator.store.tables import batches
@@ -28,10 +29,12 @@ _LEAVE = text(
     FROM (
         SELECT DISTINCT ON (own.pk) own.pk, same.batch_id
         FROM job AS own JOIN batch AS mine ON mine.id = own.batch_id
-        JOIN job AS same ON same.account_pk = own.account_pk AND same.fingerprint = own.fingerprint
+        JOIN account AS payer ON payer.pk = own.account_pk JOIN account AS its_payer ON its_payer.origin = payer.origin
+        JOIN job AS same ON same.account_pk = its_payer.pk AND same.fingerprint = own.fingerprint
             AND same.pk > own.pk AND same.batch_id <> own.batch_id AND same.reused_from_pk IS NULL
             AND same.state IN ('waiting', 'pending', 'submitting', 'generating', 'copying', 'in_doubt', 'completed')
         JOIN batch AS its ON its.id = same.batch_id AND its.name = mine.name
+            AND (its.account_pk = mine.account_pk OR NOT its.sandbox)
         WHERE own.pk = ANY(:jobs)
         ORDER BY own.pk, same.pk DESC
     ) AS newer
@@ -46,14 +49,14 @@ def leave_to_newer(connection: Connection, job_pks: Collection[int]) -> None:
 
 
 def take_over(connection: Connection, batch_id: str) -> None:
-    """Skip, in the other open batches of its collection, every unsent job that a new batch has too.
+    """Skip, in the other open batches of its collection, every unsent job that a new batch has too, whoever pays.
 
-    Call it under the account's lock, in the transaction that stores the batch: nothing of them is claimed meanwhile.
+    Call it under the locks of all accounts beside its own, in the transaction that stores the batch: nothing of them is
+    claimed meanwhile.
     """
     newer = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
     others = select(batches.c.id).where(
-        batches.c.account_pk == newer.account_pk,
-        batches.c.name == newer.name,
+        is_of_collection(newer.name, newer.account_pk),
         batches.c.id != newer.id,
         batches.c.state.not_in(ENDED_BATCHES),
     )
