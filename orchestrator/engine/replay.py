@@ -38,8 +38,6 @@ LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
 _OUR_FAULT_RETRY_SECONDS = 15.0
 #: After so many payments that came to nothing a person is asked.
 _MOST_IN_VAIN = 2
-#: When it is looked again whether one may be sent whose batch is paused.
-_UNWANTED_RETRY_SECONDS = 30.0
 
 
 async def claim(engine: Engine, limit: int) -> Sequence[OpenPayment]:
@@ -50,12 +48,14 @@ async def claim(engine: Engine, limit: int) -> Sequence[OpenPayment]:
 
 
 async def go_on(engine: Engine, work: OpenPayment) -> None:
-    """Send one payment again, or look at its chain."""
+    """Send one payment again, or look at its chain. Also for a batch that is paused or cancelled: it has left us, and
+    only the answer to it tells which request was paid for.
+    """
     until = sendable_until(work.payment, work.order.sent_at)
-    if work.header is not None and work.is_wanted and engine.clock.now() < until:
+    if work.header is not None and engine.clock.now() < until:
         await _send_again(engine, work, work.header, until)
     elif work.header is not None and (seconds_left := _seconds_left(work, engine.clock.now())):
-        await _put_back(engine, work, min(seconds_left, _UNWANTED_RETRY_SECONDS))
+        await _put_back(engine, work, seconds_left)
     else:
         await _look(engine, work)
 

@@ -11,11 +11,10 @@ from orchestrator.receipts.receipt import Order, OrderedJob, OrderedPayment
 from orchestrator.store.accounts import Scope
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import NOW
-from orchestrator.store.holds import is_wanted
 from orchestrator.store.leases import NO_LEASE, Lease
 from orchestrator.store.orders import order_of
 from orchestrator.store.sending import in_seconds
-from orchestrator.store.tables import batches, payments, submissions
+from orchestrator.store.tables import payments, submissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +22,7 @@ class OpenPayment:
     """A payment that is signed and has no answer that decides, leased to be sent again or looked up.
 
     `header` is as good as money; None where only a receipt tells of the payment, or its submission was settled without
-    the provider's word and its chain's, so that it cannot be sent again. `is_wanted`: nobody has paused or cancelled
-    its batch.
+    the provider's word and its chain's, so that it cannot be sent again.
     """
 
     pk: UUID
@@ -34,7 +32,6 @@ class OpenPayment:
     header: str | None = field(repr=False)
     sends: int
     evidence: dict[str, Any] | None
-    is_wanted: bool
 
     @property
     def id(self) -> UUID:
@@ -99,10 +96,7 @@ def is_undecided(scope: Scope) -> ColumnElement[bool]:
 def _open_payment(connection: Connection, row: Any) -> OpenPayment:
     order = order_of(connection, row.submission_id)
     assert order.payment is not None
-    wanted = connection.execute(select(is_wanted()).where(batches.c.id == order.batch.id)).scalar_one()
-    return OpenPayment(
-        row.id, row.lease_token, order, order.payment, row.signed, row.sends, row.evidence, is_wanted=wanted
-    )
+    return OpenPayment(row.id, row.lease_token, order, order.payment, row.signed, row.sends, row.evidence)
 
 
 def put_back(

@@ -423,18 +423,21 @@ async def test_what_surely_did_not_leave_is_void_at_once(shop: Shop, monkeypatch
 
 
 @BOTH
-async def test_a_payment_is_not_sent_again_once_its_batch_is_cancelled(shop: Shop, payment: Payment) -> None:
+async def test_what_was_paid_for_is_fetched_though_its_batch_is_cancelled(shop: Shop, payment: Payment) -> None:
+    """Its payment has left: only the same one again tells which request it has bought."""
     shop.payment = payment
     scope = shop.make_batch(1)
-    shop.play(FaultRule(at="submit", kind="drop-before-charge", times=None))
+    shop.play(
+        FaultRule(at="submit", kind="drop-after-charge"), FaultRule(at="submit", kind="drop-before-charge", times=None)
+    )
     with pytest.raises(TimeoutError):
         await shop.run(scope, seconds=2)
     with shop.database.begin() as connection:
         batches.cancel_batch(connection, BATCH)
     shop.play()
-    with pytest.raises(TimeoutError):
-        await shop.run(scope, seconds=4)
-    assert shop.asked("payments")["payments"] == []
+    await shop.run(scope)
+    assert shop.states() == ["completed"]
+    assert len(shop.asked("payments")["payments"]) == 1
     shop.check()
 
 
@@ -451,4 +454,12 @@ async def test_payments_that_come_to_nothing_are_not_signed_for_ever(
     assert (document["state"], shop.states()) == ("held", ["pending"])
     assert [row.state for row in shop.rows()] == ["void", "void"]
     assert "HTTP 402" in shop.holds()["payment-refused"]
+    shop.check()
+
+
+async def test_the_recipients_account_on_solana_is_paid_for_once(shop: Shop) -> None:
+    shop.payment = Payment.X402_SOLANA
+    document = await shop.run(shop.make_batch(4))
+    assert document["state"] == "completed"
+    assert sorted(row.amount > Decimal("0.1") for row in shop.rows()) == [False, False, False, True]
     shop.check()
