@@ -11,7 +11,6 @@ Killed before the commit of 3, the work is pending again and nothing that was si
 payment is sent again, never another.
 """
 
-import asyncio
 import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,8 +23,10 @@ from orchestrator.chain.rpc import RpcUnavailable
 from orchestrator.engine import submit
 from orchestrator.engine.answers import job_error
 from orchestrator.engine.bodies import call_for
+from orchestrator.engine.payee import require_as_told
 from orchestrator.engine.policy import Effect, filed_under, on_post
 from orchestrator.engine.runtime import Engine, log
+from orchestrator.engine.signing import sign_offer, without_signature
 from orchestrator.engine.validity import sendable_until
 from orchestrator.katana.verdict import Kind, Verdict
 from orchestrator.katana.x402 import Offer, secrets_of
@@ -34,7 +35,7 @@ from orchestrator.payments.guard import PaymentRefused
 from orchestrator.payments.wallet import SignedPayment
 from orchestrator.receipts.receipt import Order, OrderedPayment, Receipt
 from orchestrator.store import payees, payments, quotes, sending
-from orchestrator.store.accounts import origin_and_account
+from orchestrator.store.accounts import lock_account, origin_and_account
 from orchestrator.store.batches import lock_batch
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Connection
@@ -45,6 +46,7 @@ from orchestrator.store.replaying import Posted
 #: When work is due again that could not be offered, or whose chain did not answer.
 _AGAIN_SECONDS = 2.0
 _CHAIN_AGAIN_SECONDS = 15.0
+_ACCOUNT_AGAIN_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,33 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     body = await submit.make_ready(engine, work)
     if body is None:
         return
+    try:
+        has_account = await _has_account(engine)
+    except RpcUnavailable as error:
+        await submit.take_back(engine, work, error.reason, retry_in_seconds=_CHAIN_AGAIN_SECONDS)
+        return
+    if has_account:
+        await _pay(engine, work, body)
+    elif engine.making_account.locked() or await engine.transact(payments.any_signed, engine.scope.account_pk):
+        reason = "another payment may make the recipient's token account"
+        await submit.take_back(engine, work, reason, retry_in_seconds=_ACCOUNT_AGAIN_SECONDS)
+    else:
+        async with engine.making_account:
+            await _pay(engine, work, body)
+
+
+async def _has_account(engine: Engine) -> bool:
+    """Whether the recipient is known to have an account for USDC: while it has none, each payment is asked for its rent,
+    so that they go one after the other.
+    """
+    if _network(engine) is not Network.SOLANA:
+        return True
+    assert engine.chains is not None
+    pay_to = engine.pay_to or await engine.transact(_pinned, engine.scope.account_pk, Network.SOLANA)
+    return pay_to is not None and await engine.chains.has_token_account(pay_to)
+
+
+async def _pay(engine: Engine, work: ClaimedSubmission, body: bytes) -> None:
     try:
         quote = await _quote(engine, work, body)
         signed = None if quote is None else await _sign(engine, work, quote)
@@ -103,6 +132,7 @@ async def _guarded(engine: Engine, work: ClaimedSubmission, offer: Offer) -> Quo
     except PaymentRefused as error:
         raise _Refused(error, from_atomic(offer.amount)) from None
     if expected is None:
+        await require_as_told(engine.client, network, pay_to)
         pinned = await engine.transact(_pin, engine.scope.account_pk, network, pay_to)
         guard.check(offer, network, limit=limit, pay_to=pinned)  # another may have been quicker
     return Quote(offer, from_atomic(offer.amount), pay_to, creates_account)
@@ -134,7 +164,10 @@ def _pinned(connection: Connection, account_pk: int, network: Network) -> str | 
 
 
 def _pin(connection: Connection, account_pk: int, network: Network, address: str) -> str:
+    lock_account(connection, account_pk)  # of requests that are offered at once, one pins, and says so
     origin, _ = origin_and_account(connection, account_pk)
+    if (before := payees.pinned(connection, origin, network)) is not None:
+        return before
     pinned = payees.pin(connection, origin, network, address)
     log.warning("payments to %s on %s go to %s from now on: it is pinned", origin, network, pinned)
     return pinned
@@ -148,33 +181,19 @@ async def _sign(engine: Engine, work: ClaimedSubmission, quote: Quote) -> Signed
     if engine.stopping:
         await submit.take_back(engine, work, "stopped before it was sent", retry_in_seconds=0)
         return None
-    try:
-        signed = await asyncio.to_thread(
-            engine.wallet.pay,
-            quote.offer.entry,
-            now=engine.clock.now(),
-            blockhash=blockhash,
-            creates_account=quote.creates_account,
-        )
-    except ValueError as error:
-        raise PaymentRefused(f"the offer cannot be signed: {error}") from None
-    if from_atomic(signed.amount) != quote.amount or signed.pay_to != quote.pay_to:
-        raise PaymentRefused("the wallet signed something else than was offered")
-    return signed
+    return await sign_offer(
+        engine.wallet,
+        quote.offer,
+        amount=quote.amount,
+        pay_to=quote.pay_to,
+        now=engine.clock.now(),
+        blockhash=blockhash,
+        creates_account=quote.creates_account,
+    )
 
 
 async def _send_signed(engine: Engine, work: ClaimedSubmission, body: bytes, signed: SignedPayment) -> None:
-    payment = OrderedPayment(
-        network=signed.network,
-        payer=signed.payer,
-        pay_to=signed.pay_to,
-        asset=signed.asset,
-        amount=from_atomic(signed.amount),
-        nonce=signed.nonce,
-        valid_before=signed.valid_before,
-        last_valid_height=signed.last_valid_height,
-        after_slot=signed.after_slot,
-    )
+    payment = without_signature(signed)
     now = engine.clock.now()
     send_before = min(now + submit.SEND_WITHIN, sendable_until(payment, now))
     order = await engine.transact(_mark_paid, work, hashlib.sha256(body).hexdigest(), payment, signed.header)

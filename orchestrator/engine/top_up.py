@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from uuid import uuid4
 
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
@@ -24,16 +24,17 @@ from orchestrator.base.payments import Network, from_atomic
 from orchestrator.base.states import PaymentState
 from orchestrator.chain.chains import Chains
 from orchestrator.chain.word import ChainState, Outstanding
+from orchestrator.engine.payee import require_as_told
 from orchestrator.engine.receipts import Receipts
 from orchestrator.engine.runtime import Engine, log
+from orchestrator.engine.signing import sign_offer, without_signature
 from orchestrator.engine.validity import LOOK_SECONDS, is_confirmed, noted, pause_seconds, sendable_until
 from orchestrator.katana.client import TOP_UP, KatanaClient
 from orchestrator.katana.verdict import Verdict
-from orchestrator.katana.x402 import Offer, secrets_of
+from orchestrator.katana.x402 import Offer, secrets_of, transaction_in
 from orchestrator.payments import guard
-from orchestrator.payments.guard import PaymentRefused
 from orchestrator.payments.wallet import Wallet
-from orchestrator.receipts.receipt import OrderedPayment, TopUpReceipt
+from orchestrator.receipts.receipt import TopUpReceipt
 from orchestrator.store import payees, top_ups
 from orchestrator.store.accounts import origin_and_account
 from orchestrator.store.database import Connection
@@ -152,6 +153,7 @@ async def sign(till: Till, quoted: Quote) -> TopUp:
     Raises PaymentRefused, OpenTopUp, RpcUnavailable: then nothing was sent, and never will be.
     """
     if till.pay_to is None:
+        await require_as_told(till.client, till.network, quoted.pay_to)
         pinned = await till.transact(payees.pin, till.origin, till.network, quoted.pay_to)
         guard.check(quoted.offer, till.network, limit=quoted.paid, pay_to=pinned)
         if quoted.is_new_payee:
@@ -159,30 +161,17 @@ async def sign(till: Till, quoted: Quote) -> TopUp:
                 "payments on %s to %s go to %s from now on, and to nobody else", till.network, till.origin, pinned
             )
     blockhash = await till.chains.blockhash() if till.network is Network.SOLANA else None
-    try:
-        signed = await asyncio.to_thread(
-            till.wallet.pay,
-            quoted.offer.entry,
-            now=till.clock.now(),
-            blockhash=blockhash,
-            creates_account=quoted.creates_account,
-        )
-    except ValueError as error:
-        raise PaymentRefused(f"the offer cannot be signed: {error}") from None
-    payment = OrderedPayment(
-        network=signed.network,
-        payer=signed.payer,
-        pay_to=signed.pay_to,
-        asset=signed.asset,
-        amount=from_atomic(signed.amount),
-        nonce=signed.nonce,
-        valid_before=signed.valid_before,
-        last_valid_height=signed.last_valid_height,
-        after_slot=signed.after_slot,
-    )
-    if payment.amount != quoted.paid or payment.pay_to != quoted.pay_to:
-        raise PaymentRefused("the wallet signed something else than was quoted")
     now = till.clock.now()
+    signed = await sign_offer(
+        till.wallet,
+        quoted.offer,
+        amount=quoted.paid,
+        pay_to=quoted.pay_to,
+        now=now,
+        blockhash=blockhash,
+        creates_account=quoted.creates_account,
+    )
+    payment = without_signature(signed)
     top_up = TopUp(uuid4(), PaymentState.SIGNED, payment, quoted.credited, created_at=now, header=signed.header)
     if not await till.transact(top_ups.record_signed, till.account_pk, top_up):
         raise OpenTopUp
@@ -220,7 +209,7 @@ async def _send(till: Till, top_up: TopUp, header: str) -> None:
     receipt = {"answer": answered.answer.model_dump(mode="json"), "settlement": answered.settlement}
     if not _is_clean(json.dumps(receipt), header):  # what is signed is kept nowhere once it has settled
         receipt = {"answer": answered.answer.amounts(), "settlement": None}
-    transaction = transaction_of(receipt)
+    transaction = transaction_in(answered.settlement) or transaction_in(answered.answer.model_dump(mode="json"))
     await till.transact(top_ups.end, top_up.id, PaymentState.SETTLED, transaction=transaction, receipt=receipt)
 
 
@@ -238,15 +227,6 @@ def receipt_of(top_up: TopUp, *, is_told: bool = False) -> TopUpReceipt:
 def _is_clean(text: str, header: str) -> bool:
     """Whether nothing of a signature is repeated in what was answered."""
     return not any(secret in text for secret in secrets_of(header))
-
-
-def transaction_of(receipt: dict[str, Any]) -> str | None:
-    """The chain's name of a payment, where its receipt or the answer has one."""
-    for document in (receipt["settlement"] or {}, receipt["answer"]):
-        for name in ("transaction", "txHash", "transactionHash", "transaction_hash", "tx_hash"):
-            if isinstance(document.get(name), str) and document[name]:
-                return str(document[name])
-    return None
 
 
 async def _look(till: Till, top_up: TopUp) -> None:

@@ -75,9 +75,13 @@ def receipt_of(settlement: dict[str, Any] | None) -> dict[str, Any] | None:
     if settlement is None:
         return None
     words = {name: settlement[name] for name in _RECEIPT_NAMES if _is_short(settlement.get(name))}
-    told = (settlement.get(name) for name in _TRANSACTION_NAMES)
-    transaction = next((word for word in told if isinstance(word, str) and word and _is_short(word)), None)
-    return words | {"transaction": transaction}
+    return words | {"transaction": transaction_in(settlement)}
+
+
+def transaction_in(document: dict[str, Any] | None) -> str | None:
+    """The chain's name of a payment, where a receipt or an answer has one."""
+    told = ((document or {}).get(name) for name in _TRANSACTION_NAMES)
+    return next((word for word in told if isinstance(word, str) and word and _is_short(word)), None)
 
 
 def _is_short(value: object) -> bool:
