@@ -15,9 +15,10 @@ KINDS = {
     "simulation": {ingredient.__name__ for _, ingredient in INGREDIENTS},
     "chaos": {mishap.__name__ for mishap, _ in MISHAPS},
     "crash": {
-        name
+        name.replace("{self._name}", post)
         for path in (ROOT / "orchestrator").rglob("*.py")
-        for name in re.findall(r'faults\.point\("([^"]+)"\)', path.read_text(encoding="utf-8"))
+        for name in re.findall(r'faults\.point\(f?"([^"]+)"\)', path.read_text(encoding="utf-8"))
+        for post in ("offer", "pay")  # with a payment, and without one yet
     },
 }
 ROWS = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in PAGE.splitlines() if line.startswith("| ")]
