@@ -42,6 +42,8 @@ from orchestrator.store.top_ups import TopUp
 
 P = ParamSpec("P")
 T = TypeVar("T")
+#: Whoever takes a turn has so long until another one may: who was killed in between is not waited for long.
+_TURN_SECONDS = 5.0
 
 
 class NoOffer(Exception):
@@ -180,7 +182,7 @@ async def sign(till: Till, quoted: Quote) -> TopUp:
 
 async def go_on(till: Till) -> TopUp | None:
     """Do what is due for the account's open top-up; how it stands then. None: nothing is due."""
-    top_up = await till.transact(top_ups.take_turn, till.account_pk, next_in_seconds=LOOK_SECONDS)
+    top_up = await till.transact(top_ups.take_turn, till.account_pk, next_in_seconds=_TURN_SECONDS)
     if top_up is None:
         return None
     if top_up.header is not None and till.clock.now() < _sendable_until(top_up):
@@ -250,4 +252,5 @@ async def _look(till: Till, top_up: TopUp) -> None:
         evidence = {"before": top_up.evidence, **word.evidence}
         await till.transact(top_ups.end, top_up.id, PaymentState.VOID, evidence=evidence)
     else:
-        await till.transact(top_ups.note_look, top_up.id, noted(word, top_up.evidence, now))
+        evidence = noted(word, top_up.evidence, now)
+        await till.transact(top_ups.note_look, top_up.id, evidence, again_in_seconds=LOOK_SECONDS)

@@ -130,12 +130,12 @@ def note_sent(connection: Connection, top_up_id: UUID, *, again_in_seconds: floa
     )
 
 
-def note_look(connection: Connection, top_up_id: UUID, evidence: dict[str, Any]) -> None:
-    """Keep what the chain said, for the look that has to agree with it."""
+def note_look(connection: Connection, top_up_id: UUID, evidence: dict[str, Any], *, again_in_seconds: float) -> None:
+    """Keep what the chain said, for the look that has to agree with it, and say when that one is due."""
     connection.execute(
         update(payments)
         .where(payments.c.id == top_up_id, payments.c.state == PaymentState.SIGNED)
-        .values(evidence=evidence)
+        .values(evidence=evidence, due_at=in_seconds(again_in_seconds))
     )
 
 
