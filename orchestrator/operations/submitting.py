@@ -21,7 +21,7 @@ from orchestrator.operations.planning import plan, require_valid
 from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.operations.running import Progress, run_batches
 from orchestrator.operations.storing import Order, SecondRun, store
-from orchestrator.operations.terms import Terms, terms_of
+from orchestrator.operations.terms import Terms, terms_of, with_told
 from orchestrator.payments.payers import configured_payments
 from orchestrator.planner.compare import Comparison
 from orchestrator.planner.result import Plan
@@ -192,7 +192,7 @@ def _tell_terms(database: Database, bought: Plan, provider: Provider, tell_terms
     with database.begin() as connection:
         terms = terms_of(connection, provider, bought)
     if tell_terms is not None and terms is not None:
-        tell_terms(terms)
+        tell_terms(with_told(terms, provider))
 
 
 def _require_yes(bought: Plan, confirm: Confirm) -> None:

@@ -1,10 +1,12 @@
 """Who would pay for a batch, whom, and how much at most: shown before anybody is asked."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 from decimal import ROUND_UP, Decimal
 
 from orchestrator.base.money import in_words
 from orchestrator.base.payments import ATOMIC, SETTLEMENT_ALLOWANCE, Payment, Unit
+from orchestrator.engine.payee import told_recipient
 from orchestrator.operations.opening import Provider
 from orchestrator.planner.result import Plan
 from orchestrator.planner.ways import count_requests
@@ -17,20 +19,23 @@ QUOTE_TOLERANCE = Decimal("0.10")
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """`payer` is an address; `pay_to` whom payments may go to, None where the first offer will say; `at_most` is in the
-    unit of the payment, with what quotes may ask for above the estimate.
+    """`payer` is an address; `pay_to` whom payments may go to, None where the first offer will say: it has to name whom
+    the provider tells beforehand (`told`). `at_most` is in the unit of the payment, with what quotes may ask for above
+    the estimate.
     """
 
     payment: Payment
     payer: str
     pay_to: str | None
     at_most: Decimal
+    told: str | None = None
 
     def words(self) -> str:
         """One line for people."""
         whom = ""
         if self.payment.is_direct:
-            whom = f" to {self.pay_to}" if self.pay_to else " to whom the first offer names, who is pinned then"
+            first = f" to {self.told}, as it tells, who is" if self.told else " to whom the first offer names, who is"
+            whom = f" to {self.pay_to}" if self.pay_to else f"{first} pinned then"
         return f"{self.payer} pays ({self.payment}){whom}, at most {in_words(self.at_most, self.payment.unit)}"
 
 
@@ -41,6 +46,19 @@ def terms_of(connection: Connection, provider: Provider, bought: Plan) -> Terms 
         return None
     pay_to = provider.pay_to or payees.pinned(connection, provider.origin, network)
     return Terms(provider.payment, wallet.address, pay_to, _at_most(bought))
+
+
+def with_told(terms: Terms, provider: Provider) -> Terms:
+    """With whom the provider tells to pay, where nobody is set or pinned yet."""
+    network = terms.payment.network
+    if network is None or not terms.payment.is_direct or terms.pay_to is not None:
+        return terms
+
+    async def ask() -> str | None:
+        async with provider.client() as client:
+            return await told_recipient(client, network)
+
+    return replace(terms, told=asyncio.run(ask()))
 
 
 def _at_most(bought: Plan) -> Decimal:

@@ -10,6 +10,7 @@ from orchestrator.base.payments import CHAINS, Network, Payment, Unit
 from orchestrator.base.settings import Settings
 from orchestrator.chain.chains import Chains
 from orchestrator.katana.client import KatanaClient, ProviderUnavailable
+from orchestrator.katana.x402_document import entries_of
 from orchestrator.operations.account import read_balance
 from orchestrator.operations.check import Check, Verdict
 from orchestrator.operations.database import open_database
@@ -68,7 +69,7 @@ def _x402(settings: Settings, network: Network, told: Any) -> Check:
     name = f"x402 {network}"
     if isinstance(told, str):
         return Check(name, Verdict.WARN, f"the provider does not tell what it takes: {told}")
-    entry = next(_entries(told, network), None)
+    entry = next(entries_of(told, network), None)
     if entry is None:
         return Check(name, Verdict.WARN, f"the provider does not name {network} among the networks that it takes")
     asset, pay_to = entry.get("asset"), entry.get("payTo", entry.get("pay_to"))
@@ -106,18 +107,6 @@ def _pinned(settings: Settings, network: Network) -> str | None:
 def _is_same(network: Network, one: object, other: str) -> bool:
     """Whether two addresses are the same; on Base the case of their letters is a checksum only."""
     return one == other or (network is Network.BASE and isinstance(one, str) and one.lower() == other.lower())
-
-
-def _entries(document: Any, network: Network) -> Iterator[dict[str, Any]]:
-    """The objects about a network, wherever they stand: the guide leaves the document's shape open."""
-    if isinstance(document, dict):
-        if document.get("network") in (CHAINS[network].caip2, network.value):
-            yield document
-        for value in document.values():
-            yield from _entries(value, network)
-    elif isinstance(document, list):
-        for value in document:
-            yield from _entries(value, network)
 
 
 def _balance(settings: Settings, network: Network, _: Any) -> Check:

@@ -22,7 +22,7 @@ _DECIMALS = 6
 _LONGEST_TIMEOUT = 86_400
 _HEX_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _NO_ONE = ("0x" + "0" * 40, "1" * 32)
-_PAY_TO_SETTING = {Network.BASE: "ORCHESTRATOR_PAY_TO_BASE", Network.SOLANA: "ORCHESTRATOR_PAY_TO_SOLANA"}
+PAY_TO_SETTING = {Network.BASE: "ORCHESTRATOR_PAY_TO_BASE", Network.SOLANA: "ORCHESTRATOR_PAY_TO_SOLANA"}
 
 
 class Offered(Protocol):
@@ -135,12 +135,12 @@ def _recipient(offer: Offered, network: Network, pay_to: str | None) -> str:
     if expected is None:
         raise PaymentRefused(
             f"the recipient expected, {_quoted(pay_to)}, is no address on {_name(network)}: "
-            f"set {_PAY_TO_SETTING[network]} right"
+            f"set {PAY_TO_SETTING[network]} right"
         )
     if offered != expected:
         raise PaymentRefused(
             f"the provider asks to pay {offered}, expected was {expected}: "
-            f"once you know from the provider that it has changed, set {_PAY_TO_SETTING[network]}"
+            f"once you know from the provider that it has changed, set {PAY_TO_SETTING[network]}"
         )
     return offered
 

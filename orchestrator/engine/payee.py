@@ -1,0 +1,31 @@
+"""Whom a provider tells to pay, beside its offers: asked before one is pinned at first use."""
+
+import asyncio
+
+from orchestrator.base.payments import Network
+from orchestrator.katana.client import KatanaClient, ProviderUnavailable
+from orchestrator.katana.x402_document import read_recipient
+from orchestrator.payments import guard
+from orchestrator.payments.guard import PaymentRefused
+
+_ASK_SECONDS = 20.0
+
+
+async def told_recipient(client: KatanaClient, network: Network) -> str | None:
+    """Whom the description of the x402 endpoints names, as its network writes it; None: it is not told now."""
+    try:
+        async with asyncio.timeout(_ASK_SECONDS):
+            told = read_recipient(await client.x402(), network)
+    except (ProviderUnavailable, TimeoutError):
+        return None
+    return None if told is None else guard.address_of(told, network)
+
+
+async def require_as_told(client: KatanaClient, network: Network, offered: str) -> None:
+    """Raises PaymentRefused where an offer names another recipient than the provider tells elsewhere."""
+    told = await told_recipient(client, network)
+    if told is not None and told != offered:
+        raise PaymentRefused(
+            f"the provider asks to pay {offered}, and its own GET /v1/x402 tells {told}: once you know from the "
+            f"provider which one is right, set {guard.PAY_TO_SETTING[network]}"
+        )
