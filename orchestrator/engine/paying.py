@@ -46,7 +46,6 @@ from orchestrator.store.replaying import Posted
 #: When work is due again that could not be offered, or whose chain did not answer.
 _AGAIN_SECONDS = 2.0
 _CHAIN_AGAIN_SECONDS = 15.0
-_ACCOUNT_AGAIN_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +66,25 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     try:
         has_account = await _has_account(engine)
     except RpcUnavailable as error:
-        await submit.take_back(engine, work, error.reason, retry_in_seconds=_CHAIN_AGAIN_SECONDS)
+        await _put_off(engine, work, error.reason)
         return
     if has_account:
         await _pay(engine, work, body)
-    elif engine.making_account.locked() or await engine.transact(payments.any_signed, engine.scope.account_pk):
-        reason = "another payment may make the recipient's token account"
-        await submit.take_back(engine, work, reason, retry_in_seconds=_ACCOUNT_AGAIN_SECONDS)
-    else:
-        async with engine.making_account:
+        return
+    async with engine.making_account:  # else each of them would be asked for its rent
+        if await engine.transact(payments.any_signed, engine.scope.account_pk):
+            await _put_off(engine, work, "another payment may make the recipient's token account")
+        else:
             await _pay(engine, work, body)
 
 
+async def _put_off(engine: Engine, work: ClaimedSubmission, reason: str) -> None:
+    log.warning("submission %s is not paid yet: %s", work.id, reason)
+    await submit.take_back(engine, work, reason, retry_in_seconds=_CHAIN_AGAIN_SECONDS)
+
+
 async def _has_account(engine: Engine) -> bool:
-    """Whether the recipient is known to have an account for USDC: while it has none, each payment is asked for its rent,
-    so that they go one after the other.
-    """
+    """Whether the recipient is known to have an account for USDC, where it needs one."""
     if _network(engine) is not Network.SOLANA:
         return True
     assert engine.chains is not None
@@ -98,8 +100,7 @@ async def _pay(engine: Engine, work: ClaimedSubmission, body: bytes) -> None:
         await engine.transact(_refuse, work, error)
         return
     except RpcUnavailable as error:
-        log.warning("submission %s is not paid yet: %s", work.id, error.reason)
-        await submit.take_back(engine, work, error.reason, retry_in_seconds=_CHAIN_AGAIN_SECONDS)
+        await _put_off(engine, work, error.reason)
         return
     if signed is not None:
         await _send_signed(engine, work, body, signed)

@@ -116,6 +116,12 @@ def last_words(connection: Connection, submission_id: UUID) -> str:
     return connection.execute(reason).scalar_one_or_none() or "nothing"
 
 
+def any_signed(connection: Connection, account_pk: int) -> bool:
+    """Whether a payment of an account may still settle, for all we know."""
+    signed = select(payments.c.id).where(payments.c.account_pk == account_pk, payments.c.state == PaymentState.SIGNED)
+    return connection.execute(signed.limit(1)).first() is not None
+
+
 def has_signed(submission_id: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether a submission's payment may still settle, for all we know."""
     return exists().where(payments.c.submission_id == submission_id, payments.c.state == PaymentState.SIGNED)
