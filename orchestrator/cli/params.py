@@ -13,6 +13,7 @@ from orchestrator.base.payments import ATOMIC
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _UNIT_SECONDS = (86_400, 3_600, 60, 1)
 _MOST_USDC = Decimal(10**9)
+_PLAIN_DIGITS = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 _LEAST_CREDITS, _MOST_CREDITS = Decimal("0.000001"), Decimal(10**12)
 
 
@@ -28,11 +29,10 @@ def credit_amount(text: str) -> Decimal:
 
 
 def usdc_amount(text: str) -> Decimal:
-    """An exact amount of USDC above zero with at most six decimals, as chains count it. Raises BadParameter."""
-    try:
-        amount = parse_amount(text)
-    except ValueError:
-        amount = Decimal(0)
+    """An exact amount of USDC above zero with at most six decimals, as chains count it, in plain digits: `1e3` is more
+    likely a slip than a thousand dollars. Raises BadParameter.
+    """
+    amount = parse_amount(text) if _PLAIN_DIGITS.fullmatch(text.strip()) else Decimal(0)
     if not ATOMIC <= amount <= _MOST_USDC or amount % ATOMIC:
         raise typer.BadParameter(f"{text!r} is not an amount of USDC above zero; write it like 5 or 12.50")
     return amount

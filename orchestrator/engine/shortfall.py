@@ -17,10 +17,10 @@ def hold_for_balance(connection: Connection, work: ClaimedSubmission, payment: P
     """Put a batch on hold whose request was answered with a 402; call it before its jobs are put back.
 
     The command tops up for the whole rest of the batch, as far as one top-up may: what this request lacks, and what is
-    not sent yet.
+    not sent yet or was sent beside it and will most likely be refused, too.
     """
     assert payment.network is not None
-    rest = terms.unsent_estimate(connection, work.batch_id)
+    rest = terms.unanswered_estimate(connection, work.batch_id, work.id)
     lacking = _lacking(verdict, payment.network)
     if lacking is None:
         lacking = terms.reserved(connection, work.id)

@@ -6,7 +6,7 @@ without a command that told of it is told by the next one, which pays nothing: i
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -187,12 +187,28 @@ async def _top_up(
         return await _standing(till, untold, is_earlier=True)
     await till.transact(_refuse_above_a_cap, till.account_pk, amount)
     quoted = await _quoted(till, provider, amount)
+    await _require_funds(till, quoted)
     if not agree(quoted, till.wallet.address):
         return None
     if untold is not None:
         await _note_told(till, untold)
     signed = await _signed(till, quoted)
     return await _standing(till, await _settle(till, signed.id, PATIENCE_SECONDS), is_earlier=False)
+
+
+async def _require_funds(till: Till, quoted: Quote) -> None:
+    """What the wallet cannot pay would only stand in the way until it is void. Raises SpendRefused.
+
+    A chain that cannot be asked is no obstacle here: what is signed for Solana needs a blockhash of it anyway.
+    """
+    with suppress(RpcUnavailable):
+        has = await till.chains.usdc_of(till.wallet.network, till.wallet.address)
+        if has < quoted.paid:
+            raise SpendRefused(
+                f"the wallet {till.wallet.address} has {canonical(has)} USDC on {till.network.name.capitalize()}, and "
+                f"this costs {canonical(quoted.paid)}; nothing was signed",
+                hint="send USDC to it, or top up less",
+            )
 
 
 def _refuse_above_a_cap(connection: Connection, account_pk: int, amount: Decimal) -> None:

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from orchestrator.base.payments import Payment
 from orchestrator.base.states import JobState
@@ -38,9 +38,12 @@ def reserved(connection: Connection, submission_id: UUID) -> Decimal:
     )
 
 
-def unsent_estimate(connection: Connection, batch_id: str) -> Decimal:
-    """What the jobs of a batch are estimated at that were not sent yet, in the account's unit."""
+def unanswered_estimate(connection: Connection, batch_id: str, besides: UUID) -> Decimal:
+    """What the jobs of a batch are estimated at that were not sent, or not answered yet, in the account's unit: without
+    those of the submission `besides`.
+    """
     price = func.coalesce(jobs.c.price, jobs.c.estimate)
-    unsent = jobs.c.state.in_([JobState.WAITING, JobState.PENDING])
+    under_way = and_(jobs.c.state == JobState.SUBMITTING, jobs.c.submission_id != besides)
+    unsent = or_(jobs.c.state.in_([JobState.WAITING, JobState.PENDING]), under_way)
     found = select(func.coalesce(func.sum(price), 0)).where(jobs.c.batch_id == batch_id, unsent)
     return Decimal(connection.execute(found).scalar_one())

@@ -61,7 +61,7 @@ def test_a_top_up_is_priced_agreed_to_and_credited(cli: Cli, env: Env) -> None:
     assert top_ups(cli, env) == [Decimal("1.5")]
 
 
-@pytest.mark.parametrize("amount", ["0", "-1", "x", "1.0000001", "NaN", "1e-7", "10000000000"])
+@pytest.mark.parametrize("amount", ["0", "-1", "x", "1.0000001", "NaN", "1e-7", "1e3", "10000000000"])
 def test_an_amount_has_to_be_one(cli: Cli, env: Env, amount: str) -> None:
     assert cli("wallet", "top-up", "--yes", "--", amount, env=env).code == 2
 
@@ -133,6 +133,13 @@ def test_a_batch_is_paid_from_the_balance(cli: Cli, env: Env) -> None:
     assert cli("wallet", "balance", "--json", env=env).json["usdc"] == "0"
 
 
+def test_what_the_wallet_cannot_pay_is_not_signed(cli: Cli, env: Env) -> None:
+    refused = cli("wallet", "top-up", "1000", "--yes", env=env)
+    assert refused.code == 3
+    assert "has 1000 USDC on Base, and this costs 1000.003938; nothing was signed" in refused.stderr
+    assert cli("wallet", "top-up", "1", "--yes", env=env).code == 0
+
+
 def test_what_the_balance_lacks_holds_the_batch_with_the_command(cli: Cli, env: Env, provider: Sandbox) -> None:
     assert cli("wallet", "top-up", "0.05", "--yes", env=env).code == 0
     provider.play(Faults.of(FaultRule(at="submit", kind="price", factor=Decimal(5), times=None)))
@@ -143,6 +150,7 @@ def test_what_the_balance_lacks_holds_the_batch_with_the_command(cli: Cli, env: 
     assert "lacks" in hold["message"]
     assert hold["command"].startswith("orchestrator wallet top-up ")
     assert hold["command"].endswith(" --network base")
+    assert "wait behind it" in hold["message"]
     provider.play(Faults())
     assert cli(*shlex.split(hold["command"])[1:], "--yes", env=env).code == 0
     done = cli("resume", "lacking", "--yes", "--json", env=env)
