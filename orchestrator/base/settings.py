@@ -23,7 +23,13 @@ from orchestrator.base.errors import Unusable
 
 PRODUCTION_URL = "https://kat.imgnai.com"
 _SHORTEST_KEY_BYTES = 16
-_CREDENTIALS = ("KATANA_API_KEY", "KATANA_API_SECRET", "EVM_PRIVATE_KEY", "SVM_PRIVATE_KEY")
+#: What tells where the money behind a key goes, and what has become of it.
+_LEADS = {
+    "KATANA_API_KEY": ("KATANA_BASE_URL",),
+    "KATANA_API_SECRET": ("KATANA_BASE_URL",),
+    "EVM_PRIVATE_KEY": ("KATANA_BASE_URL", "BASE_RPC_URL", "ORCHESTRATOR_PAY_TO_BASE"),
+    "SVM_PRIVATE_KEY": ("KATANA_BASE_URL", "SOLANA_RPC_URL", "ORCHESTRATOR_PAY_TO_SOLANA"),
+}
 _SECRETS = {
     "KATANA_API_KEY": "katana_api_key",
     "KATANA_API_SECRET": "katana_api_secret",
@@ -230,15 +236,20 @@ def _public_name(field_name: str) -> str:
 
 
 def _refuse_redirected_credentials(settings: Settings) -> None:
-    dotenv = {name.upper(): value for name, value in dotenv_values(".env").items() if value}
-    url_from_dotenv = "KATANA_BASE_URL" in dotenv and not _in_environment("KATANA_BASE_URL")
-    if not url_from_dotenv or settings.katana_base_url == PRODUCTION_URL:
-        return
-    if any(_in_environment(name) or _in_environment(f"{name}_FILE") for name in _CREDENTIALS):
-        raise Unusable(
-            "KATANA_BASE_URL comes from .env but the credentials do not, so they are not sent there",
-            hint="set KATANA_BASE_URL in the environment, or put the credentials into the same .env",
-        )
+    dotenv = {name.upper() for name, value in dotenv_values(".env").items() if value}
+    for key, names in _LEADS.items():
+        if not (_in_environment(key) or _in_environment(f"{key}_FILE")):
+            continue
+        for name in names:
+            if name in dotenv and not _in_environment(name) and not _is_production(settings, name):
+                raise Unusable(
+                    f"{name} comes from .env but {key} does not, so it is not used with it",
+                    hint=f"set {name} in the environment, or put {key} into the same .env",
+                )
+
+
+def _is_production(settings: Settings, name: str) -> bool:
+    return name == "KATANA_BASE_URL" and settings.katana_base_url == PRODUCTION_URL
 
 
 def _in_environment(name: str) -> bool:

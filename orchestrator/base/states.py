@@ -27,7 +27,8 @@ class JobState(StrEnum):
     FAILED = "failed"
     #: The provider refused it and charged nothing. Final until someone asks for a retry.
     REJECTED = "rejected"
-    #: It was sent and the answer is unknown. Evidence or a person moves it on; never sent again by itself.
+    #: It was sent and the answer is unknown. Evidence or a person moves it on; never paid again by itself: where
+    #: its request carries a payment, that very payment is sent again, and another one only once it is proven void.
     IN_DOUBT = "in_doubt"
     #: Taken back before anything was sent. Final.
     CANCELLED = "cancelled"

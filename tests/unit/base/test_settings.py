@@ -126,6 +126,20 @@ def test_a_checked_out_project_cannot_redirect_the_users_credentials(monkeypatch
                 load_settings()
 
 
+@pytest.mark.parametrize("name", ["BASE_RPC_URL", "ORCHESTRATOR_PAY_TO_BASE"])
+def test_nor_whom_the_users_wallet_pays_nor_what_it_believes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    value = "https://evil.example" if name.endswith("URL") else "0xc523Ec7ca36DD277130b874Ae6776B97E074F6Be"
+    dotenv(f"{name}={value}")
+    load_settings()
+    monkeypatch.setenv("SVM_PRIVATE_KEY", "k")
+    load_settings()
+    monkeypatch.setenv("EVM_PRIVATE_KEY", "k")
+    with pytest.raises(Unusable, match=r"from \.env"):
+        load_settings()
+    monkeypatch.setenv(name, value)
+    load_settings()
+
+
 def test_half_of_the_credentials_from_elsewhere_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
     dotenv("KATANA_BASE_URL=https://other.example", "KATANA_API_KEY=k", "KATANA_API_SECRET=s")
     assert load_settings().katana_base_url == "https://other.example"
