@@ -70,10 +70,14 @@ def submit(
     def announce(comparison: "Comparison") -> None:
         tell_plan(comparison, with_table=not (as_json and (yes or sandbox)))
 
+    stated: list[Terms] = []
+
     def confirm(planned: "Plan") -> bool:
-        return may_spend(f"this spends up to {price_text(planned.document())}", yes=yes)
+        most = stated[-1].at_most_words() if stated else price_text(planned.document())
+        return may_spend(f"this spends up to {most}", yes=yes)
 
     def tell_terms(terms: "Terms") -> None:
+        stated.append(terms)
         if not (as_json and yes):
             tell(safe(terms.words()))
 

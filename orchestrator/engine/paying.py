@@ -39,7 +39,7 @@ from orchestrator.store.accounts import lock_account, origin_and_account
 from orchestrator.store.batches import lock_batch
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Connection
-from orchestrator.store.holds import put_hold
+from orchestrator.store.holds import put_hold, says
 from orchestrator.store.orders import order_of
 from orchestrator.store.replaying import Posted
 
@@ -297,8 +297,9 @@ def _record_refusal(connection: Connection, engine: Engine, work: ClaimedSubmiss
 
 def _refuse(connection: Connection, work: ClaimedSubmission, refused: PaymentRefused) -> None:
     """Nothing was signed: the jobs are pending again, and their batch waits for a person."""
-    log.warning("batch %s: %s; nothing was signed", work.batch_id, refused.reason)
     lock_batch(connection, work.batch_id)
+    if not says(connection, work.batch_id, refused.reason):  # once, of however many jobs at once
+        log.warning("batch %s: %s; nothing was signed", work.batch_id, refused.reason)
     sending.take_back(connection, work.id, work.token, reason=refused.reason)
     if isinstance(refused, _Refused) and refused.is_price:
         _hold_for_price(connection, work, refused)

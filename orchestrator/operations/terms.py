@@ -36,7 +36,11 @@ class Terms:
         if self.payment.is_direct:
             first = f" to {self.told}, as it tells, who is" if self.told else " to whom the first offer names, who is"
             whom = f" to {self.pay_to}" if self.pay_to else f"{first} pinned then"
-        return f"{self.payer} pays ({self.payment}){whom}, at most {in_words(self.at_most, self.payment.unit)}"
+        return f"{self.payer} pays ({self.payment}){whom}, at most {self.at_most_words()}"
+
+    def at_most_words(self) -> str:
+        """The amount that one is asked with."""
+        return in_words(self.at_most, self.payment.unit)
 
 
 def terms_of(connection: Connection, provider: Provider, bought: Plan) -> Terms | None:

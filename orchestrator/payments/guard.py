@@ -72,7 +72,8 @@ def choose(offers: Sequence[OfferT], network: Network) -> OfferT:
     for offer in offers:
         if offer.scheme == SCHEME and offer.network == CHAINS[network].caip2:
             return offer
-    offered = ", ".join(f"{_quoted(offer.scheme)} on {_quoted(offer.network)}" for offer in offers) or "nothing"
+    kinds = dict.fromkeys(f"{_quoted(offer.scheme)} on {_quoted(offer.network)}" for offer in offers)
+    offered = ", ".join(kinds) or "nothing"
     raise PaymentRefused(
         f"the provider offers {offered}, and no payment {_quoted(SCHEME)} on {_quoted(CHAINS[network].caip2)}: "
         "another `payment` of the manifest may work"

@@ -197,7 +197,8 @@ class Purse:
             f"job {row.name} needs {in_words(row.price, self._unit)}, {canonical(row.price - left)} more than the "
             f"budget of {canonical(batch.budget)} has left"
         )
-        command = raise_batch_command(batch.id, self._unit, batch.budget - left + self._unsent(batch))
+        enough = max(batch.budget - left + self._unsent(batch), batch.budget)
+        command = raise_batch_command(batch.id, self._unit, enough)
         put_hold(self._connection, batch.id, HoldCode.BUDGET_REACHED, message, command)
 
     def _hold_for_cap(self, batch: Any, row: Any, cap: Cap) -> None:

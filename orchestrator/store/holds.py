@@ -1,6 +1,6 @@
 """Holds: why a batch cannot go on by itself, said once, with the command that helps."""
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.clock import rfc3339
@@ -30,6 +30,12 @@ def put_hold(
         facts = {"hold": {"code": code, "since": rfc3339(since), "message": message, "command": command}}
         occasion = f"held:{batch_id}:{code}:{since.isoformat()}"
         outbox.note(connection, batch_id, NoticeEvent.HELD, occasion, facts)
+
+
+def says(connection: Connection, batch_id: str, reason: str) -> bool:
+    """Whether a batch is on hold for this very reason: its words begin with it."""
+    found = exists().where(holds.c.batch_id == batch_id, holds.c.message.startswith(reason, autoescape=True))
+    return bool(connection.execute(select(found)).scalar_one())
 
 
 def lift_holds(connection: Connection, batch_id: str, codes: tuple[HoldCode, ...]) -> int:

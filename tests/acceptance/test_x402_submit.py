@@ -1,5 +1,6 @@
 """`submit` paid in USDC: on the stand-in provider to its end, and what is refused before anything is signed."""
 
+import re
 import signal
 from collections.abc import Iterator
 from decimal import Decimal
@@ -54,6 +55,12 @@ def test_a_wallet_pays_each_request_and_is_shown_before(cli: Cli, provider: dict
     assert f"{EVM_ADDRESS} pays (x402-base)" in result.stderr
     again = cli("submit", cli.manifest("more", [MUG, CUP], payment="x402-base"), "--yes", env=provider)
     assert " to 0x" in again.stderr, "whom it pays is pinned by now"
+
+
+def test_one_is_asked_with_the_amount_of_the_terms(cli: Cli, provider: dict[str, str]) -> None:
+    refused = cli("submit", cli.manifest("asked", [MUG, CUP], payment="x402-base"), env=provider)
+    (stated,) = re.findall(r"at most (\S+) USDC", refused.stderr)
+    assert (refused.code, f"this spends up to {stated} USDC" in refused.stderr) == (3, True)
 
 
 def test_caps_are_held_against_usdc(cli: Cli, provider: dict[str, str]) -> None:

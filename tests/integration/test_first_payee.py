@@ -31,6 +31,7 @@ async def test_a_first_offer_for_somebody_else_pins_nobody(shop: Shop, caplog: p
     assert (await shop.run(scope))["state"] == "held"
     assert "GET /v1/x402 tells 0x" in shop.holds()["payment-refused"]
     assert (shop.rows(), pinned(shop)) == ([], [])
+    assert caplog.text.count("nothing was signed") == 1, "said once, by however many jobs at once"
     shop.play()
     assert (await shop.resume(scope))["state"] == "completed"
     assert len(pinned(shop)) == 1
