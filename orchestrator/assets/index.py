@@ -16,7 +16,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet would 
 
 @dataclass(frozen=True, slots=True)
 class IndexRow:
-    """One stored original; `credits` is what it cost, `tags` are the provider's own objects.
+    """One stored original; `credits` or `usdc` is what it cost, whichever paid; `tags` are the provider's own objects.
 
     `row` are the columns of the row that its job was made from.
     """
@@ -35,6 +35,7 @@ class IndexRow:
     height: int | None
     duration_seconds: float | None
     credits: Decimal | None
+    usdc: Decimal | None
     request_id: str | None
     completed_at: datetime | None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -66,6 +67,7 @@ def _entry(row: IndexRow) -> dict[str, Any]:
     completed_at = row.completed_at
     return asdict(row) | {
         "credits": optional_canonical(row.credits),
+        "usdc": optional_canonical(row.usdc),
         "completed_at": completed_at and completed_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "labels": dict(sorted(row.labels.items())),
         "tags": [dict(tag) for tag in row.tags],

@@ -6,6 +6,7 @@ from orchestrator.assets.destination import Destination
 from orchestrator.assets.errors import AssetError
 from orchestrator.assets.index import IndexRow, index_documents, is_of_sandbox
 from orchestrator.assets.keys import index_key
+from orchestrator.base.payments import Unit
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.stakes import watch_deadlines
 from orchestrator.store import chains, indexing, settling
@@ -124,7 +125,8 @@ def _index_rows(connection: Connection, collection: Collection) -> list[IndexRow
             width=row.width,
             height=row.height,
             duration_seconds=row.duration_seconds,
-            credits=row.spent,
+            credits=row.spent if row.unit == Unit.CREDITS else None,
+            usdc=row.spent if row.unit == Unit.USDC else None,
             request_id=row.request_id,
             completed_at=row.ended_at,
             labels=row.labels,

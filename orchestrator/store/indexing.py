@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from orchestrator.base.states import JobState
 from orchestrator.store.collections import Shelf, wanted_names
-from orchestrator.store.tables import assets, batches, jobs, submissions
+from orchestrator.store.tables import accounts, assets, batches, jobs, submissions
 
 #: The job that was really made: of a reused one, the first.
 _MADE = jobs.alias("made")
@@ -63,11 +63,13 @@ def collection_assets(connection: Connection, collection: Collection) -> Iterato
             jobs.c.row.label("columns"),
             func.coalesce(jobs.c.item["prompt"].astext, "").label("prompt"),
             _MADE.c.spent,
+            accounts.c.unit,
             _MADE.c.ended_at,
             submissions.c.request_id,
         )
         .join(jobs, jobs.c.pk == assets.c.job_pk)
         .join(_MADE, _MADE.c.pk == func.coalesce(jobs.c.reused_from_pk, jobs.c.pk))
+        .join(accounts, accounts.c.pk == _MADE.c.account_pk)
         .outerjoin(submissions, submissions.c.id == _MADE.c.submission_id)
         .where(jobs.c.pk.in_(newest), assets.c.role == "original", assets.c.stored_at.is_not(None))
     )

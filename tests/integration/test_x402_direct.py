@@ -15,7 +15,7 @@ import httpx
 import pytest
 from sqlalchemy import select, text
 
-from orchestrator.base.errors import UsageError
+from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.money import ZERO
 from orchestrator.base.payments import Payment, Unit
 from orchestrator.catalog.bundled import bundled_catalog
@@ -29,7 +29,7 @@ from orchestrator.planner.result import PlannedJob
 from orchestrator.planner.usdc import amount_of
 from orchestrator.receipts.book import all_books
 from orchestrator.sandbox import FaultRule, Sandbox
-from orchestrator.store import accounts, batches, creating, reads, recovery
+from orchestrator.store import accounts, batches, creating, reads, recovery, retrying
 from orchestrator.store.accounts import Scope
 from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
@@ -125,6 +125,9 @@ async def test_each_request_is_paid_once_and_the_receipt_is_kept(shop: Shop, pay
     paid = shop.rows()
     assert [(row.state, row.signed, bool(row.transaction)) for row in paid] == [("settled", None, True)] * 2
     assert sum(row.amount for row in paid) == sum(row.charged for row in shop.rows(submissions))
+    index = json.loads(next(shop.out.rglob("index.json")).read_bytes())["assets"]
+    assert {asset["credits"] for asset in index} == {None}
+    assert sum(Decimal(asset["usdc"]) for asset in index) == sum(row.amount for row in paid)
     shop.check()
 
 
@@ -340,6 +343,8 @@ async def test_a_word_that_is_taken_back_pays_for_nothing_twice(
         resolve(BATCH, "job-0", shop.settings, "charged")
     with pytest.raises(UsageError, match="may still settle"):
         resolve(BATCH, "job-0", shop.settings, "not-charged")
+    with shop.database.begin() as connection, pytest.raises(SpendRefused, match="may still settle"):
+        retrying.choose(connection, BATCH, job=None, error=None, again=True)
     expire(shop)
     await shop.run(scope)
     (row,) = shop.rows()

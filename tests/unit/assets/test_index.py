@@ -24,6 +24,7 @@ ROW = IndexRow(
     height=1024,
     duration_seconds=None,
     credits=Decimal("14.0"),
+    usdc=None,
     request_id="0f3f0ab9-2d2c-4d99-a7cc-76cf82735246",
     completed_at=datetime(2026, 11, 22, 1, 0, 31, tzinfo=UTC),
     labels={"shop": "berlin", "line": "a"},
@@ -33,6 +34,13 @@ ROW = IndexRow(
 
 def table(rows: list[IndexRow]) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(index_documents("spring", rows, sandbox=False)[1].decode(), newline="")))
+
+
+def test_what_usdc_paid_for_cost_no_credits() -> None:
+    paid = replace(ROW, credits=None, usdc=Decimal("0.019538"))
+    (asset,) = json.loads(index_documents("spring", [paid], sandbox=False)[0])["assets"]
+    assert (asset["credits"], asset["usdc"]) == (None, "0.019538")
+    assert (table([paid])[0]["credits"], table([paid])[0]["usdc"]) == ("", "0.019538")
 
 
 def test_json_holds_every_fact() -> None:
