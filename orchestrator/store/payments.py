@@ -82,6 +82,16 @@ def is_untold(connection: Connection, submission_id: UUID) -> bool:
     return connection.execute(query).first() is not None
 
 
+def is_awaited(connection: Connection, submission_id: UUID) -> bool:
+    """Whether a payment is not known to be over, and has not been too old for a day either."""
+    query = select(payments.c.id).where(
+        payments.c.submission_id == submission_id,
+        payments.c.state == PaymentState.SIGNED,
+        func.coalesce(payments.c.valid_before, payments.c.created_at) + timedelta(days=1) >= NOW,
+    )
+    return connection.execute(query).first() is not None
+
+
 def may_settle(batch_id: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether a payment of a batch may still settle, or has: its chain has not told."""
     return exists().where(

@@ -22,11 +22,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from orchestrator.base.errors import UsageError
+from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.states import JobError, JobState
 from orchestrator.store.branches import skipped_below, stopped_above
 from orchestrator.store.chains import wait_for_needs
 from orchestrator.store.doubtful import find_job
+from orchestrator.store.payments import is_awaited
 from orchestrator.store.spoilt import is_spoilt
 from orchestrator.store.tables import assets, batches, jobs
 
@@ -53,11 +54,14 @@ def choose(
 ) -> tuple[Sequence[Any], int]:
     """The jobs (rows) to run again, and how many are left out because their payment was lost and `again` is not said.
 
-    `job` and `error` narrow it to one job, to one error code. Raises UsageError where that leaves nothing, telling why.
+    `job` and `error` narrow it to one job, to one error code. Raises UsageError where that leaves nothing, telling why;
+    SpendRefused while the signed payment of one may settle.
     """
     require_not_cancelled(connection, batch_id)
     if job is not None:
-        return _choose_one(connection, batch_id, job, error=error, again=again), 0
+        named = _choose_one(connection, batch_id, job, error=error, again=again)
+        _require_no_open_payment(connection, batch_id, named)
+        return named, 0
     narrowed = [_code() == error] if error is not None else []
     found = connection.execute(select(jobs).where(jobs.c.batch_id == batch_id, _has_failed(), *narrowed)).all()
     roots = [row for row in found if again or row.error["code"] != JobError.PAYMENT_LOST]
@@ -66,6 +70,7 @@ def choose(
     chosen = sorted([*roots, *_rows(connection, branch)], key=lambda row: row.ordinal)
     if not chosen:
         raise _nothing_to_retry(connection, batch_id, error, lost=len(found))
+    _require_no_open_payment(connection, batch_id, chosen)
     return chosen, len(found) - len(roots)
 
 
@@ -84,6 +89,16 @@ def _choose_one(connection: Connection, batch_id: str, job: str, *, error: str |
             )
         _require_retryable(row, batch_id, error=None, again=again)
     return [*above, named]
+
+
+def _require_no_open_payment(connection: Connection, batch_id: str, chosen: Sequence[Any]) -> None:
+    """Lost is what nothing more is known of; a payment that may settle would be one of two."""
+    for row in chosen:
+        if row.submission_id is not None and is_awaited(connection, row.submission_id):
+            raise SpendRefused(
+                f"the signed payment of job {row.name} of {batch_id} may still settle, or has",
+                hint=f"its chain tells once the payment is too old: orchestrator resume {batch_id}",
+            )
 
 
 def _rows(connection: Connection, pks: Sequence[int]) -> Sequence[Any]:
