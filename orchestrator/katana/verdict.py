@@ -9,7 +9,8 @@
 | 400 401 402 403 404 413 415 422 429 with a JSON object         | refused  |
 | anything else once the request began to leave                  | unknown  |
 
-After a payment signature has left, only `accepted` is final: `refused` becomes `unknown` too.
+After a payment signature has left, only `accepted` is final: `refused` becomes `unknown` too. A 401 to a wallet's proof
+is judged once the client has tried it with a fresh one.
 """
 
 import hashlib

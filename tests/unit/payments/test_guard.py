@@ -193,6 +193,12 @@ def test_choosing(network: Network) -> None:
         choose([], network)
 
 
+def test_what_is_offered_several_times_is_named_once() -> None:
+    elsewhere = Offer("exact", "eip155:1", "0x", "0x", 1, 60, {})
+    with pytest.raises(PaymentRefused, match='offers "exact" on "eip155:1", and no payment'):
+        choose([elsewhere, elsewhere], Network.BASE)
+
+
 @pytest.mark.parametrize(
     ("tolerance", "creates_account", "limit"),
     [
