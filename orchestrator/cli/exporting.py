@@ -45,7 +45,7 @@ def export(
 def _lines(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
     """One row a file, or a job without one, with the columns of the jobs' rows at the end."""
     of_rows = list(dict.fromkeys(name for job in documents for name in job["row"] or {}))
-    facts = [*_JOB_COLUMNS, "spent", "error", "message", "labels", *_FILE_COLUMNS]
+    facts = [*_JOB_COLUMNS, "spent", "unit", "error", "message", "labels", *_FILE_COLUMNS]
     names = [f"row.{name}" if name in facts else name for name in of_rows]
     rows = (
         [
@@ -62,9 +62,11 @@ def _lines(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
 def _job_cells(job: dict[str, Any]) -> list[Any]:
     error = job["error"] or {}
     labels = "; ".join(f"{name}={value}" for name, value in job["labels"].items())
+    amounts, unit = money(job)
     return [
         *(job[column] for column in _JOB_COLUMNS),
-        money(job)[0]["spent"],
+        amounts["spent"],
+        unit,
         error.get("code"),
         error.get("message"),
         labels,

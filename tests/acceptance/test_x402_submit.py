@@ -1,9 +1,11 @@
 """`submit` paid in USDC: on the stand-in provider to its end, and what is refused before anything is signed."""
 
+import csv
 import re
 import signal
 from collections.abc import Iterator
 from decimal import Decimal
+from io import StringIO
 
 import pytest
 
@@ -53,6 +55,8 @@ def test_a_wallet_pays_each_request_and_is_shown_before(cli: Cli, provider: dict
     result = cli("submit", cli.manifest("paid", [MUG, CUP], payment="x402-base"), "--yes", env=provider)
     assert result.code == 0, result.stderr
     assert f"{EVM_ADDRESS} pays (x402-base)" in result.stderr
+    exported = list(csv.DictReader(StringIO(cli("export", "paid", env=provider).stdout)))
+    assert [row["unit"] for row in exported] == ["usdc", "usdc"]
     again = cli("submit", cli.manifest("more", [MUG, CUP], payment="x402-base"), "--yes", env=provider)
     assert " to 0x" in again.stderr, "whom it pays is pinned by now"
 
