@@ -14,7 +14,18 @@ from orchestrator.store import migrate
 from orchestrator.store.database import Database
 from orchestrator.store.embedded import EmbeddedPostgres
 
-_SETTINGS = ("KATANA_", "ORCHESTRATOR_", "CELERY_BROKER_URL", "AWS_", "EVM_", "SVM_", "BASE_RPC_", "SOLANA_RPC_", "HTTP_PROXY", "HTTPS_PROXY")
+_SETTINGS = (
+    "KATANA_",
+    "ORCHESTRATOR_",
+    "CELERY_BROKER_URL",
+    "AWS_",
+    "EVM_",
+    "SVM_",
+    "BASE_RPC_",
+    "SOLANA_RPC_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+)
 _numbers = itertools.count()
 
 
