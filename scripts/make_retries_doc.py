@@ -34,9 +34,10 @@ request that is lost right after a probe had worked opens it again for twice as 
 ENDED = """\
 A job that has ended as `failed` or `rejected` never runs again by itself. The next `submit` of its collection, also a
 schedule's, buys what failed for a reason that may pass; what was refused, moderated or charged it buys only with
-`--again`, or changed. `orchestrator retry` runs such jobs, too, since a person says so: before it asks, it tells how many
-of them were charged and gave no file, and how much. One whose payment was lost (`payment-lost`) it runs only with
-`--again`. A job in doubt is never sent again before evidence or `orchestrator resolve` has shown that it was not charged.
+`--again`, or changed. `orchestrator retry` runs such jobs, too, since a person says so: before it asks, it tells how
+many of them were charged and gave no file, and how much. One whose payment was lost (`payment-lost`) it runs only
+with `--again`. A job in doubt is never sent again before evidence or `orchestrator resolve` has shown that it was not
+charged.
 """
 
 
