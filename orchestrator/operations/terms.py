@@ -1,11 +1,14 @@
 """Who would pay for a batch, whom, and how much at most: shown before anybody is asked."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import ROUND_UP, Decimal
 
 from orchestrator.base.money import in_words
-from orchestrator.base.payments import ATOMIC, SETTLEMENT_ALLOWANCE, Payment, Unit
+from orchestrator.base.payments import ATOMIC, SETTLEMENT_ALLOWANCE, TOKEN_ACCOUNT_ALLOWANCE, Network, Payment, Unit
+from orchestrator.chain.chains import Chains
+from orchestrator.chain.rpc import RpcUnavailable
 from orchestrator.engine.payee import told_recipient
 from orchestrator.operations.opening import Provider
 from orchestrator.planner.result import Plan
@@ -21,13 +24,14 @@ QUOTE_TOLERANCE = Decimal("0.10")
 class Terms:
     """`payer` is an address; `pay_to` whom payments may go to, None where the first offer will say: it has to name whom
     the provider tells beforehand (`told`). `at_most` is in the unit of the payment, with what quotes may ask for above
-    the estimate.
+    the estimate; never more than the `budget`.
     """
 
     payment: Payment
     payer: str
     pay_to: str | None
     at_most: Decimal
+    budget: Decimal | None
     told: str | None = None
 
     def words(self) -> str:
@@ -49,20 +53,32 @@ def terms_of(connection: Connection, provider: Provider, bought: Plan) -> Terms 
     if network is None or wallet is None:
         return None
     pay_to = provider.pay_to or payees.pinned(connection, provider.origin, network)
-    return Terms(provider.payment, wallet.address, pay_to, _at_most(bought))
+    return Terms(provider.payment, wallet.address, pay_to, _at_most(bought), bought.budget)
 
 
 def with_told(terms: Terms, provider: Provider) -> Terms:
-    """With whom the provider tells to pay, where nobody is set or pinned yet."""
+    """With whom the provider tells to pay, where nobody is set or pinned yet, and, on Solana, with what the account
+    that this recipient still lacks may cost once. What cannot be asked now is left out.
+    """
     network = terms.payment.network
-    if network is None or not terms.payment.is_direct or terms.pay_to is not None:
+    if network is None or not terms.payment.is_direct:
         return terms
+    return asyncio.run(_asked(terms, provider, network))
 
-    async def ask() -> str | None:
-        async with provider.client() as client:
-            return await told_recipient(client, network)
 
-    return replace(terms, told=asyncio.run(ask()))
+async def _asked(terms: Terms, provider: Provider, network: Network) -> Terms:
+    async with (
+        provider.client() as client,
+        Chains(provider.base_rpc_url, provider.solana_rpc_url) as chains,
+    ):
+        if terms.pay_to is None:
+            terms = replace(terms, told=await told_recipient(client, network))
+        recipient = terms.pay_to or terms.told
+        with suppress(RpcUnavailable):
+            if network is Network.SOLANA and recipient and not await chains.has_token_account(recipient):
+                most = terms.at_most + TOKEN_ACCOUNT_ALLOWANCE
+                return replace(terms, at_most=most if terms.budget is None else min(most, terms.budget))
+    return terms
 
 
 def _at_most(bought: Plan) -> Decimal:

@@ -28,8 +28,8 @@ def payer_for(settings: Settings, payment: Payment) -> Payer:
 
 
 def configured_payments(settings: Settings) -> list[Payment]:
-    """The ways to pay whose keys are set, usable or not."""
-    has_credits = _is_set(settings.katana_api_key) and _is_set(settings.katana_api_secret)
+    """The ways to pay whose keys are set, usable or not: half a pair is one, whose other half is found missing."""
+    has_credits = _is_set(settings.katana_api_key) or _is_set(settings.katana_api_secret)
     return [
         payment
         for payment in Payment

@@ -8,6 +8,7 @@ from decimal import Decimal
 from io import StringIO
 
 import pytest
+from solders.keypair import Keypair
 
 from orchestrator.sandbox import Sandbox
 from tests.acceptance.conftest import CREDENTIALS, MUG, Cli, finish
@@ -65,6 +66,14 @@ def test_one_is_asked_with_the_amount_of_the_terms(cli: Cli, provider: dict[str,
     refused = cli("submit", cli.manifest("asked", [MUG, CUP], payment="x402-base"), env=provider)
     (stated,) = re.findall(r"at most (\S+) USDC", refused.stderr)
     assert (refused.code, f"this spends up to {stated} USDC" in refused.stderr) == (3, True)
+
+
+def test_the_account_that_a_recipient_lacks_is_in_the_amount(cli: Cli, provider: dict[str, str]) -> None:
+    """Nobody has paid the sandbox on Solana yet."""
+    env = provider | {"SVM_PRIVATE_KEY": str(Keypair.from_seed(bytes(range(32))))}
+    refused = cli("submit", cli.manifest("rent", [MUG, CUP], payment="x402-solana"), env=env)
+    (stated,) = re.findall(r"at most (\S+) USDC", refused.stderr)
+    assert (refused.code, Decimal(stated)) == (3, USDC_PRICE * Decimal("1.1") + 2 * Decimal("0.01") + Decimal("0.5"))
 
 
 def test_caps_are_held_against_usdc(cli: Cli, provider: dict[str, str]) -> None:

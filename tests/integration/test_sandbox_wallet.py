@@ -17,6 +17,8 @@ MUG = {"type": "image", "model": "gpt-image-2", "prompt": "A ceramic mug", "aspe
 FAILING = {**MUG, "prompt": "A broken mug [sandbox:fail]"}
 POSTS = "/v1/generation-requests?wait=false"
 TOP_UPS = "/v1/x402/top-up"
+#: The sandbox's clock, where a test puts its time.
+NOW = object()
 
 
 class FakeTime:
@@ -145,7 +147,7 @@ def test_a_lost_answer_is_found_again_in_the_transactions(
     [
         (301, {}, "stale"),
         (-301, {}, "stale"),
-        (301, {"issued_at": int(time.time())}, "issued_at"),
+        (301, {"issued_at": NOW}, "issued_at"),
         (0, {"signature": "0x" + "11" * 65}, "not that of the wallet"),
         (0, {"address": "0x000000000000000000000000000000000000dEaD"}, "address"),
         (0, {"network": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"}, "another network"),
@@ -157,6 +159,7 @@ def test_a_lost_answer_is_found_again_in_the_transactions(
 def test_a_proof_that_proves_nothing_is_refused(
     client: httpx.Client, wallet: BaseWallet, clock: FakeTime, age: int, told: dict[str, Any], reason: str
 ) -> None:
+    told = {name: int(clock.now) if value is NOW else value for name, value in told.items()}
     proof = wallet.prove(now=clock.now - age, **told)
     refused = client.get(f"/v1/x402/balance/{wallet.address}", headers=proof)
     assert refused.status_code == 401

@@ -25,7 +25,7 @@ def test_a_look_that_fails_is_not_the_last_one(
             raise troubles.pop()
         stopped.set()
 
-    watcher = Watcher(database, make_batch(database), max_in_flight=64, kinds=frozenset(["submit"]), send=send)
+    watcher = Watcher(database, [make_batch(database)], max_in_flight=64, kinds=frozenset(["submit"]), send=send)
     thread = threading.Thread(target=watcher.run, args=[stopped], daemon=True)
     thread.start()
     thread.join(timeout=10)
