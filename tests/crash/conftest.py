@@ -17,6 +17,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if name == TOLD
     ]
     if told:
-        terminalreporter.section("killed at every boundary")
+        terminalreporter.section("killed at boundaries (make crash: at every one)")
         for words in sorted(told):
             terminalreporter.write_line(words)
