@@ -12,13 +12,13 @@ from decimal import Decimal
 from statistics import median
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, insert, or_, select, update
 
 from orchestrator.base.cron import slots_after
 from orchestrator.store import outbox
-from orchestrator.store.advisory_locks import held_in
+from orchestrator.store.advisory_locks import held_in, session_lock
 from orchestrator.store.batches import batch_of_key
-from orchestrator.store.database import NOW, Database, outages_told
+from orchestrator.store.database import NOW, Database
 from orchestrator.store.schedules import PUNCTUAL, Schedule, schedule_of
 from orchestrator.store.tables import schedule_runs, schedules, submissions
 
@@ -60,16 +60,8 @@ class Outcome:
 @contextmanager
 def turn(database: Database, schedule_pk: int) -> Iterator[bool]:
     """Whether it is our turn to run a schedule; while it is, it is nobody else's. Raises OutOfReach."""
-    with outages_told():
-        connection = database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    try:
-        with outages_told():
-            parameters = {"space": _LOCK_SPACE, "pk": schedule_pk}
-            taken = connection.execute(text("SELECT pg_try_advisory_lock(:space, :pk)"), parameters).scalar_one()
-        yield bool(taken)
-    finally:
-        connection.invalidate()  # the lock ends with the session
-        connection.close()
+    with session_lock(database, _LOCK_SPACE, schedule_pk) as holder:
+        yield holder is not None
 
 
 def due(connection: Connection, account_pk: int) -> list[int]:
