@@ -3,7 +3,7 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-from orchestrator.store import tables
+from orchestrator.store import migrate, tables
 
 assert tables.batches is not None  # importing the module is what fills the metadata
 
@@ -12,6 +12,7 @@ context.configure(
     target_metadata=SQLModel.metadata,
     compare_type=True,
     transaction_per_migration=True,
+    on_version_apply=migrate.note_oldest_code,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -6,6 +6,8 @@ from alembic import op
 
 revision = "0004"
 down_revision = "0003"
+#: The oldest schema whose code can work on this one, too.
+oldest_code = "0004"
 
 _MONEY = sa.Numeric(precision=20, scale=6)
 _TEXT = sqlmodel.sql.sqltypes.AutoString()

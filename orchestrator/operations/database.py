@@ -20,12 +20,12 @@ _PAUSE_SECONDS = 0.5
 def open_database(settings: Settings) -> Iterator[Database]:
     """The database of `settings`: the embedded one migrates itself, a shared one must be up to date.
 
-    Raises Unusable where it cannot be reached or is at another schema.
+    Raises Unusable where it cannot be reached or is at a schema that this release cannot work on.
     """
     if settings.database_url is not None:
         database = Database(settings.database_url.get_secret_value(), actor=settings.actor)
         try:
-            migrate.require_current(database)
+            migrate.require_usable(database)
             yield database
         finally:
             database.close()
@@ -35,7 +35,7 @@ def open_database(settings: Settings) -> Iterator[Database]:
         try:
             if migrate.is_behind(database):
                 migrate.upgrade(database)
-            migrate.require_current(database)
+            migrate.require_usable(database)
             yield database
         finally:
             database.close()
@@ -62,7 +62,7 @@ def patiently(database: Database, work: Callable[[Connection], T], *, seconds: f
 def upgrade(settings: Settings) -> str:
     """Migrate the database of `settings` and return the revision it is at. Safe to repeat, and to run twice at once.
 
-    Raises Unusable where it cannot be reached, or is newer than this release.
+    A newer one stays as it is. Raises Unusable where it cannot be reached, or this release cannot work on it.
     """
     if settings.database_url is None:
         with open_database(settings) as database:  # the embedded one migrates itself
@@ -72,7 +72,7 @@ def upgrade(settings: Settings) -> str:
         database.check()
         if migrate.is_behind(database):
             migrate.upgrade(database)
-        migrate.require_current(database)
-        return migrate.head()
+        migrate.require_usable(database)
+        return migrate.current(database) or migrate.head()
     finally:
         database.close()

@@ -1,10 +1,15 @@
-"""Bringing a database to this release's schema, and refusing to work on one that is not there."""
+"""Bringing a database to this release's schema, and refusing to work on one that its code does not fit.
+
+Migrations expand first and take away a release later: between the two, the code of both releases works on the schema.
+"""
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
@@ -72,16 +77,41 @@ def _known_revisions() -> set[str]:
     return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
-def require_current(database: Database) -> None:
-    """Raises Unusable unless the database is at this release's schema."""
+def require_usable(database: Database) -> None:
+    """Raises Unusable unless this release's code can work on the database's schema: its own, or a newer one that took
+    nothing away yet, so that releases may run side by side while they are exchanged.
+    """
     database.check()
     found = current(database)
     if found == head():
         return
-    if found is not None and found not in _known_revisions():
+    if found is None or found in _known_revisions():
+        state = "has no schema yet" if found is None else f"is at schema {found}, this release needs {head()}"
+        raise Unusable(f"the database {state}", hint="run: orchestrator db upgrade")
+    if _oldest_code(database) not in _known_revisions():
         raise Unusable(
             f"the database schema ({found}) is newer than this release ({head()})",
             hint="update this installation",
         )
-    state = "has no schema yet" if found is None else f"is at schema {found}, this release needs {head()}"
-    raise Unusable(f"the database {state}", hint="run: orchestrator db upgrade")
+
+
+def note_oldest_code(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:
+    """Called by Alembic in the transaction of each migration: write down whose code may work on what it made.
+
+    A migration says so as `oldest_code`, the revision that the oldest such code was written for; without it, it is its
+    own.
+    """
+    assert ctx.connection is not None
+    assert step.up_revision_id is not None
+    migration = ScriptDirectory.from_config(_config()).get_revision(step.up_revision_id)
+    oldest = getattr(migration.module, "oldest_code", migration.revision)
+    ctx.connection.execute(text("ALTER TABLE alembic_version ADD COLUMN IF NOT EXISTS oldest_code text"))
+    ctx.connection.execute(text("UPDATE alembic_version SET oldest_code = :oldest"), {"oldest": oldest})
+
+
+def _oldest_code(database: Database) -> str | None:
+    with database.engine.connect() as connection:
+        if "oldest_code" not in {column["name"] for column in inspect(connection).get_columns("alembic_version")}:
+            return None  # made by a release that said nothing about it
+        found = connection.execute(text("SELECT oldest_code FROM alembic_version")).scalar()
+        return str(found) if found else None

@@ -22,7 +22,7 @@ from orchestrator.base.states import (
     JobState,
     SubmissionState,
 )
-from orchestrator.operations.database import open_database
+from orchestrator.operations.database import open_database, upgrade
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
 from orchestrator.store.embedded import EmbeddedPostgres
@@ -193,7 +193,7 @@ def test_migrators_may_come_at_once(empty_url: str) -> None:
         thread.join()
     assert found == [migrate.head()] * 4
     assert migrate.upgrade(database) == migrate.head()
-    migrate.require_current(database)
+    migrate.require_usable(database)
     database.close()
 
 
@@ -205,15 +205,37 @@ def test_a_shared_database_is_migrated_by_its_owner_only(empty_url: str, monkeyp
     assert caught.value.hint == "run: orchestrator db upgrade"
 
 
-def test_a_newer_schema_is_not_worked_on(
-    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("oldest_code", ["9998", None], ids=["took-something-away", "says-nothing"])
+def test_a_newer_schema_that_older_code_does_not_fit_is_not_worked_on(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, oldest_code: str | None
 ) -> None:
-    with database.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    _make_newer(database, oldest_code)
     monkeypatch.setenv("ORCHESTRATOR_DATABASE_URL", database_url)
     with pytest.raises(Unusable, match="newer than this release"), open_database(load_settings()):
         pass
     assert not migrate.is_behind(database)
+
+
+def test_a_newer_schema_that_only_added_is_worked_on_and_left_as_it_is(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _make_newer(database, oldest_code=migrate.head())
+    monkeypatch.setenv("ORCHESTRATOR_DATABASE_URL", database_url)
+    with open_database(load_settings()):
+        pass
+    assert upgrade(load_settings()) == migrate.current(database) == "9999"
+
+
+def _make_newer(database: Database, oldest_code: str | None) -> None:
+    with database.begin() as connection:
+        connection.execute(
+            text("UPDATE alembic_version SET version_num = '9999', oldest_code = :oldest"), {"oldest": oldest_code}
+        )
+
+
+def test_every_migration_writes_down_whose_code_may_work_on_it(database: Database) -> None:
+    with database.begin() as connection:
+        assert connection.execute(text("SELECT oldest_code FROM alembic_version")).scalar_one() == "0004"
 
 
 @pytest.mark.parametrize(
