@@ -137,9 +137,9 @@ class S3Destination:
             try:
                 vouched = _vouched_hash(s3_client().head_object(**self._at(key), ChecksumMode="ENABLED"))
             except ClientError as error:
-                if _code(error) in _ABSENT:
-                    return False
-                raise
+                if _code(error) not in _ABSENT:
+                    raise
+                vouched = ""  # a HEAD does not tell whether the object or the whole bucket is gone: reading does
         if vouched:
             return vouched == sha256
         data = self.read(key)

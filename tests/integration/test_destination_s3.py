@@ -112,6 +112,13 @@ def test_a_bucket_that_does_not_answer_is_no_missing_object(tmp_path: Path, monk
     s3.s3_client.cache_clear()
 
 
+def test_a_bucket_that_is_gone_is_no_missing_object(bucket: str) -> None:
+    """A HEAD is answered without a word: both are a 404."""
+    with pytest.raises(DestinationFailed, match="NoSuchBucket") as caught:
+        open_destination(f"s3://{bucket}-absent").holds(KEY, sha(b"picture"))
+    assert caught.value.hint == "create the bucket first"
+
+
 def test_the_probe_leaves_nothing_behind(bucket: str) -> None:
     open_destination(f"s3://{bucket}/shop").probe()
     assert s3.s3_client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
