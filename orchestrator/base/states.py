@@ -175,6 +175,16 @@ class Gate(StrEnum):
     REJECTED = "rejected"
 
 
+class Decision(StrEnum):
+    """What a person decided about the result of a job."""
+
+    ACCEPT = "accept"
+    #: It stays where it is stored, and leaves the index.
+    REJECT = "reject"
+    #: Another one is to be bought.
+    TAKE = "take"
+
+
 class JobError(StrEnum):
     """Why a job is failed or rejected."""
 

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from orchestrator.base.states import JobState
 from orchestrator.store.collections import Shelf, wanted_names
+from orchestrator.store.reviews import is_rejected
 from orchestrator.store.tables import accounts, assets, batches, jobs, submissions
 
 #: The job that was really made: of a reused one, the first.
@@ -42,14 +43,14 @@ def collection_stamp(connection: Connection, collection: Collection) -> frozense
 
 
 def collection_assets(connection: Connection, collection: Collection) -> Iterator[Any]:
-    """One row for each original that the index lists, with its job: the newest completed one of every name that the
-    collection has now. What it cost and when it was made are those of the job that bought it.
+    """One row for each original that the index lists, with its job: of every name that the collection has now, the
+    newest completed one that nobody rejected. What it cost and when it was made are those of the job that bought it.
     """
     newest = (
         select(jobs.c.pk)
         .ext(distinct_on(jobs.c.name))
         .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(_belongs_to(collection), jobs.c.state == JobState.COMPLETED)
+        .where(_belongs_to(collection), jobs.c.state == JobState.COMPLETED, ~is_rejected())
         .where(jobs.c.name.in_(wanted_names(collection.shelf)))
         .order_by(jobs.c.name, batches.c.created_at.desc(), batches.c.id.desc())
     )

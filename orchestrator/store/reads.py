@@ -19,6 +19,7 @@ from orchestrator.store.deliveries import troubled_notices
 from orchestrator.store.history import job_histories
 from orchestrator.store.paid import PAYMENT_COLUMNS, payment_document
 from orchestrator.store.payments import may_settle
+from orchestrator.store.reviews import job_reviews
 from orchestrator.store.tables import accounts, assets, batches, holds, jobs, ledger, payments, submissions
 from orchestrator.store.units import batch_unit
 from orchestrator.store.unsent import unsent
@@ -243,8 +244,12 @@ def job_documents(
         files.setdefault(file.job_pk, []).append(_asset_document(file))
     unit = batch_unit(connection, batch_id)
     tries = job_histories(connection, batch_id, unit)
+    decided = job_reviews(connection, batch_id)
     rows = connection.execute(query)
-    return [_job_document(row, unit, files.get(row.pk, []), tries.get(row.pk, [])) for row in rows]
+    return [
+        _job_document(row, unit, files.get(row.pk, []), tries.get(row.pk, [])) | {"review": decided.get(row.pk)}
+        for row in rows
+    ]
 
 
 def _job_document(row: Any, unit: Unit, files: list[dict[str, Any]], history: list[dict[str, Any]]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from orchestrator.base.payments import Network, Payment, Unit
 from orchestrator.base.states import (
     BatchState,
     Book,
+    Decision,
     EntryKind,
     Gate,
     HoldCode,
@@ -502,6 +503,29 @@ class Asset(SQLModel, table=True):
     stored_at: datetime | None = _instant()
 
 
+class Review(SQLModel, table=True):
+    """What a person decided about the result of a job; of several, the newest is what holds.
+
+    `asset_sha256` is the hash of its first original, "" where it gave none. `take_key` is the submit key of the batch
+    that makes another take: a result is taken anew once, however often the same is asked for.
+    """
+
+    __table_args__ = (
+        _one_of("decision", Decision),
+        CheckConstraint("(decision = 'take') = (take_key IS NOT NULL)", name="take_has_key"),
+        Index("ix_review_job", "job_pk", "pk"),
+        Index("ix_review_take", "job_pk", "asset_sha256", unique=True, postgresql_where=text("decision = 'take'")),
+    )
+    pk: int = _key()
+    job_pk: int = _reference("job.pk")
+    decision: str
+    asset_sha256: str
+    note: str | None = None
+    take_key: str | None = None
+    at: datetime = _instant(nullable=False)
+    actor: str | None = Field(default=None, sa_column_kwargs={"server_default": CURRENT_ACTOR})
+
+
 class LedgerEntry(SQLModel, table=True):
     """One movement of money (in the account's unit) from one book to another, for one job of one submission. Rows are
     only ever added.
@@ -592,6 +616,7 @@ schedules = table_of(Schedule)
 schedule_runs = table_of(ScheduleRun)
 notifications = table_of(Notification)
 assets = table_of(Asset)
+reviews = table_of(Review)
 ledger = table_of(LedgerEntry)
 usages = table_of(Usage)
 readings = table_of(Reading)
