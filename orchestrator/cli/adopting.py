@@ -21,7 +21,7 @@ def adopt(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> int:
-    """Fetch what a paid request made elsewhere has made, and keep its books; buys nothing."""
+    """Take a paid request that was made elsewhere under care. Fetches its files and keeps its books; buys nothing."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import adopting
 

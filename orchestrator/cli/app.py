@@ -3,11 +3,13 @@
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from orchestrator.cli.adopting import adopt
 from orchestrator.cli.attesting import attest
 from orchestrator.cli.authoring import convert, init, schema
 from orchestrator.cli.budget import budget
+from orchestrator.cli.examples import add_examples
 from orchestrator.cli.exporting import export
 from orchestrator.cli.going_on import approve, retry
 from orchestrator.cli.ledger import ledger
@@ -25,9 +27,10 @@ from orchestrator.cli.wallet import wallet
 
 app = typer.Typer(
     help="Durable batch jobs for imgnAI's Katana API: a manifest of image, video and text jobs becomes stored files.",
-    epilog="Try it without an account: orchestrator submit jobs/quickstart.yaml --sandbox",
+    epilog="\b\nTry it without an account: orchestrator submit jobs/quickstart.yaml --sandbox",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # it would take [what is in brackets] for markup, and a quarter longer to start
 )
 
 
@@ -65,3 +68,11 @@ app.add_typer(ledger, name="ledger")
 app.add_typer(schedule, name="schedule")
 app.add_typer(db, name="db")
 app.add_typer(convert, name="convert")
+
+
+def root_command() -> TyperGroup:
+    """The whole command line, each command's help with its examples."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    add_examples(group)
+    return group

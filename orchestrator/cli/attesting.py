@@ -15,7 +15,7 @@ def attest(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A private text model.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Show the provider's proof that a private text model runs on protected hardware, for a nonce made for it."""
+    """Show the proof of a private text model's protected hardware. The provider gives it for a nonce made for it."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations.attesting import attest
 

@@ -14,7 +14,7 @@ convert = typer.Typer(help="Manifests from what was written for another provider
 
 
 def init(
-    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="The file to write; none is overwritten.")] = Path(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; none is overwritten.")] = Path(
         "batch.yaml"
     ),
     as_json: AsJson = False,
@@ -31,7 +31,7 @@ def init(
 
 
 def schema(as_json: AsJson = True) -> None:
-    """Print the JSON Schema of manifests, with which editors complete and check them; with --json or without it."""
+    """Print the JSON Schema of manifests. Editors complete and check them with it; --json changes nothing."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import authoring
 
@@ -48,7 +48,7 @@ def venice(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Request bodies, one a line.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Print a manifest of Venice-style image and video request bodies; what has no counterpart is listed."""
+    """Print a manifest of Venice-style request bodies. What has no counterpart is listed."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import authoring
 

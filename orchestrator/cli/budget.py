@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.operations.budgeting import Limit, Window
     from orchestrator.store.budgets import CapUnit
 
-budget = typer.Typer(help="What may be spent: the account's daily and monthly caps, a batch's budget.")
+budget = typer.Typer(help="What may be spent: the account's caps, a batch's budget.")
 
 _AMOUNT = re.compile(r"(?P<dollar>\$?) ?(?P<number>[0-9]{1,13}(?:\.[0-9]{1,6})?) ?(?P<unit>credits?|usdc?)?", re.ASCII)
 _MOST = Decimal(10**12)
@@ -137,7 +137,7 @@ def _require_one_meaning(batch: str | None, payment: Payment | None, *, caps: bo
 
 @budget.command("show")
 def show_(payment: ByPayment = None, as_json: AsJson = False) -> None:
-    """Show the account's caps, what is used and left, and what is held for them."""
+    """Show the account's caps, what is left, and what is held for them."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import budgeting
 

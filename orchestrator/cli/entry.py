@@ -8,7 +8,7 @@ from io import FileIO, TextIOWrapper
 import typer
 
 from orchestrator.base.errors import Interrupted, OrchestratorError, Unusable, UsageError
-from orchestrator.cli.app import app
+from orchestrator.cli.app import root_command
 from orchestrator.cli.failures import own_fault, report
 
 #: What typer makes of a KeyboardInterrupt; no command of ours returns it.
@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: list[str]) -> int:
     """Raises OrchestratorError for every failure, whatever raised it."""
     try:
-        code = typer.main.get_command(app).main(arguments, prog_name="orchestrator", standalone_mode=False)
+        code = root_command().main(arguments, prog_name="orchestrator", standalone_mode=False)
     except OrchestratorError:
         raise
     except typer.TyperException as error:

@@ -55,7 +55,10 @@ def approve(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> int:
-    """Let a batch go on after its canaries, a gate, a changed price, too many failures, or unusually much new work."""
+    """Let a batch go on that waits for a person's word.
+
+    After its canaries, a gate, a changed price, too many failures, or unusually much new work.
+    """
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import approving
 

@@ -59,15 +59,13 @@ def day(text: str) -> date:
         raise typer.BadParameter(f"{text!r} is not a day; write it like 2026-11-22") from None
 
 
-@ledger.command(
-    _ENTRIES, cls=_InPlaceOfGroup, hidden=True, epilog="An account's month: orchestrator ledger statement 2026-11"
-)
+@ledger.command(_ENTRIES, cls=_InPlaceOfGroup, hidden=True)
 def entries(
     batch: Annotated[
         str | None,
         typer.Argument(
             parser=batch_reference,
-            metavar="[BATCH]",
+            metavar="BATCH",
             help="Only this batch. Without one: the account of the settings, or all where there are no credentials.",
             show_default=False,
         ),

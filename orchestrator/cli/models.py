@@ -31,7 +31,7 @@ class ModelType(StrEnum):
 
 def models(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Only this model, in full.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="Only this model, in full.", show_default=False)
     ] = None,
     type_: Annotated[ModelType | None, typer.Option("--type", metavar="TYPE", help="image, video or text.")] = None,
     feature: Annotated[

@@ -85,7 +85,7 @@ Batch = Annotated[str, typer.Argument(parser=batch_reference, metavar="BATCH", h
 MaybeBatch = Annotated[
     str | None,
     typer.Argument(
-        parser=batch_reference, metavar="[BATCH]", help=f"{_BATCH_HELP} Without one: all there are.", show_default=False
+        parser=batch_reference, metavar="BATCH", help=f"{_BATCH_HELP} Without one: all there are.", show_default=False
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

@@ -33,7 +33,10 @@ def resolve(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Settle a job whose payment is in doubt, and all that were sent with it; the evidence is told first."""
+    """Settle a job whose payment is in doubt. So are all that were sent with it.
+
+    The evidence is told first, and kept. Nothing is sent by it.
+    """
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import resolving
 

@@ -51,7 +51,7 @@ def submit(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Check, price and run a manifest or a saved plan; nothing is sent unless every job is valid."""
+    """Check, price and run a manifest or a saved plan. Nothing is sent unless every job is valid."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import looking, submitting
 

@@ -46,7 +46,7 @@ def add(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check and price a manifest, and submit it at each slot from now on; buys nothing now."""
+    """Submit a manifest at each slot from now on. Checks and prices it; buys nothing now."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import scheduling
 
@@ -60,7 +60,7 @@ def apply(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=_MANIFEST_HELP, show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Have a schedule for each of these manifests, as it says now; the others stay as they are."""
+    """Have a schedule for each of these manifests, as it says now. The others stay as they are."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import scheduling
 
@@ -72,7 +72,7 @@ def apply(
 
 @schedule.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """Show the schedules of the account: the next slot, and what became of the last one."""
+    """Show the schedules, their next slots and last runs."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import scheduling
 
@@ -85,7 +85,7 @@ def list_(as_json: AsJson = False) -> None:
 
 @schedule.command()
 def pause(name: Name, as_json: AsJson = False) -> None:
-    """Begin no slot until `schedule resume`; batches that were submitted go on."""
+    """Begin no slot until `schedule resume`. Batches that were submitted go on."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import scheduling
 
@@ -118,7 +118,7 @@ def remove(name: Name, as_json: AsJson = False) -> None:
 
 @schedule.command("run-now")
 def run_now(name: Name, yes: Yes = False, as_json: AsJson = False) -> int:
-    """Check, price and run a schedule's manifest now; its times stay as they are."""
+    """Check, price and run a schedule's manifest now. Its times stay as they are."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import scheduling
 

@@ -33,7 +33,7 @@ def sandbox(
         typer.Option(parser=balance_amount, metavar="N", help="Credits of each new account. [default: 100000]"),
     ] = None,
 ) -> None:
-    """Run the stand-in provider in the foreground, for KATANA_BASE_URL."""
+    """Run the stand-in provider, until stopped. Point KATANA_BASE_URL at it."""
     from orchestrator.base.settings import load_settings
     from orchestrator.sandbox import Sandbox, SandboxBusy, serve_forever
 
@@ -54,7 +54,7 @@ def worker(
         int | None, typer.Option(metavar="N", min=1, help="Tasks at once. Needs a broker.", show_default=False)
     ] = None,
 ) -> None:
-    """Work the batches of the account, and run its schedules, until stopped: with Celery where a broker is set, else in
+    """Work the batches of the account, and run its schedules. Until stopped: with Celery where a broker is set, else in
     this process.
     """
     from orchestrator.base.settings import load_settings

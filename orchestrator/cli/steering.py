@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def pause(batch: Batch, as_json: AsJson = False) -> None:
-    """Send nothing new of a batch until resume; what was paid for is still fetched."""
+    """Send nothing new of a batch until `resume`. What was paid for is still fetched."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import steering
 
@@ -24,7 +24,7 @@ def pause(batch: Batch, as_json: AsJson = False) -> None:
 
 
 def cancel(batch: Batch, as_json: AsJson = False) -> None:
-    """Take back for good what is not sent yet; what was paid for is still fetched."""
+    """Take back for good what is not sent yet. What was paid for is still fetched."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import steering
 

@@ -17,7 +17,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 #: Exit code where something a batch needs cannot be used.
 _UNUSABLE = 4
 
-db = typer.Typer(help="The database.")
+db = typer.Typer(help="The database of batches, jobs and money.")
 
 
 def balance(as_json: AsJson = False) -> None:
@@ -97,7 +97,7 @@ def upgrade(as_json: AsJson = False) -> None:
 
 @db.command()
 def recover(as_json: AsJson = False) -> None:
-    """After a backup was put back: take over what was paid for since then. Sends nothing."""
+    """Take over what was paid for since the backup that was put back. Sends nothing."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import recovering
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Exit code where it is not known yet whether something was paid.
 _OPEN = 5
 
-wallet = typer.Typer(help="The USDC that a wallet has put at the provider, for `payment: wallet-*`.")
+wallet = typer.Typer(help="The USDC that a wallet has put at the provider.")
 
 OfNetwork = Annotated[
     Network | None,
