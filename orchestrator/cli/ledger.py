@@ -152,7 +152,7 @@ def statement(
     month: Annotated[str, typer.Argument(metavar="MONTH", help="A UTC month, like 2026-11.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Show what an account began a month with, what came and went, and what the provider says it had at its end."""
+    """Show a month against the provider's balance. What there was, what came and went, and what was left at its end."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import bookkeeping
 

@@ -57,7 +57,7 @@ def add(
 
 @schedule.command()
 def apply(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help=_MANIFEST_HELP, show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help=_MANIFEST_HELP, show_default=False)],
     as_json: AsJson = False,
 ) -> None:
     """Have a schedule for each of these manifests, as it says now. The others stay as they are."""

@@ -12,7 +12,7 @@ from orchestrator.cli.app import app
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("page", ["states", "retries"])
+@pytest.mark.parametrize("page", ["states", "retries", "cli"])
 def test_a_page_is_the_one_that_the_code_makes(page: str) -> None:
     script = ROOT / "scripts" / f"make_{page}_doc.py"
     made = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
