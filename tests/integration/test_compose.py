@@ -9,23 +9,25 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft201909Validator
+from jsonschema import Draft7Validator
+
+from .compose_stack import interpolated, services
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
+SERVICES = services()
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 
 
 def test_it_follows_the_compose_specification() -> None:
     schema = json.loads((ROOT / "tests/data/compose_spec.json").read_text())
-    assert [error.message for error in Draft201909Validator(schema).iter_errors(DOCUMENT)] == []
+    assert [error.message for error in Draft7Validator(schema).iter_errors(DOCUMENT)] == []
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", OURS.keys() - {"bucket"})
 def test_each_command_exists(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command takes exactly these options: `--help` at its end is reached only past valid ones."""
-    program, *arguments = OURS[name]["command"]
+    program, *arguments = (interpolated(word, {}) for word in OURS[name]["command"])
     run = [str(Path(sys.executable).with_name(program)), *arguments, "--help"]
     monkeypatch.setenv("ORCHESTRATOR_BROKER_URL", "redis://127.0.0.1:1/0")
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -36,7 +38,7 @@ def test_each_command_exists(name: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("image", [service["image"] for service in SERVICES.values()])
 def test_each_image_is_pinned(image: str) -> None:
-    assert re.fullmatch(r"[a-z-]+:\d+\.\d+(\.\d+)?(-bookworm)?", image)
+    assert re.fullmatch(r"[a-z/-]+:\d+\.\d+(\.\d+)?(-bookworm)?", image)
 
 
 def test_the_image_is_pinned_hashed_and_not_root() -> None:
@@ -51,24 +53,36 @@ def test_the_image_is_pinned_hashed_and_not_root() -> None:
 def test_no_password_has_a_default() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     named = re.findall(r"\$\{(\w*(?:PASSWORD|AUTH|KEY|SECRET)\w*)(:\?)?", text)
-    assert {"POSTGRES_PASSWORD", "FLOWER_BASIC_AUTH", "KATANA_API_KEY", "KATANA_API_SECRET"} == {
-        name for name, _ in named
-    }
+    assert {name for name, _ in named} == {
+        "POSTGRES_PASSWORD", "FLOWER_BASIC_AUTH", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"
+    }  # fmt: skip
     assert all(required for _, required in named)
 
 
-def test_only_flower_is_published_and_only_to_this_machine() -> None:
+def test_what_is_published_asks_for_a_password_and_is_open_to_this_machine_only() -> None:
     assert {name: service["ports"] for name, service in SERVICES.items() if "ports" in service} == {
-        "flower": ["127.0.0.1:5555:5555"]
+        "flower": ["127.0.0.1:5555:5555"],
+        "s3": ["127.0.0.1:8333:8333"],
     }
-    assert DOCUMENT["networks"]["store"] == {"internal": True}
+    assert DOCUMENT["networks"]["store"] == DOCUMENT["networks"]["objects"] == {"internal": True}
     assert SERVICES["postgres"]["networks"] == SERVICES["redis"]["networks"] == ["store"]
 
 
 def test_credentials_reach_only_the_workers() -> None:
-    assert [name for name, service in SERVICES.items() if "KATANA_API_SECRET" in service.get("environment", {})] == [
-        "worker"
-    ]
+    assert {name for name, service in SERVICES.items() if "KATANA_API_SECRET" in service.get("environment", {})} == {
+        "worker", "sandbox-worker"
+    }  # fmt: skip
+
+
+def test_the_worker_of_the_sandbox_is_a_worker_that_shares_its_network() -> None:
+    worker, beside = SERVICES["worker"], SERVICES["sandbox-worker"]
+    differs = {key for key in worker.keys() | beside.keys() if worker.get(key) != beside.get(key)}
+    assert differs == {"profiles", "network_mode", "networks", "environment", "volumes", "depends_on"}
+    assert {key for key, value in beside["environment"].items() if worker["environment"].get(key) != value} == {
+        "KATANA_BASE_URL", "KATANA_API_KEY", "KATANA_API_SECRET"
+    }  # fmt: skip
+    assert beside["network_mode"] == "service:sandbox"
+    assert SERVICES["sandbox"]["networks"] == ["store", "objects"], "the stand-in provider reaches nobody outside"
 
 
 def test_redis_never_evicts() -> None:
