@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -12,8 +13,11 @@ from celery import bootsteps
 from kombu.exceptions import OperationalError
 
 from orchestrator.base.errors import Unusable
+from orchestrator.base.heartbeats import Loop
+from orchestrator.base.logs import LogEvent, told
 from orchestrator.base.settings import load_settings
 from orchestrator.operations.database import open_database
+from orchestrator.operations.monitoring import Monitor
 from orchestrator.operations.opening import configured_providers
 from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.operations.ticking import Ticker
@@ -22,6 +26,7 @@ from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.due import next_due
 from workers import stopping
+from workers.heartbeats import HEARTBEATS
 from workers.kinds import HINT_EXPIRES_SECONDS, KINDS, SETTLE
 
 log = logging.getLogger("orchestrator.workers")
@@ -37,8 +42,8 @@ _RESCUE_SECONDS = 5.0
 
 
 class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """The watching thread of a worker, and its ticker. They live in the main process and have connections of their own,
-    since under prefork the engines are in the children.
+    """The watching thread of a worker, its ticker and its monitor. They live in the main process and have connections
+    of their own, since under prefork the engines are in the children.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -55,6 +60,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         self._thread = threading.Thread(target=watcher.run, args=[self._stopped], name="watch", daemon=True)
         self._thread.start()
         self._ticker.start()
+        self._monitor.start()
 
     def _watcher(self, app: Any) -> "Watcher":
         settings = load_settings()
@@ -64,19 +70,24 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
             require_known_receipts(settings, database, provider)
         with database.begin() as connection:
             scopes = [Scope(provider.account_pk(connection)) for provider in providers]
-        self._ticker = Ticker(settings, database, *(scope.account_pk for scope in scopes))
+        beat_of_ticker = partial(HEARTBEATS.beat, Loop.TICKER)
+        self._ticker = Ticker(settings, database, *(scope.account_pk for scope in scopes), beat=beat_of_ticker)
         read = frozenset(KINDS) & frozenset(app.amqp.queues.consume_from)
 
         def send(kind: str) -> None:
             app.send_task(kind, expires=HINT_EXPIRES_SECONDS, retry=False)
 
-        return Watcher(database, scopes, max_in_flight=settings.max_in_flight, kinds=read, send=send)
+        watcher = Watcher(database, scopes, max_in_flight=settings.max_in_flight, kinds=read, send=send)
+        self._monitor = Monitor(settings, database, HEARTBEATS, broker_is_there=lambda: watcher.broker_is_there)
+        self._open.callback(self._monitor.close)
+        return watcher
 
     def close(self, worker: Any) -> None:
         """The worker stops, by whatever way: nothing more is hinted at or claimed."""
         stopping.ask()
         self._stopped.set()
         self._ticker.stop()
+        self._monitor.drain()
 
     def stop(self, worker: Any) -> None:
         self._thread.join()
@@ -103,18 +114,21 @@ class Watcher:
         self._max_in_flight = max_in_flight
         self._send = send
         self._hinted_at = dict.fromkeys(kinds, -inf)
-        self._broker_is_there = True
+        #: Whether it took the last hint: there is one every few seconds.
+        self.broker_is_there = True
 
     def run(self, stopped: threading.Event) -> None:
         """Look and hint until `stopped`; nothing that goes wrong ends it, as the worker would idle unnoticed."""
         while not stopped.is_set():
+            HEARTBEATS.beat(Loop.WATCH)
             stopped.wait(self._look_again())
+        HEARTBEATS.forget(Loop.WATCH)
 
     def _look_again(self) -> float:
         try:
             return self._look()
         except OutOfReach:
-            log.warning("the database is out of reach; looking again")
+            log.warning("the database is out of reach; looking again", extra=told(LogEvent.DATABASE_OUT_OF_REACH))
             self._database.recover()
             return _LOOK_SECONDS
         except Exception:
@@ -142,11 +156,14 @@ class Watcher:
         try:
             self._send(kind)
         except OperationalError:
-            if self._broker_is_there:
-                log.warning("the broker is out of reach; nothing is lost, work goes on when it is back")
-            self._broker_is_there = False
+            if self.broker_is_there:
+                log.warning(
+                    "the broker is out of reach; nothing is lost, work goes on when it is back",
+                    extra=told(LogEvent.BROKER_OUT_OF_REACH),
+                )
+            self.broker_is_there = False
         else:
-            self._broker_is_there = True
+            self.broker_is_there = True
 
 
 def _due(connection: Connection, scope: Scope, max_in_flight: int) -> dict[str, float]:

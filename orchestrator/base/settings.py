@@ -11,8 +11,8 @@ import stat
 from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Literal
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import platformdirs
 from dotenv import dotenv_values
@@ -132,6 +132,9 @@ class Settings(BaseSettings):
     )
     actor: str = Field(default_factory=_default_actor, validation_alias="ORCHESTRATOR_ACTOR")
     webhook_secret: SecretStr | None = Field(default=None, validation_alias="ORCHESTRATOR_WEBHOOK_SECRET")
+    #: host:port where a worker serves its metrics and probes; unset: nowhere. Port 0 is any free one.
+    metrics_address: str | None = Field(default=None, validation_alias="ORCHESTRATOR_METRICS_ADDRESS")
+    log_format: Literal["text", "json"] = Field(default="text", validation_alias="ORCHESTRATOR_LOG_FORMAT")
 
     @classmethod
     def settings_customise_sources(
@@ -187,6 +190,23 @@ class Settings(BaseSettings):
             )
         return secret
 
+    @field_validator("metrics_address", mode="after")
+    @classmethod
+    def _host_and_port(cls, address: str | None) -> str | None:
+        if address is not None:
+            split_address(address)
+        return address
+
+    @property
+    def secrets(self) -> list[str]:
+        """Whatever of these settings must not be read in a log: each value, and the passwords in URLs."""
+        fields = [getattr(self, field) for field in _SECRETS.values()]
+        values = [field.get_secret_value() for field in fields if field is not None]
+        urls = [*values, *self.base_rpc_url.split(","), *self.solana_rpc_url.split(",")]
+        defaults = {type(self).model_fields[name].default for name in ("base_rpc_url", "solana_rpc_url")}
+        passwords = [unquote(parts.password) for url in urls if (parts := _parts(url)) and parts.password]
+        return [secret for secret in (*urls, *passwords) if secret not in defaults]
+
     @property
     def webhook_key(self) -> bytes | None:
         """The bytes that webhooks are signed with (Standard Webhooks)."""
@@ -199,6 +219,26 @@ def _refuse_readable_by_others(name: str, mode: int) -> None:
             f"{name} names a file that others on this machine may open (mode {stat.S_IMODE(mode):o}): it is not read",
             hint="chmod 600 that file",
         )
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of a `host:port`, where an IPv6 host stands in brackets. Raises ValueError for anything else."""
+    parts = _parts(f"//{address}")
+    if parts is None or not parts.hostname or parts.port is None or parts.path or parts.username is not None:
+        raise ValueError(
+            "must be host:port, such as 127.0.0.1:9464 (0.0.0.0: all who reach this machine)"
+        )
+    return parts.hostname, parts.port
+
+
+def _parts(url: str) -> SplitResult | None:
+    """The parts of a URL, or None of what is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for a bad one
+    except ValueError:
+        return None
+    return parts
 
 
 def _decoded(secret: SecretStr) -> bytes:

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
+from orchestrator.base.logs import LogEvent, told
 from orchestrator.store.database import Database, OutOfReach
 from orchestrator.store.leading import leadership
 
@@ -19,14 +20,21 @@ class Leader:
 
     Any number of workers have one; the next one leads within seconds of the leader's end. A duty is called each second,
     decides itself what there is to do, and does not take long; `retired` are called when this process leads no more.
+    `beat` is called in each round, whoever leads.
     """
 
     def __init__(
-        self, database: Database, duties: Sequence[Callable[[], None]], *, retired: Sequence[Callable[[], None]] = ()
+        self,
+        database: Database,
+        duties: Sequence[Callable[[], None]],
+        *,
+        retired: Sequence[Callable[[], None]] = (),
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._duties = duties
         self._retired = retired
+        self._beat = beat
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leader", daemon=True)
 
@@ -39,11 +47,13 @@ class Leader:
 
     def join(self) -> None:
         """Wait until the duty under way is done, but not for ever."""
-        self._thread.join(_STOP_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
         """Lead, or try to, until stopped; nothing that goes wrong ends it."""
         while not self._stopped.wait(_ROUND_SECONDS):
+            self._beat()
             try:
                 with leadership(self._database) as confirm:
                     if confirm is not None:
@@ -52,14 +62,17 @@ class Leader:
                 log.debug("the database is out of reach; nobody leads from here")
 
     def _lead(self, confirm: Callable[[], None]) -> None:
+        log.info("this worker leads", extra=told(LogEvent.LEADER_BEGAN))
         try:
             while True:
+                self._beat()
                 confirm()
                 for duty in self._duties:
                     self._do(duty)
                 if self._stopped.wait(_ROUND_SECONDS):
                     return
         finally:
+            log.info("this worker leads no more", extra=told(LogEvent.LEADER_ENDED))
             for end in self._retired:
                 end()
 

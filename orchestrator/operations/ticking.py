@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
@@ -35,9 +35,15 @@ _MISTAKES_TOLD = 3
 
 
 class Ticker:
-    """Runs the slots of some accounts' schedules in a thread of its own. Any number of them may run anywhere."""
+    """Runs the slots of some accounts' schedules in a thread of its own. Any number of them may run anywhere.
 
-    def __init__(self, settings: Settings, database: Database, *account_pks: int) -> None:
+    `beat` is called at each look for slots, and before each one that is run.
+    """
+
+    def __init__(
+        self, settings: Settings, database: Database, *account_pks: int, beat: Callable[[], None] = lambda: None
+    ) -> None:
+        self._beat = beat
         self._settings = settings
         self._database = database
         self._account_pks = account_pks
@@ -71,19 +77,23 @@ class Ticker:
 
     def tick(self) -> None:
         """Run what is due and nobody else runs, one schedule after the other."""
+        self._beat()
         with self._database.begin() as connection:
             due = [pk for account_pk in self._account_pks for pk in slots.due(connection, account_pk)]
         for schedule_pk in due:
             if not self._stopped.is_set() and time.monotonic() >= self._rests_until.get(schedule_pk, 0.0):
+                self._beat()
                 self._rests_until[schedule_pk] = time.monotonic() + _RETRY_SECONDS  # for what raises
                 if run_schedule(self._settings, self._database, schedule_pk):
                     del self._rests_until[schedule_pk]
 
 
 @contextmanager
-def ticking(settings: Settings, database: Database, *account_pks: int) -> Iterator[None]:
+def ticking(
+    settings: Settings, database: Database, *account_pks: int, beat: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """A ticker that runs meanwhile."""
-    ticker = Ticker(settings, database, *account_pks)
+    ticker = Ticker(settings, database, *account_pks, beat=beat)
     ticker.start()
     try:
         yield

@@ -30,6 +30,7 @@ def session_lock(database: Database, space: int, key: int) -> Iterator[Connectio
     """
     with outages_told():
         connection = database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    taken: bool | None = None
     try:
         with outages_told():
             taken = connection.execute(
@@ -37,5 +38,6 @@ def session_lock(database: Database, space: int, key: int) -> Iterator[Connectio
             ).scalar_one()
         yield connection if taken else None
     finally:
-        connection.invalidate()  # the lock ends with the session
+        if taken is not False:
+            connection.invalidate()  # the lock ends with the session
         connection.close()

@@ -82,6 +82,24 @@ def audit(connection: Connection, batch_id: str | None = None) -> list[Finding]:
     ]
 
 
+def audit_briefly(connection: Connection, batch_id: str) -> list[Finding]:
+    """The same of one batch, given up after some seconds. Raises OutOfReach then."""
+    connection.execute(text(f"SET LOCAL statement_timeout = {_BRIEFLY_MILLISECONDS}"))
+    return audit(connection, batch_id)
+
+
+def recent_batches(connection: Connection) -> list[str]:
+    """The batches that are open or ended in the last day, those of sandboxes excepted, sorted by id."""
+    return [str(batch_id) for batch_id in connection.execute(_RECENT).scalars()]
+
+
+_BRIEFLY_MILLISECONDS = 20_000
+_RECENT = text(
+    """
+    SELECT id FROM batch
+    WHERE (finished_at IS NULL OR finished_at > orchestrator_now() - interval '1 day') AND NOT sandbox ORDER BY id
+    """
+)
 #: `book` holds what each job of each submission has in each book, by the day that it counts in.
 _AUDIT = text(
     """

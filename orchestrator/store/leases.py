@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, null, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, null, or_, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from orchestrator.base.states import EntryKind, JobState, SubmissionState
@@ -26,6 +26,11 @@ _LOCK_SPACE = 7_215_002
 
 #: The numbers of the workers whose session lock is there.
 _ALIVE = held_in(_LOCK_SPACE, "alive")
+
+
+def count_alive(connection: Connection) -> int:
+    """How many owners of leases live: one for each account that a process works for."""
+    return int(connection.execute(select(func.count()).select_from(_ALIVE)).scalar_one())
 
 
 class WorkerSession:

@@ -1,0 +1,135 @@
+"""Structured logs: the closed vocabulary of what is told, one line of JSON each, and no secret in any of them."""
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+
+class LogEvent(StrEnum):
+    """What a line of the log is about: its `event`."""
+
+    #: A job's request is about to be sent; its money is reserved.
+    JOB_SUBMITTED = "job-submitted"
+    #: The provider took it, and it has a request id.
+    JOB_ACCEPTED = "job-accepted"
+    #: The provider is done with it; its files are to be fetched.
+    JOB_MADE = "job-made"
+    #: Its files are stored and verified.
+    JOB_STORED = "job-stored"
+    JOB_FAILED = "job-failed"
+    JOB_REJECTED = "job-rejected"
+    #: It may have been paid for, and the answer was lost.
+    JOB_IN_DOUBT = "job-in-doubt"
+    JOB_CANCELLED = "job-cancelled"
+    JOB_SKIPPED = "job-skipped"
+    #: It may be sent: for the first time, or again.
+    JOB_PENDING = "job-pending"
+    JOB_WAITING = "job-waiting"
+    #: A batch was stored, or goes on.
+    BATCH_RUNNING = "batch-running"
+    BATCH_PAUSED = "batch-paused"
+    #: Nothing of it can move without a person.
+    BATCH_HELD = "batch-held"
+    #: It ended, in this `state`.
+    BATCH_ENDED = "batch-ended"
+    #: The provider is taken for down; nothing is sent.
+    BREAKER_OPENED = "breaker-opened"
+    BREAKER_CLOSED = "breaker-closed"
+    #: A worker died, and what it had was taken up.
+    WORKER_DIED = "worker-died"
+    WORKER_STARTED = "worker-started"
+    #: It was asked to stop: it finishes what was paid for.
+    WORKER_DRAINING = "worker-draining"
+    #: This worker leads from now on, or no more.
+    LEADER_BEGAN = "leader-began"
+    LEADER_ENDED = "leader-ended"
+    #: The ledger does not balance with the jobs.
+    LEDGER_UNBALANCED = "ledger-unbalanced"
+    SCHEDULE_RAN = "schedule-ran"
+    SCHEDULE_FAILED = "schedule-failed"
+    #: Given up: its receiver did not take it for a day.
+    NOTICE_GIVEN_UP = "notice-given-up"
+    DATABASE_OUT_OF_REACH = "database-out-of-reach"
+    BROKER_OUT_OF_REACH = "broker-out-of-reach"
+    #: An exception that nobody foresaw, with its traceback.
+    FAULT = "fault"
+    #: Anything else worth a sentence, by us or by a library.
+    NOTE = "note"
+
+
+def told(event: LogEvent, **facts: Any) -> dict[str, Any]:
+    """The `extra` of a log call whose line is of this event, with ids and numbers under names of their own."""
+    return {"event": event, "facts": facts}
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON: `at level event message logger`, then its facts, such as batch, job, request_id."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told_event = getattr(record, "event", None)
+        event = told_event if isinstance(told_event, LogEvent) else LogEvent.FAULT if record.exc_info else LogEvent.NOTE
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "at": at.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "event": event.value,
+            "message": record.getMessage(),
+            "logger": record.name,
+        }
+        line |= {name: fact for name, fact in getattr(record, "facts", {}).items() if fact is not None}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+#: What stands for a secret.
+MASK = "***"
+_SHORTEST_SECRET = 6
+_PATTERNS = (
+    # Whatever a URL carries besides its place: signed ones are as good as the file. And its password.
+    (re.compile(r"(\bhttps?://[^\s?\"'<>\\]+\?)[^\s\"'<>\\]+"), rf"\1{MASK}"),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@\"'<>\\]+@"), rf"\1{MASK}@"),
+    # A header or variable that is named like a secret.
+    (
+        re.compile(
+            r"((?:authorization|x-api-(?:key|secret)|payment-signature|x-payment|[a-z0-9_-]*"
+            r"(?:api_?key|secret|password|private_?key|signature))[\"']?\s*[:=]\s*[\"']?(?:bearer |basic )?)"
+            r"[^\s\"',;&}]{6,}",
+            re.IGNORECASE,
+        ),
+        rf"\1{MASK}",
+    ),
+    # Signed payments and tokens in base64 or base58; a hash in hexadecimal is none.
+    (re.compile(r"\b(?![0-9a-fA-F]+\b)[A-Za-z0-9+/_-]{80,}={0,2}"), MASK),
+)
+
+
+def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Masks these secrets, and whatever looks like one, in a text."""
+    known = sorted({re.escape(secret) for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    exact = re.compile("|".join(known)) if known else None
+
+    def redact(text: str) -> str:
+        if exact is not None:
+            text = exact.sub(MASK, text)
+        for pattern, replacement in _PATTERNS:
+            text = pattern.sub(replacement, text)
+        return text
+
+    return redact
+
+
+class Redacting(logging.Formatter):
+    """Another formatter's lines, tracebacks included, without secrets."""
+
+    def __init__(self, inner: logging.Formatter, redact: Callable[[str], str]) -> None:
+        super().__init__()
+        self._inner = inner
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redact(self._inner.format(record))

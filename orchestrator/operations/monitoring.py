@@ -1,0 +1,97 @@
+"""What each worker has beside its work: metrics, probes, and the duties of whichever of them leads."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from orchestrator.base.errors import Unusable
+from orchestrator.base.heartbeats import Heartbeats, Loop
+from orchestrator.base.logs import LogEvent, told
+from orchestrator.base.settings import Settings
+from orchestrator.operations.following import Follower, tell
+from orchestrator.operations.leading import Leader
+from orchestrator.operations.ledger_watch import LedgerWatch
+from orchestrator.operations.metrics import Metrics
+from orchestrator.operations.probes import ProbeServer
+from orchestrator.store import event_tail, migrate
+from orchestrator.store.database import Database, outages_told
+
+log = logging.getLogger("orchestrator.operations")
+
+Duty = Callable[[], None]
+
+
+class Monitor:
+    """One worker's. From `start` on it serves, and leads if nobody else does; `drain` is the beginning of its end.
+
+    `duties` are what else the leader does each second, and `retired` are called when it leads no more. `/readyz` asks
+    `broker_is_there`. Nothing is served without ORCHESTRATOR_METRICS_ADDRESS.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        heartbeats: Heartbeats,
+        *,
+        duties: Sequence[Duty] = (),
+        retired: Sequence[Duty] = (),
+        broker_is_there: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Raises Unusable where the address cannot be had."""
+        self._database = database
+        self._heartbeats = heartbeats
+        self._broker_is_there = broker_is_there
+        self._is_draining = False
+        ledger = LedgerWatch(database)
+        metrics = Metrics(database, heartbeats, unbalanced=ledger.unbalanced)
+        happenings = Follower(
+            database, event_tail.last_happening_told, event_tail.happenings_after, (metrics.counts.note, tell)
+        )
+        charges = Follower(database, event_tail.last_charge_told, event_tail.charges_after, (metrics.counts.charge,))
+        self._leader = Leader(
+            database,
+            [metrics.refresh, happenings.follow, charges.follow, ledger.look, *duties],
+            retired=[metrics.retire, happenings.retire, charges.retire, *retired],
+            beat=lambda: heartbeats.beat(Loop.LEADER),
+        )
+        address = settings.metrics_address
+        self.server = (
+            ProbeServer(address, live=self.live, ready=self.ready, registry=metrics.registry) if address else None
+        )
+
+    def start(self) -> None:
+        if self.server is not None:
+            self.server.start()
+        self._leader.start()
+        log.info("this worker works", extra=told(LogEvent.WORKER_STARTED))
+
+    def drain(self) -> None:
+        """Be ready for nothing more and lead no more; returns at once. Metrics are served until `close`."""
+        if not self._is_draining:
+            self._is_draining = True
+            self._leader.stop()
+            log.info("this worker stops once what it has paid for is safe", extra=told(LogEvent.WORKER_DRAINING))
+
+    def close(self) -> None:
+        """Wait until the duty under way is done, but not for ever, and serve nothing more."""
+        self.drain()
+        self._leader.join()
+        self._heartbeats.forget(Loop.LEADER)
+        if self.server is not None:
+            self.server.close()
+
+    def live(self) -> list[str]:
+        """The loops that are stuck: such a process is of no use until it is started anew."""
+        return [f"the {loop} loop is stuck" for loop in self._heartbeats.stuck()]
+
+    def ready(self) -> list[str]:
+        """Why this worker can take on no work now."""
+        troubles = ["it is stopping"] if self._is_draining else []
+        if not self._broker_is_there():
+            troubles.append("the broker is out of reach")
+        try:
+            with outages_told():
+                migrate.require_usable(self._database)
+        except Unusable as error:
+            troubles.append(error.message)
+        return troubles
