@@ -114,6 +114,11 @@ class TextModel(_Model):
     description: str = ""
     model_key: str | None = None
 
+    @property
+    def is_private(self) -> bool:
+        """Whether the provider runs it on protected hardware, and can prove that."""
+        return "private" in self.privacy.lower()
+
 
 AnyModel = ImageModel | VideoModel | TextModel
 Model = Annotated[AnyModel, Field(discriminator="type")]

@@ -7,12 +7,18 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from orchestrator.cli import completing
 from orchestrator.cli.console import print_json, safe, show
 from orchestrator.cli.params import AsJson
 
 
 def attest(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A private text model.", show_default=False)],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A private text model.", show_default=False, autocompletion=completing.private_models
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show the proof of a private text model's protected hardware. The provider gives it for a nonce made for it."""

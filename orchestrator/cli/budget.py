@@ -12,6 +12,7 @@ from rich.text import Text
 from orchestrator.base.errors import UsageError
 from orchestrator.base.money import unit_word
 from orchestrator.base.payments import Payment
+from orchestrator.cli import completing
 from orchestrator.cli.console import print_json, safe, show, tell
 from orchestrator.cli.params import AsJson, batch_reference
 from orchestrator.cli.words import money_text
@@ -94,7 +95,13 @@ def set_(
         ),
     ] = None,
     batch: Annotated[
-        str | None, typer.Option(parser=batch_reference, metavar="BATCH", help="Whose budget to raise or lower.")
+        str | None,
+        typer.Option(
+            parser=batch_reference,
+            metavar="BATCH",
+            help="Whose budget to raise or lower.",
+            autocompletion=completing.batches,
+        ),
     ] = None,
     credits_: Annotated[
         Any, typer.Option("--credits", parser=in_credits, metavar="N", help="The batch's budget in credits.")

@@ -6,6 +6,7 @@ import typer
 
 from orchestrator.base.money import canonical
 from orchestrator.base.states import JobError
+from orchestrator.cli import completing
 from orchestrator.cli.asking import may_spend
 from orchestrator.cli.console import safe, tell
 from orchestrator.cli.params import AsJson, Batch, Yes
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 def retry(
     batch: Batch,
-    job: Annotated[str | None, typer.Option(metavar="ID", help="Only this job.", show_default=False)] = None,
+    job: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="Only this job.", show_default=False, autocompletion=completing.jobs(completing.FAILED)
+        ),
+    ] = None,
     error: Annotated[
         JobError | None, typer.Option(metavar="CODE", help="Only jobs with this error.", show_default=False)
     ] = None,
@@ -49,7 +55,10 @@ def approve(
     job: Annotated[
         str | None,
         typer.Option(
-            metavar="ID", help="Only this job: one that waits for the canaries, or one with a gate.", show_default=False
+            metavar="ID",
+            help="Only this job: one that waits for the canaries, or one with a gate.",
+            show_default=False,
+            autocompletion=completing.jobs(),
         ),
     ] = None,
     yes: Yes = False,

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from orchestrator.base.errors import UsageError
+from orchestrator.cli import completing
 from orchestrator.cli.console import print_json, print_raw, safe, show, tell
 from orchestrator.cli.ledger_view import (
     ENTRIES_SHOWN,
@@ -68,6 +69,7 @@ def entries(
             metavar="BATCH",
             help="Only this batch. Without one: the account of the settings, or all where there are no credentials.",
             show_default=False,
+            autocompletion=completing.batches,
         ),
     ] = None,
     check: Annotated[

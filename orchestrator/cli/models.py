@@ -11,6 +11,7 @@ from rich.text import Text
 
 from orchestrator.base.errors import UsageError
 from orchestrator.base.money import canonical
+from orchestrator.cli import completing
 from orchestrator.cli.changes_view import change_document, changes_summary, changes_table
 from orchestrator.cli.console import print_json, safe, show, tell
 from orchestrator.cli.params import AsJson, credit_amount
@@ -31,7 +32,10 @@ class ModelType(StrEnum):
 
 def models(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Only this model, in full.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Only this model, in full.", show_default=False, autocompletion=completing.models
+        ),
     ] = None,
     type_: Annotated[ModelType | None, typer.Option("--type", metavar="TYPE", help="image, video or text.")] = None,
     feature: Annotated[

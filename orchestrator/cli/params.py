@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.base.money import parse_amount
 from orchestrator.base.payments import ATOMIC
+from orchestrator.cli import completing
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _UNIT_SECONDS = (86_400, 3_600, 60, 1)
@@ -81,11 +82,20 @@ def request_id(text: str) -> UUID:
 
 
 _BATCH_HELP = "An id, the beginning of one, a collection's name, or `latest`."
-Batch = Annotated[str, typer.Argument(parser=batch_reference, metavar="BATCH", help=_BATCH_HELP, show_default=False)]
+Batch = Annotated[
+    str,
+    typer.Argument(
+        parser=batch_reference, metavar="BATCH", help=_BATCH_HELP, show_default=False, autocompletion=completing.batches
+    ),
+]
 MaybeBatch = Annotated[
     str | None,
     typer.Argument(
-        parser=batch_reference, metavar="BATCH", help=f"{_BATCH_HELP} Without one: all there are.", show_default=False
+        parser=batch_reference,
+        metavar="BATCH",
+        help=f"{_BATCH_HELP} Without one: all there are.",
+        show_default=False,
+        autocompletion=completing.batches,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

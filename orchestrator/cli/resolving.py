@@ -7,6 +7,7 @@ import typer
 from rich.text import Text
 
 from orchestrator.base.errors import UsageError
+from orchestrator.cli import completing
 from orchestrator.cli.batch_view import summary
 from orchestrator.cli.console import print_json, safe, show, tell
 from orchestrator.cli.params import AsJson, Batch, request_id
@@ -16,7 +17,15 @@ from orchestrator.cli.words import counted, money_text, payment_text
 
 def resolve(
     batch: Batch,
-    job: Annotated[str, typer.Option(metavar="ID", help="The job in doubt.", show_default=False)],
+    job: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="The job in doubt.",
+            show_default=False,
+            autocompletion=completing.jobs(completing.IN_DOUBT),
+        ),
+    ],
     charged: Annotated[
         Literal["charged", "not-charged"] | None,
         typer.Option("--as", metavar="charged|not-charged", help="What became of its payment.", show_default=False),

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli import completing
 from orchestrator.cli.asking import may_spend
 from orchestrator.cli.batch_view import state_text
 from orchestrator.cli.console import print_json, safe, show, tell
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 schedule = typer.Typer(help="Manifests that are submitted by themselves, such as every night.")
 
 _MANIFEST_HELP = "A manifest with a `schedule` and a `budget`: a path or an s3:// URI."
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of its collection.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="The name of its collection.", show_default=False, autocompletion=completing.schedules
+    ),
+]
 
 
 @schedule.callback()

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.cli import completing
 from orchestrator.cli.batch_view import summary
 from orchestrator.cli.console import print_json, safe, show, tell
 from orchestrator.cli.params import AsJson, Batch
@@ -38,7 +39,10 @@ def cancel(batch: Batch, as_json: AsJson = False) -> None:
 
 def reject(
     batch: Batch,
-    job: Annotated[str, typer.Option(metavar="ID", help="The job with the gate.", show_default=False)],
+    job: Annotated[
+        str,
+        typer.Option(metavar="ID", help="The job with the gate.", show_default=False, autocompletion=completing.jobs()),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Skip what waits for the result of a job that has a gate."""

@@ -13,7 +13,6 @@ from orchestrator.operations.catalogue import Filter, catalogue, select
 from orchestrator.operations.opening import Provider, real_provider
 
 _NONCE_BYTES = 32
-_PRIVATE = "private"
 #: Answers that say that there is none for this model, rather than that something does not work now.
 _THERE_IS_NONE = (400, 404, 422)
 
@@ -52,5 +51,5 @@ async def _ask(provider: Provider, model: str, nonce: str) -> dict[str, Any]:
 
 def _require_private(name: str, settings: Settings) -> None:
     (model,) = select(catalogue(settings), Filter(name, None, None, None))
-    if not isinstance(model, TextModel) or _PRIVATE not in model.privacy.lower():
+    if not isinstance(model, TextModel) or not model.is_private:
         raise UsageError(f"{name} is no private text model", hint="orchestrator models --type text --feature private")

