@@ -159,6 +159,21 @@ def _holds(document: dict[str, Any], *, named: bool) -> list[Text]:
     ]
 
 
+def provider_lines(document: dict[str, Any]) -> list[Text]:
+    """That the provider is taken for down, or wants some models later."""
+    provider = document.get("provider")
+    if provider is None:
+        return []
+    lines = []
+    if provider["down_since"] is not None:
+        down = f"the provider is taken for down since {provider['down_since']}: nothing is sent, and"
+        lines.append(Text(f"{down} it is looked at again at {provider['next_probe_at']}", "yellow"))
+    for pause in provider["paused"]:
+        who = "the account" if pause["model"] is None else pause["model"]
+        lines.append(safe(f"the provider wants {who} to wait: paused until {pause['until']}", "yellow"))
+    return lines
+
+
 def _notifications(document: dict[str, Any]) -> list[Text]:
     """Those that nobody took."""
     return [

@@ -6,17 +6,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Group, RenderableType
+from rich.control import Control
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.text import Text
+from rich.segment import ControlType
 
-from orchestrator.base.money import unit_word
-from orchestrator.cli.console import err, printable, tell
-from orchestrator.cli.words import elapsed, money, state_counts
+from orchestrator.base.states import JobState
+from orchestrator.cli.console import err, tell
+from orchestrator.cli.progress_view import line, panel, short_panel
+from orchestrator.cli.words import elapsed
 
 _LINE_SECONDS = 5.0
 _LIVE_SECONDS = 0.5
-_DONE = ("completed", "failed", "rejected", "in_doubt", "cancelled", "skipped")
 
 
 class Progress:
@@ -25,7 +25,8 @@ class Progress:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._began = time.monotonic()
-        self._documents: dict[str, dict[str, Any]] = {}
+        self._documents: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._shown: set[str] = set()
         self._lines: dict[str, tuple[float, str]] = {}
         self._live: Live | None = None
 
@@ -38,7 +39,7 @@ class Progress:
         if self._live is not None:
             self._live.stop()
         if error is not None and not self._quiet:
-            tell(*(_line(document) for document in self._documents.values()))
+            tell(*(line(document) for _, document in self._documents.values()))
 
     @property
     def seconds(self) -> float:
@@ -48,52 +49,46 @@ class Progress:
         return _LIVE_SECONDS if _is_live() else _LINE_SECONDS
 
     def __call__(self, document: dict[str, Any], /) -> None:
-        self._documents[document["batch"]] = document
+        self._documents[document["batch"]] = time.monotonic(), document
+        self._shown |= {state for state in JobState if document["jobs"][state]}
         if self._quiet or self._live is not None:
             return
         if _is_live():
-            self._live = Live(console=err(), get_renderable=self._display, refresh_per_second=4, transient=True)
+            self._live = _Display(console=err(), get_renderable=self._display, refresh_per_second=4, transient=True)
             self._live.start()
         else:
             self._tell_line(document)
 
     def _tell_line(self, document: dict[str, Any]) -> None:
-        said_at, said = self._lines.get(document["batch"], (-_LINE_SECONDS, ""))
-        line, now = _line(document), time.monotonic()
-        if line.plain != said and now - said_at >= _LINE_SECONDS:
-            self._lines[document["batch"]] = now, line.plain
-            tell(line)
+        """Nothing while nothing changes but the time that is left."""
+        said_at, said = self._lines.get(document["batch"], (-inf, ""))
+        news, now = str(document["jobs"] | document["credits"] | (document["usdc"] or {})), time.monotonic()
+        if news != said and now - said_at >= _LINE_SECONDS:
+            self._lines[document["batch"]] = now, news
+            tell(line(document))
 
     def _display(self) -> RenderableType:
-        clock = elapsed(time.monotonic() - self._began)
-        return Group(*(_panel(document, clock) for document in self._documents.values()))
+        now = time.monotonic()
+        clock = elapsed(now - self._began)
+        documents = list(self._documents.values())
+        if len(documents) == 1:
+            [(read_at, document)] = documents
+            return panel(document, clock, age_seconds=now - read_at, shown=self._shown)
+        return Group(*(short_panel(document, clock, age_seconds=now - read_at) for read_at, document in documents))
+
+
+class _Display(Live):
+    """A live display that stays whole when the terminal becomes narrower, and breaks what it showed into more lines."""
+
+    _columns = 0
+
+    def refresh(self) -> None:
+        columns = self.console.width
+        if columns < self._columns:
+            self.console.control(Control((ControlType.CLEAR,), (ControlType.HOME,)))
+        self._columns = columns
+        super().refresh()
 
 
 def _is_live() -> bool:
     return err().is_terminal and not err().is_dumb_terminal
-
-
-def _line(document: dict[str, Any]) -> Text:
-    return Text(f"{printable(document['batch'])}: {state_counts(document)}; {_money(document)}")
-
-
-def _panel(document: dict[str, Any], clock: str) -> RenderableType:
-    total = document["jobs"]["total"]
-    done = sum(document["jobs"][state] for state in _DONE)
-    mark = (" · sandbox", "yellow") if document["sandbox"] else ""
-    return Group(
-        Text.assemble((printable(document["batch"]), "bold"), mark, f" · {document['state']} · {clock}"),
-        ProgressBar(total=total, completed=done, width=48),
-        Text(f"{done}/{total} · {state_counts(document)}"),
-        Text(_money(document), style="dim"),
-        *(Text(f"held: {printable(hold['message'])}", style="yellow") for hold in document["holds"]),
-    )
-
-
-def _money(document: dict[str, Any]) -> str:
-    amounts, unit = money(document)
-    parts = [f"spent {amounts['spent']}", f"reserved {amounts['reserved']}"]
-    if amounts["in_doubt"] != "0":
-        parts.append(f"in doubt {amounts['in_doubt']}")
-    parts.append(f"budget {amounts['budget']}" if amounts["budget"] else f"estimated {amounts['estimated']}")
-    return " · ".join(parts) + (" sandbox " if document["sandbox"] else " ") + unit_word(unit)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import ceil
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -53,6 +54,30 @@ def ago(at: str | None) -> str:
         if seconds >= unit_seconds:
             return f"{int(seconds // unit_seconds)} {unit} ago"
     return "just now"
+
+
+def seconds_text(seconds: float) -> str:
+    """A length of time as far as it matters: `8 s`, `90 s`, `7 min`, `3 h 10 min`, `2 d 4 h`."""
+    if seconds < 120:
+        return f"{ceil(seconds)} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes // 10 * 10, 60)
+    if hours < 48:
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    return f"{hours // 24} d {hours % 24} h" if hours % 24 else f"{hours // 24} d"
+
+
+def left_text(least_seconds: float, most_seconds: float) -> str:
+    """`7 min to 12 min left`, `less than 40 s left`; a display of it does not jump with each second."""
+    step = 10 if most_seconds < 120 else 60
+    least, most = least_seconds // step * step, ceil(most_seconds / step) * step
+    if least == 0:
+        return f"less than {seconds_text(max(most, step))} left"
+    if seconds_text(least) == seconds_text(most):
+        return f"about {seconds_text(most)} left"
+    return f"{seconds_text(least)} to {seconds_text(most)} left"
 
 
 def elapsed(seconds: float) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import BatchState
 from orchestrator.operations.database import open_database, patiently
+from orchestrator.operations.watching import rest_seconds, watched_document
 from orchestrator.store import batches, reads
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _WAIT_SECONDS = 0.5
 def status(reference: str, settings: Settings) -> dict[str, Any]:
     """One batch's document. Raises UsageError for an unknown one."""
     with open_database(settings) as database, database.begin() as connection:
-        return reads.batch_document(connection, batches.find_batch(connection, reference))
+        return watched_document(connection, batches.find_batch(connection, reference))
 
 
 def recent(settings: Settings) -> list[dict[str, Any]]:
@@ -51,14 +52,17 @@ def wait(
     with open_database(settings) as database:
         with database.begin() as connection:
             batch_id = batches.find_batch(connection, reference)
+        read = reads.batch_document if progress is None else watched_document
         while True:
+            began = time.monotonic()
             document = patiently(
                 database,
-                lambda connection: reads.batch_document(connection, batch_id),
+                lambda connection: read(connection, batch_id),
                 seconds=over_at - time.monotonic(),
             )
             if progress is not None:
                 progress(document)
             if document["state"] != BatchState.RUNNING or time.monotonic() >= over_at:
                 return document
-            time.sleep(_WAIT_SECONDS)
+            pause = max(_WAIT_SECONDS, rest_seconds(time.monotonic() - began))
+            time.sleep(min(pause, max(over_at - time.monotonic(), 0)))

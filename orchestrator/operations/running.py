@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from orchestrator.base.settings import Settings
 from orchestrator.base.states import HOLD_EXIT_CODES, BatchState, HoldCode
 from orchestrator.engine.local import LocalDriver
 from orchestrator.engine.runtime import Engine
+from orchestrator.operations.monitoring import Monitor
 from orchestrator.operations.opening import Provider, open_engine
-from orchestrator.store import reads
+from orchestrator.operations.watching import rest_seconds, watched_document
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Database, OutOfReach
 
@@ -53,24 +55,37 @@ def run_batches(
 
 
 def run_duties(
-    settings: Settings, database: Database, duties: Sequence[Duty], progress: Progress | None = None
+    settings: Settings,
+    database: Database,
+    duties: Sequence[Duty],
+    progress: Progress | None = None,
+    *,
+    monitor: Monitor | None = None,
 ) -> None:
     """Work batches in this process until nothing of them runs; all of an account (`batch_ids` None) for ever.
 
     Each duty has an engine of its own, beside the others. SIGINT and SIGTERM stop them cleanly: paid requests under way
-    get their answers recorded first. Raises Interrupted then.
+    get their answers recorded first. Raises Interrupted then. The `monitor` sees the loop move, and hears of the stop.
     """
-    asyncio.run(_run(settings, database, duties, progress))
+    asyncio.run(_run(settings, database, duties, progress, monitor))
 
 
-async def _run(settings: Settings, database: Database, duties: Sequence[Duty], progress: Progress | None) -> None:
+async def _run(
+    settings: Settings,
+    database: Database,
+    duties: Sequence[Duty],
+    progress: Progress | None,
+    monitor: Monitor | None,
+) -> None:
     async with AsyncExitStack() as stack:
+        if monitor is not None:
+            stack.enter_context(monitor.watching_loop())
         engines = [
             await stack.enter_async_context(open_engine(settings, database, duty.provider, duty.scope))
             for duty in duties
         ]
         drivers = [LocalDriver(engine) for engine in engines]
-        with _StopOnSignal(drivers) as interrupted:
+        with _StopOnSignal(drivers, monitor) as interrupted:
             reporter = asyncio.create_task(_report(engines, progress)) if progress else None
             try:
                 await _drive(drivers, until_idle=all(duty.scope.batch_ids is not None for duty in duties))
@@ -108,8 +123,9 @@ async def _drive(drivers: Sequence[LocalDriver], *, until_idle: bool) -> None:
 class _StopOnSignal:
     """Turns the first SIGINT or SIGTERM into a clean stop; a second one ends the process as usual."""
 
-    def __init__(self, drivers: Sequence[LocalDriver]) -> None:
+    def __init__(self, drivers: Sequence[LocalDriver], monitor: Monitor | None) -> None:
         self._drivers = drivers
+        self._monitor = monitor
         self._interrupted = asyncio.Event()
 
     def __enter__(self) -> asyncio.Event:
@@ -125,6 +141,8 @@ class _StopOnSignal:
     def _stop(self) -> None:
         log.warning("stopping: the answers to paid requests are awaited; Ctrl-C again ends at once")
         self._interrupted.set()
+        if self._monitor is not None:
+            self._monitor.drain()
         for driver in self._drivers:
             driver.stop()
         self._release()
@@ -139,14 +157,15 @@ class _StopOnSignal:
 async def _report(engines: Sequence[Engine], progress: Progress) -> None:
     """A document is read no more often than it can be shown: of a large batch it is work for the database."""
     while True:
+        began = time.monotonic()
         await _tell(engines, progress)
-        await asyncio.sleep(progress.seconds)
+        await asyncio.sleep(max(progress.seconds, rest_seconds(time.monotonic() - began)))
 
 
 async def _tell(engines: Sequence[Engine], progress: Progress) -> None:
     for engine in engines:
         for batch_id in engine.scope.batch_ids or ():
-            progress(await engine.transact(reads.batch_document, batch_id))
+            progress(await engine.transact(watched_document, batch_id))
 
 
 def exit_code(document: dict[str, Any]) -> int:

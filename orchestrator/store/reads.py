@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, case, exists, or_, select, text
 
 from orchestrator.base.clock import rfc3339
 from orchestrator.base.money import ZERO, canonical
 from orchestrator.base.payments import Payment, Unit
-from orchestrator.base.states import ENDED_BATCHES, BatchState, Book, HoldCode, JobState
+from orchestrator.base.states import ENDED_BATCHES, BatchState, HoldCode, JobState
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.amounts import batch_amounts, job_amounts
 from orchestrator.store.batches import RESUMABLE_HOLDS
@@ -19,12 +19,12 @@ from orchestrator.store.deliveries import troubled_notices
 from orchestrator.store.history import job_histories
 from orchestrator.store.paid import PAYMENT_COLUMNS, payment_document
 from orchestrator.store.payments import may_settle
+from orchestrator.store.pulse import provider_document
 from orchestrator.store.reviews import job_reviews
-from orchestrator.store.tables import accounts, assets, batches, holds, jobs, ledger, payments, submissions
+from orchestrator.store.tables import accounts, assets, batches, holds, jobs, payments, submissions
+from orchestrator.store.totals import Totals, batch_totals
 from orchestrator.store.units import batch_unit
 from orchestrator.store.unsent import unsent
-
-_RESERVED = (JobState.SUBMITTING, JobState.GENERATING)
 
 
 def now(connection: Connection) -> str:
@@ -115,13 +115,18 @@ def open_batches(connection: Connection) -> list[str]:
 
 def batch_document(connection: Connection, batch_id: str) -> dict[str, Any]:
     """The `status` document of one batch."""
+    return batch_with_totals(connection, batch_id)[0]
+
+
+def batch_with_totals(connection: Connection, batch_id: str) -> tuple[dict[str, Any], Totals]:
+    """The `status` document of one batch, and what its jobs add up to."""
     batch = connection.execute(select(batches).where(batches.c.id == batch_id)).one()
-    totals = _totals(connection, batch_id)
+    totals = batch_totals(connection, batch_id)
     amounts = batch_amounts(
         batch, reserved=totals.reserved, spent=totals.spent, in_doubt=totals.in_doubt, lost=totals.lost
     )
-    reasons = connection.execute(select(holds).where(holds.c.batch_id == batch_id).order_by(holds.c.code)).all()
-    return {
+    has_ended = batch.state in ENDED_BATCHES
+    document = {
         "batch": batch.id,
         "name": batch.name,
         "state": batch.state,
@@ -136,17 +141,37 @@ def batch_document(connection: Connection, batch_id: str) -> dict[str, Any]:
             "spent": canonical(totals.spent * batch.usd_per_credit),
         },
         "usdc": amounts["usdc"],
-        "holds": [
-            {"code": row.code, "since": rfc3339(row.since), "message": row.message, "command": row.command}
-            for row in reasons
-        ],
+        "holds": _holds(connection, batch_id, totals),
         "near_caps": _near_caps(connection, batch),
+        "provider": None if has_ended else provider_document(connection, batch.account_pk),
         "notifications": troubled_notices(connection, batch_id),
         "destination": batch.destination,
         "created_at": rfc3339(batch.created_at),
         "cancelled_at": rfc3339(batch.cancelled_at),
         "finished_at": rfc3339(batch.finished_at),
     }
+    return document, totals
+
+
+def account_of(connection: Connection, batch_id: str) -> int:
+    """The account that pays for an existing batch."""
+    return int(connection.execute(select(batches.c.account_pk).where(batches.c.id == batch_id)).scalar_one())
+
+
+def _holds(connection: Connection, batch_id: str, totals: Totals) -> list[dict[str, Any]]:
+    """Each with the money, in the batch's unit, that it is about."""
+    rows = connection.execute(select(holds).where(holds.c.batch_id == batch_id).order_by(holds.c.code))
+    return [
+        {
+            "code": row.code,
+            "since": rfc3339(row.since),
+            "message": row.message,
+            "command": row.command,
+            "blocking": row.blocking,
+            "at_stake": canonical(totals.at_stake(HoldCode(row.code))),
+        }
+        for row in rows
+    ]
 
 
 def _near_caps(connection: Connection, batch: Any) -> list[dict[str, Any]]:
@@ -156,53 +181,10 @@ def _near_caps(connection: Connection, batch: Any) -> list[dict[str, Any]]:
     return [cap.document() for cap in account_caps(connection, batch.account_pk) if cap.is_near]
 
 
-@dataclass(frozen=True, slots=True)
-class _Totals:
-    counts: dict[str, int]
-    reused: int
-    reserved: Decimal
-    spent: Decimal
-    in_doubt: Decimal
-    lost: Decimal
-
-
-def _totals(connection: Connection, batch_id: str) -> _Totals:
-    rows = connection.execute(
-        select(
-            jobs.c.state,
-            func.count().label("n"),
-            func.count(jobs.c.reused_from_pk).label("reused"),
-            func.sum(func.coalesce(jobs.c.price, jobs.c.estimate)).label("price"),
-            func.coalesce(func.sum(jobs.c.spent), 0).label("spent"),
-        )
-        .where(jobs.c.batch_id == batch_id)
-        .group_by(jobs.c.state)
-    ).all()
-    return _Totals(
-        counts={row.state: row.n for row in rows},
-        reused=sum(row.reused for row in rows),
-        reserved=sum((row.price for row in rows if row.state in _RESERVED), ZERO),
-        spent=sum((Decimal(row.spent) for row in rows), ZERO),
-        in_doubt=sum((row.price for row in rows if row.state == JobState.IN_DOUBT), ZERO),
-        lost=_lost(connection, batch_id),
-    )
-
-
-def _lost(connection: Connection, batch_id: str) -> Decimal:
-    """Money that was taken for charged with nothing to fetch for it; it is a part of what was spent."""
-    amount = case((ledger.c.to_book == Book.LOST, ledger.c.amount), else_=-ledger.c.amount)
-    lost = select(func.coalesce(func.sum(amount), 0)).where(ledger.c.batch_id == batch_id, is_about_losses())
-    return Decimal(connection.execute(lost).scalar_one())
-
-
-def is_about_losses() -> ColumnElement[bool]:
-    """The condition of the ledger's index of losses."""
-    return or_(ledger.c.from_book == Book.LOST, ledger.c.to_book == Book.LOST)
-
-
 def recent_batches(connection: Connection, limit: int = 20) -> list[str]:
     """The newest batches; those that need a person come first, then those that still run."""
-    urgency = case((batches.c.state == BatchState.HELD, 0), (batches.c.finished_at.is_(None), 1), else_=2)
+    is_held = exists().where(holds.c.batch_id == batches.c.id)
+    urgency = case((is_held, 0), (batches.c.finished_at.is_(None), 1), else_=2)
     found = connection.execute(
         select(batches.c.id).order_by(urgency, batches.c.created_at.desc(), batches.c.id).limit(limit)
     ).scalars()
