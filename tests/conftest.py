@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from orchestrator.store import migrate
 from orchestrator.store.database import Database
 from orchestrator.store.embedded import EmbeddedPostgres
+
+from .postgres import make_template, new_database
 
 _SETTINGS = (
     "KATANA_",
@@ -52,9 +52,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
     folder = Path(tempfile.mkdtemp(prefix="ko-pg-"))
     folder.chmod(0o755)
     with EmbeddedPostgres(folder) as server:
-        template = Database(server.url, actor="tests")
-        migrate.upgrade(template)
-        template.close()
+        make_template(server)
         yield server
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -62,12 +60,8 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture
 def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The URL of a fresh, migrated database."""
-    name = f"test_{next(_numbers)}"
-    admin = postgres.url.replace("+psycopg", "").replace("/orchestrator?", "/postgres?")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE orchestrator".encode())
-        yield postgres.url.replace("/orchestrator?", f"/{name}?")
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    with new_database(postgres.url, f"test_{next(_numbers)}") as url:
+        yield url
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from orchestrator.sandbox import Sandbox
 from orchestrator.store.embedded import EmbeddedPostgres
 
 from .. import forked
+from ..postgres import wait_for_no_disk
 
 #: Few enough settings that a test sees only what it says.
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME")
@@ -118,7 +119,8 @@ def fresh_cli() -> Iterator[Cli]:
 @pytest.fixture(scope="module")
 def cli() -> Iterator[Cli]:
     """A home of this module's own, whose database is kept running so that commands start sooner."""
-    with _new_cli() as opened, EmbeddedPostgres(opened.home):
+    with _new_cli() as opened, EmbeddedPostgres(opened.home) as server:
+        wait_for_no_disk(server)
         yield opened
 
 

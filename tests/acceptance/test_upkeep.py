@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 
 from orchestrator.sandbox import Sandbox
 from orchestrator.store.embedded import EmbeddedPostgres
 from tests.acceptance.conftest import CREDENTIALS, MUG, Cli, finish
+from tests.postgres import new_database
 
 _numbers = itertools.count()
 IMAGE_KEYS = {
@@ -210,12 +210,8 @@ def test_wait_gives_up_when_the_time_is_over(cli: Cli, account: dict[str, str], 
 @pytest.fixture
 def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     """A database without a schema."""
-    name = f"empty_{next(_numbers)}"
-    admin = postgres.url.replace("+psycopg", "").replace("/orchestrator?", "/postgres?")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-        yield postgres.url.replace("/orchestrator?", f"/{name}?")
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    with new_database(postgres.url, f"empty_{next(_numbers)}", template="template0") as url:
+        yield url
 
 
 def test_a_shared_database_is_upgraded_by_hand(cli: Cli, empty_database_url: str) -> None:

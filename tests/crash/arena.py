@@ -17,7 +17,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import certifi
-import psycopg
 from solders.keypair import Keypair
 from sqlalchemy import func, or_, select, text
 
@@ -29,6 +28,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.tables import batches, jobs, submissions
 
 from ..forked import PRELOADED
+from ..postgres import new_database
 from . import victim
 from .audit import CrashAudit, states
 from .victim import Boundary, Errand
@@ -301,7 +301,7 @@ def new_trial(server_url: str, things: Things = THINGS, **settings: str) -> Iter
     (folder / "authority.pem").write_text(first + end)
     try:
         sandbox = Sandbox(folder / "sandbox", time_scale=0.002, wallet_balance=_WALLET_USDC)
-        with sandbox, _new_database(server_url) as url:
+        with sandbox, new_database(server_url, f"trial_{next(_numbers)}") as url:
             trial = Trial(folder, sandbox, url, settings, things)
             try:
                 yield trial
@@ -309,13 +309,3 @@ def new_trial(server_url: str, things: Things = THINGS, **settings: str) -> Iter
                 trial.database.close()
     finally:
         shutil.rmtree(folder)
-
-
-@contextmanager
-def _new_database(server_url: str) -> Iterator[str]:
-    name = f"trial_{next(_numbers)}"
-    admin = server_url.replace("+psycopg", "").replace("/orchestrator?", "/postgres?")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE orchestrator".encode())
-        yield server_url.replace("/orchestrator?", f"/{name}?")
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 from enum import StrEnum
 
-import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -28,6 +27,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.embedded import EmbeddedPostgres
 from orchestrator.store.tables import batches, events, jobs, submissions, transitions
 
+from ..postgres import new_database
 from .store_rows import force_jobs, make_batch, put_submission
 
 BATCH = "things-20261122-0001"
@@ -37,11 +37,8 @@ TABLES = {"batch": BATCH_TRANSITIONS, "job": JOB_TRANSITIONS, "submission": SUBM
 @pytest.fixture
 def empty_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The URL of a database that was never migrated."""
-    admin = postgres.url.replace("+psycopg", "").replace("/orchestrator?", "/postgres?")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE never_migrated")
-        yield postgres.url.replace("/orchestrator?", "/never_migrated?")
-        connection.execute("DROP DATABASE never_migrated WITH (FORCE)")
+    with new_database(postgres.url, "never_migrated", template="template0") as url:
+        yield url
 
 
 def test_the_table_in_the_database_is_the_one_in_the_code(database: Database) -> None:

@@ -8,13 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
-
-from orchestrator.store import migrate
-from orchestrator.store.database import Database
 from orchestrator.store.embedded import EmbeddedPostgres
 
 from ..auditor import Auditor
+from ..postgres import make_template, new_database
 from .draw import draw_scenario
 from .scenario import Scenario
 from .stage import Stage
@@ -63,12 +60,7 @@ def own_server() -> Iterator[str]:
     folder.chmod(0o755)
     try:
         with EmbeddedPostgres(folder) as server:
-            database = Database(server.url, actor="simulation")
-            migrate.upgrade(database)
-            database.close()
-            with psycopg.connect(_admin(server.url), autocommit=True) as connection:
-                connection.execute("ALTER SYSTEM SET fsync = off")
-                connection.execute("SELECT pg_reload_conf()")
+            make_template(server)
             yield server.url
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -77,14 +69,9 @@ def own_server() -> Iterator[str]:
 @contextmanager
 def own_stage(server_url: str, name: str) -> Iterator[Stage]:
     """A database of this name on that server, ready to play on."""
-    with psycopg.connect(_admin(server_url), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE orchestrator".encode())
-    stage = Stage(server_url.replace("/orchestrator?", f"/{name}?"))
-    try:
-        yield stage
-    finally:
-        stage.close()
-
-
-def _admin(server_url: str) -> str:
-    return server_url.replace("+psycopg", "").replace("/orchestrator?", "/postgres?")
+    with new_database(server_url, name) as url:
+        stage = Stage(url)
+        try:
+            yield stage
+        finally:
+            stage.close()
