@@ -1,0 +1,324 @@
+"use strict";
+(() => {
+  const page = JSON.parse(document.getElementById("data").textContent);
+  const at = (id) => document.getElementById(id);
+  const grid = at("cards"), search = at("search"), told = at("told");
+  const STORED = `orchestrator-review:${page.batch}`;
+  const WORDS = { accept: "Accepted", reject: "Rejected", take: "Another take" };
+  const MAY = { accept: ["completed"], reject: ["completed"], take: ["completed", "failed", "rejected"] };
+
+  // What was decided: job id -> {decision, note, asset_sha256}. Kept in this browser, where it lets us.
+  const decided = new Map();
+  const undo = [];
+
+  function hash(card) { return card.files.length ? card.files[0].sha256 : null; }
+
+  function load() {
+    let kept = {}, dropped = 0;
+    try { kept = JSON.parse(localStorage.getItem(STORED) || "{}"); } catch { say("This browser keeps nothing for this page: export before you close it."); }
+    for (const card of page.cards) {
+      if (!Object.hasOwn(kept, card.id)) continue;
+      const one = kept[card.id];
+      if (one.asset_sha256 === hash(card) && MAY[one.decision]?.includes(card.state)) decided.set(card.id, one);
+      else dropped += 1;
+    }
+    if (dropped) say(`${dropped} earlier decision(s) were about results that are no longer these; they are dropped.`);
+  }
+
+  function keep() {
+    try { localStorage.setItem(STORED, JSON.stringify(Object.fromEntries(decided))); } catch { /* told at the start */ }
+  }
+
+  let silence;
+  function say(text) {
+    told.textContent = text;
+    clearTimeout(silence);
+    silence = setTimeout(() => { told.textContent = ""; }, 6000);
+  }
+
+  function element(tag, text, attributes) {
+    const made = document.createElement(tag);
+    if (text !== undefined && text !== null) made.textContent = text;
+    Object.assign(made, attributes);
+    return made;
+  }
+
+  // Cards
+
+  const template = at("card").content.firstElementChild;
+  const cards = page.cards.map((card) => ({ card, node: null, text: null, group: null }));
+
+  function build(one) {
+    const { card } = one, node = template.cloneNode(true);
+    const [picture, words] = node.children, [title, prompt, meta, error] = words.children;
+    title.textContent = title.title = card.id;
+    prompt.textContent = card.prompt;
+    meta.textContent = [card.variant || card.model, card.cost, card.took].filter(Boolean).join(" · ");
+    if (card.error) error.textContent = `${card.error.code}: ${card.error.message}`;
+    show(picture, card);
+    node.addEventListener("focus", () => go(one, false));
+    node.addEventListener("dblclick", () => detail(one));
+    one.node = node;
+    mark(one);
+  }
+
+  function show(picture, card) {
+    const file = card.files[0];
+    picture.replaceChildren();
+    if (!file) picture.append(element("span", card.state === "completed" ? "no file" : card.state.replace("_", " ")));
+    else if (file.text !== null) picture.append(element("blockquote", file.text));
+    else if (file.thumb) picture.append(element("img", null, { loading: "lazy", decoding: "async", src: file.thumb, alt: card.prompt || card.id, draggable: false }));
+    else picture.append(element("span", file.missing ? "the file is not there any more" : "no preview"));
+    if (file && file.kind === "video") {
+      const button = element("button", `▶ ${file.length || ""}`.trim(), { type: "button", tabIndex: -1 });
+      button.setAttribute("aria-label", `Play ${card.id}`);
+      button.addEventListener("click", () => play(picture, card));
+      picture.append(button);
+    }
+    if (card.files.length > 1) picture.append(element("span", `+${card.files.length - 1}`, { className: "more" }));
+  }
+
+  function mark(one) {
+    const mine = decided.get(one.card.id), stored = one.card.review, last = one.node.querySelector(".decided");
+    const word = mine ? mine.decision : stored ? stored.decision : "";
+    one.node.dataset.decision = word;
+    const note = mine ? mine.note : stored ? stored.note : null;
+    const by = !mine && stored ? ` (applied${stored.actor ? `, ${stored.actor}` : ""})` : "";
+    last.textContent = word ? `${WORDS[word]}${by}${note ? `: ${note}` : ""}` : "";
+    one.node.setAttribute("aria-label", [one.card.id, one.card.state, last.textContent].filter(Boolean).join(", "));
+  }
+
+  let playing = null;
+  function play(picture, card) {
+    const was = playing;
+    stop();
+    if (was && was.picture === picture) return;
+    const video = element("video", null, { src: card.files[0].href, controls: true, loop: true, muted: true, playsInline: true, tabIndex: -1 });
+    video.addEventListener("error", () => say(`${card.id}: the clip cannot be played; its link may have ended.`));
+    picture.replaceChildren(video);
+    playing = { picture, card };
+    video.play().catch(() => {});
+  }
+
+  function stop() {
+    if (playing) show(playing.picture, playing.card);
+    playing = null;
+  }
+
+  // Which cards are shown, and where
+
+  const filters = ["model", "state", "label", "decision"].map(at);
+  let shown = [], current = null, grouped = false;
+
+  function options(select, first, values) {
+    select.append(new Option(first, ""));
+    for (const [value, text] of values) select.append(new Option(text, value));
+  }
+
+  function counted(key) {
+    const counts = new Map();
+    for (const { card } of cards) for (const value of key(card)) counts.set(value, (counts.get(value) || 0) + 1);
+    return [...counts].sort((a, b) => (a[0] < b[0] ? -1 : 1)).map(([value, n]) => [value, `${value} (${n})`]);
+  }
+
+  const labelsOf = (card) => Object.entries(card.labels).map(([name, value]) => `${name}=${value}`);
+
+  function matches(one, wanted) {
+    const { card } = one;
+    if (wanted.model && card.model !== wanted.model) return false;
+    if (wanted.state && card.state !== wanted.state) return false;
+    if (wanted.label && !labelsOf(card).includes(wanted.label)) return false;
+    if (wanted.decision && (decided.get(card.id)?.decision || "none") !== wanted.decision) return false;
+    if (!wanted.text) return true;
+    one.text ??= [card.id, card.prompt, card.model, card.error && `${card.error.code} ${card.error.message}`, ...labelsOf(card)].join(" ").toLowerCase();
+    return one.text.includes(wanted.text);
+  }
+
+  function filter() {
+    const wanted = { text: search.value.trim().toLowerCase() };
+    for (const select of filters) wanted[select.id] = select.value;
+    shown = cards.filter((one) => (one.node.hidden = !matches(one, wanted)) === false);
+    for (const group of grid.querySelectorAll(".group")) group.hidden = !group.querySelector("article:not([hidden])");
+    at("count").textContent = shown.length === cards.length ? `${cards.length} jobs` : `${shown.length} of ${cards.length} jobs`;
+    if (!shown.includes(current)) go(shown[0] || null, false);
+  }
+
+  function arrange() {
+    stop();
+    grid.classList.toggle("grouped", grouped);
+    at("layout").setAttribute("aria-pressed", String(grouped));
+    if (!grouped) { grid.replaceChildren(...cards.map((one) => one.node)); return; }
+    const rows = new Map();
+    for (const one of cards) {
+      if (!rows.has(one.card.group)) rows.set(one.card.group, []);
+      rows.get(one.card.group).push(one);
+    }
+    const sections = [...rows].map(([group, members]) => {
+      const section = element("section", null, { className: "group" }), row = element("div");
+      row.append(...members.map((one) => one.node));
+      section.append(element("h2", `${page.groups[group]} (${members.length})`), row);
+      return section;
+    });
+    grid.replaceChildren(...sections);
+  }
+
+  function relayout() {
+    grouped = !grouped;
+    arrange();
+    filter();
+    if (current) go(current, true);
+  }
+
+  // Moving about
+
+  function go(one, focus) {
+    if (current && current !== one) current.node.tabIndex = -1;
+    if (playing && one && playing.card !== one.card) stop();
+    current = one;
+    if (!one) return;
+    one.node.tabIndex = 0;
+    if (focus) { one.node.focus({ preventScroll: true }); one.node.scrollIntoView({ block: "nearest", inline: "nearest" }); }
+  }
+
+  function step(by) {
+    const place = shown.indexOf(current);
+    go(shown[Math.max(0, Math.min(shown.length - 1, place + by))] || null, true);
+  }
+
+  function columns() { return getComputedStyle(grid).gridTemplateColumns.split(" ").length; }
+
+  function vertical(sign) {
+    if (!grouped) { const target = shown.indexOf(current) + sign * columns(); if (shown[target]) go(shown[target], true); return; }
+    const row = (one) => shown.filter((other) => other.card.group === one.card.group);
+    const mine = row(current), edge = sign > 0 ? mine[mine.length - 1] : mine[0];
+    const next = shown[shown.indexOf(edge) + sign];
+    if (!next) return;
+    const theirs = row(next);
+    go(theirs[Math.min(mine.indexOf(current), theirs.length - 1)], true);
+  }
+
+  // Deciding
+
+  function decide(decision, note = null) {
+    const one = current;
+    if (!one) return;
+    undo.push([one, decided.get(one.card.id)]);
+    decided.set(one.card.id, { decision, note, asset_sha256: hash(one.card) });
+    after(one, `${one.card.id}: ${WORDS[decision].toLowerCase()}`);
+    step(1);
+  }
+
+  function after(one, text) {
+    keep();
+    mark(one);
+    at("export").textContent = `Export ${decided.size} (e)`;
+    say(text);
+  }
+
+  function ask(decision) {
+    if (!current) return;
+    const { card } = current;
+    if (!MAY[decision].includes(card.state)) { say(`${card.id} is ${card.state.replace("_", " ")}: there is nothing to ${decision === "take" ? "take again" : decision} yet`); return; }
+    if (decision !== "reject") { decide(decision); return; }
+    at("note-title").textContent = `Reject ${card.id}`;
+    at("note-text").value = decided.get(card.id)?.note || "";
+    at("note").showModal();
+    at("note-text").focus();
+  }
+
+  function back() {
+    const last = undo.pop();
+    if (!last) { say("There is nothing to undo."); return; }
+    const [one, before] = last;
+    if (before) decided.set(one.card.id, before); else decided.delete(one.card.id);
+    after(one, `${one.card.id}: undone`);
+    if (!one.node.hidden) go(one, true);
+  }
+
+  function save() {
+    if (!decided.size) { say("Nothing is decided yet: a accepts, r rejects, t asks for another take."); return; }
+    const decisions = cards.filter(({ card }) => decided.has(card.id)).map(({ card }) => {
+      const { decision, note, asset_sha256 } = decided.get(card.id);
+      return { job: card.id, asset_sha256, decision, note };
+    });
+    const text = JSON.stringify({ version: 1, batch: page.batch, decisions }, null, 1) + "\n";
+    const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+    element("a", null, { href: url, download: "decisions.json" }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60000);
+    say(`${decisions.length} decision(s) exported; carry them out: orchestrator review apply decisions.json`);
+  }
+
+  // Everything about one job
+
+  function detail(one) {
+    const { card } = one, files = at("detail-files"), facts = at("detail-facts");
+    stop();
+    at("detail-title").textContent = card.id;
+    files.replaceChildren();
+    for (const file of card.files) {
+      if (file.text !== null) files.append(element("pre", file.text));
+      else if (file.kind === "video") files.append(element("video", null, { src: file.href, controls: true, poster: file.thumb || "", preload: "metadata", muted: true, loop: true }));
+      else files.append(element("img", null, { src: file.href, alt: card.prompt || card.id }));
+      files.append(element("a", "the original file", { href: file.href, target: "_blank", rel: "noopener noreferrer" }), ` ${file.about}`);
+    }
+    facts.replaceChildren();
+    for (const [name, value] of card.facts) facts.append(element("dt", name), element("dd", value));
+    at("detail").showModal();
+  }
+
+  // Keys
+
+  const keys = {
+    ArrowRight: () => step(1), ArrowLeft: () => step(-1), ArrowDown: () => vertical(1), ArrowUp: () => vertical(-1),
+    j: () => step(1), k: () => step(-1), Home: () => go(shown[0] || null, true), End: () => go(shown[shown.length - 1] || null, true),
+    a: () => ask("accept"), r: () => ask("reject"), t: () => ask("take"), u: back, e: save, g: relayout,
+    "/": () => { search.focus(); search.select(); }, "?": () => at("keys").showModal(),
+    Enter: () => current && detail(current),
+    " ": () => current && current.card.files[0]?.kind === "video" && play(current.node.querySelector(".picture"), current.card),
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    const into = event.target;
+    if (into.matches("input, select")) {
+      if (event.key === "Escape" || (event.key === "Enter" && into === search)) { event.preventDefault(); go(current, true); }
+      return;
+    }
+    if (into.matches("button, summary, a, video") && (event.key === "Enter" || event.key === " ")) return;
+    const does = keys[event.key] || keys[event.key.toLowerCase()];
+    if (does) { event.preventDefault(); does(); }
+  });
+
+  at("note-text").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); at("note").close("yes"); }
+  });
+  at("note-cancel").addEventListener("click", () => at("note").close("no"));
+  at("note").addEventListener("cancel", () => { at("note").returnValue = "no"; });
+  at("note").addEventListener("close", () => {
+    const { returnValue } = at("note");
+    at("note").returnValue = "no";
+    if (current) go(current, true);
+    if (returnValue === "yes") decide("reject", at("note-text").value.toWellFormed().replaceAll("\0", "").trim() || null);
+  });
+  at("detail").addEventListener("close", () => { at("detail-files").replaceChildren(); if (current) go(current, true); });
+  at("keys").addEventListener("close", () => { if (current) go(current, true); });
+  at("help").addEventListener("click", keys["?"]);
+  at("export").addEventListener("click", save);
+  at("layout").addEventListener("click", relayout);
+  for (const select of filters) select.addEventListener("change", filter);
+  search.addEventListener("input", filter);
+
+  options(at("model"), "All models", counted((card) => [card.model].filter(Boolean)));
+  options(at("state"), "All states", counted((card) => [card.state]));
+  options(at("label"), "All labels", counted(labelsOf));
+  options(at("decision"), "Any decision", [["none", "not decided"], ...Object.entries(WORDS).map(([word, text]) => [word, text.toLowerCase()])]);
+  at("label").hidden = at("label").length < 2;
+  at("layout").hidden = page.groups.length === page.cards.length;
+  load();
+  cards.forEach(build);
+  arrange();
+  filter();
+  if (decided.size) at("export").textContent = `Export ${decided.size} (e)`;
+  if (current) go(current, true);
+  else at("count").textContent = "no jobs";
+})();
