@@ -11,7 +11,8 @@ from rich.text import Text
 
 from orchestrator.base.money import unit_word
 from orchestrator.cli.console import printable, safe
-from orchestrator.cli.words import ago, elapsed_between, money, money_text, place, state_counts
+from orchestrator.cli.pace import in_flight, left, provider_lines, rate, troubles
+from orchestrator.cli.words import ago, elapsed_between, money, money_text, place, since_text, state_counts
 
 #: Holds that `resume` leaves: their own command answers them.
 ANSWERED_HOLDS = ("in-doubt", "canary", "price-changed", "unusual-work", "gate")
@@ -38,7 +39,7 @@ def failed_count(document: dict[str, Any]) -> int:
 
 
 def batch_table(documents: Sequence[dict[str, Any]]) -> list[RenderableType]:
-    """The recent batches, in the order given, and why those that are held are."""
+    """What needs a person, then the recent batches, in the order given."""
     table = Table(box=SIMPLE_HEAD)
     table.add_column("batch", no_wrap=True, overflow="ignore", min_width=_widest(documents))
     table.add_column("state", no_wrap=True)
@@ -59,7 +60,9 @@ def batch_table(documents: Sequence[dict[str, Any]]) -> list[RenderableType]:
             ago(document["created_at"]),
         )
     caps = {cap.plain: cap for document in documents for cap in _near_caps(document)}  # one account, one line
-    return [table, *(line for document in documents for line in _holds(document, named=True)), *caps.values()]
+    needed = [line for document in documents for line in needs(document, named=True)]
+    troubled = {line.plain: line for document in documents for line in provider_lines(document)}
+    return [*needed, *troubled.values(), *caps.values(), table]
 
 
 def _widest(documents: Sequence[dict[str, Any]]) -> int:
@@ -68,19 +71,21 @@ def _widest(documents: Sequence[dict[str, Any]]) -> int:
 
 
 def summary(document: dict[str, Any], fruitless: Sequence[dict[str, Any]] = ()) -> list[RenderableType]:
-    """How a batch is or ended: state, files, money, what failed and what to do next.
+    """How a batch is or ended: what it needs a person for, files, money, what failed and what to do next.
 
     `fruitless` are its jobs that ended as failed, rejected or skipped.
     """
     failures = [job for job in fruitless if job["state"] != "skipped"]
     return [
         _headline(document),
+        *needs(document),
+        *troubles(document),
         _jobs(document),
+        *_pace(document),
         *_files(document),
         _cost(document),
         *_failures(document, failures),
         *_skipped(job for job in fruitless if job["state"] == "skipped"),
-        *_holds(document, named=False),
         *_near_caps(document),
         *_notifications(document),
         *_next_commands(document, failures),
@@ -104,6 +109,11 @@ def _headline(document: dict[str, Any]) -> Text:
 def _jobs(document: dict[str, Any]) -> Text:
     reused = f" ({document['reused']} reused)" if document.get("reused") else ""
     return Text(f"jobs: {state_counts(document)}, of {document['jobs']['total']}{reused}")
+
+
+def _pace(document: dict[str, Any]) -> list[Text]:
+    words = [*rate(document), *left(document), *in_flight(document)]
+    return [Text(f"pace: {', '.join(words)}")] if words else []
 
 
 def _files(document: dict[str, Any]) -> list[Text]:
@@ -148,30 +158,27 @@ def _skipped(jobs: Iterable[dict[str, Any]]) -> list[Text]:
     return [safe(f"  {number} skipped: {why}") for why, number in reasons.most_common(REASONS_SHOWN) if why]
 
 
-def _holds(document: dict[str, Any], *, named: bool) -> list[Text]:
+def needs(document: dict[str, Any], *, named: bool = False) -> list[Text]:
+    """What a batch needs a person for: the code, since when, the money at stake, and on a line of its own the command.
+
+    `named`: each says of which batch it is.
+    """
     who = f"{document['batch']} " if named else ""
     return [
         Text.assemble(
             (printable(f"{who}held [{hold['code']}]: {hold['message']}"), "yellow"),
-            printable(f"; next: {hold['command']}") if hold["command"] else "",
+            f" ({_stake(document, hold)})",
+            f"\n  next: {printable(hold['command'])}" if hold["command"] else "",
+            overflow="fold",
         )
         for hold in document["holds"]
     ]
 
 
-def provider_lines(document: dict[str, Any]) -> list[Text]:
-    """That the provider is taken for down, or wants some models later."""
-    provider = document.get("provider")
-    if provider is None:
-        return []
-    lines = []
-    if provider["down_since"] is not None:
-        down = f"the provider is taken for down since {provider['down_since']}: nothing is sent, and"
-        lines.append(Text(f"{down} it is looked at again at {provider['next_probe_at']}", "yellow"))
-    for pause in provider["paused"]:
-        who = "the account" if pause["model"] is None else pause["model"]
-        lines.append(safe(f"the provider wants {who} to wait: paused until {pause['until']}", "yellow"))
-    return lines
+def _stake(document: dict[str, Any], hold: dict[str, Any]) -> str:
+    _, unit = money(document)
+    sandbox = "sandbox " if document["sandbox"] else ""
+    return f"{since_text(hold['since'])}, {hold['at_stake']} {sandbox}{unit_word(unit)} at stake"
 
 
 def _notifications(document: dict[str, Any]) -> list[Text]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.base.errors import UsageError
+from orchestrator.base.errors import Interrupted, UsageError
 from orchestrator.base.states import JobError, JobState
 from orchestrator.cli.batch_view import batch_table, failed_count, summary
 from orchestrator.cli.console import print_json, print_raw, show, tell
@@ -81,8 +81,11 @@ def watch(batch: Batch, as_json: AsJson = False) -> None:
     from orchestrator.operations import looking
 
     settings = load_settings()
-    with Progress(quiet=as_json) as progress:
-        document = looking.wait(batch, settings, progress=progress)
+    try:
+        with Progress(quiet=as_json) as progress:
+            document = looking.wait(batch, settings, progress=progress)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped watching; the batch is not touched", hint=f"orchestrator watch {batch}") from None
     conclude(document, settings, as_json=as_json)
 
 

@@ -9,9 +9,10 @@ from rich.text import Text
 
 from orchestrator.base.money import unit_word
 from orchestrator.base.states import JobState
-from orchestrator.cli.batch_view import STATE_COLOURS, provider_lines
+from orchestrator.cli.batch_view import STATE_COLOURS, needs
 from orchestrator.cli.console import printable
-from orchestrator.cli.words import left_text, money, seconds_text, state_counts
+from orchestrator.cli.pace import in_flight, left, rate, troubles
+from orchestrator.cli.words import money, state_counts
 
 #: From what is done to what is not begun, and then what went wrong.
 _ORDER = (
@@ -57,11 +58,11 @@ def panel(
     """
     return Group(
         _headline(document, clock),
-        *_needs(document),
+        *needs(document),
         *_bars(document, shown),
         _pace(document, age_seconds),
         *_money_lines(document),
-        *_troubles(document),
+        *troubles(document),
         *_last_errors(document),
     )
 
@@ -71,7 +72,7 @@ def short_panel(document: dict[str, Any], clock: str, *, age_seconds: float = 0.
     done, total = _done(document), document["jobs"]["total"]
     return Group(
         _headline(document, clock),
-        *_needs(document),
+        *needs(document),
         Bar("", done, total, style="green", tail=f" {done:,}/{total:,}"),
         _row(state_counts(document)),
         _pace(document, age_seconds),
@@ -85,7 +86,7 @@ def line(document: dict[str, Any]) -> Text:
 
 
 def _line_pace(document: dict[str, Any]) -> list[str]:
-    words = [*_rate(document), *_left(document, 0.0)]
+    words = [*rate(document), *left(document)]
     return [", ".join(words)] if words else []
 
 
@@ -99,18 +100,6 @@ def _headline(document: dict[str, Any], clock: str) -> Text:
         (printable(document["batch"]), "bold"), mark, f" · {document['state'].replace('_', ' ')} · {clock}",
         no_wrap=True, overflow="ellipsis",
     )  # fmt: skip
-
-
-def _needs(document: dict[str, Any]) -> list[Text]:
-    """What a person is needed for, and the command."""
-    return [
-        Text.assemble(
-            (printable(f"held [{hold['code']}]: {hold['message']}"), "yellow"),
-            f"\n  next: {printable(hold['command'])}" if hold["command"] else "",
-            overflow="fold",
-        )
-        for hold in document["holds"]
-    ]
 
 
 def _bars(document: dict[str, Any], shown: Collection[str]) -> list[Bar]:
@@ -135,31 +124,8 @@ def _done(document: dict[str, Any]) -> int:
 
 def _pace(document: dict[str, Any], age_seconds: float) -> Text:
     words = [f"{_done(document):,}/{document['jobs']['total']:,} done"]
-    words += [*_rate(document), *_left(document, age_seconds), *_in_flight(document, age_seconds)]
+    words += [*rate(document), *left(document, age_seconds), *in_flight(document, age_seconds)]
     return Text(" · ".join(words))
-
-
-def _rate(document: dict[str, Any]) -> list[str]:
-    per_minute = (document.get("progress") or {}).get("ended_per_minute")
-    if per_minute is None:
-        return []
-    return [f"{per_minute:.0f} jobs/min" if per_minute >= 10 else f"{per_minute:.1f} jobs/min"]
-
-
-def _left(document: dict[str, Any], age_seconds: float) -> list[str]:
-    remaining = (document.get("progress") or {}).get("remaining_seconds")
-    if remaining is None:
-        return []
-    return [left_text(max(remaining["least"] - age_seconds, 0), max(remaining["most"] - age_seconds, 0))]
-
-
-def _in_flight(document: dict[str, Any], age_seconds: float) -> list[str]:
-    progress = document.get("progress") or {}
-    words = [f"{progress['in_flight']} in flight"] if progress.get("in_flight") else []
-    if progress.get("next_poll_seconds") is not None:
-        wait = max(progress["next_poll_seconds"] - age_seconds, 0)
-        words.append(f"next poll in {seconds_text(wait)}" if wait >= 1 else "polling")
-    return words
 
 
 def _money_lines(document: dict[str, Any]) -> list[RenderableType]:
@@ -181,12 +147,6 @@ def money_line(document: dict[str, Any]) -> str:
         parts.append(f"in doubt {amounts['in_doubt']}")
     parts.append(f"budget {amounts['budget']}" if amounts["budget"] else f"estimated {amounts['estimated']}")
     return " · ".join(parts) + (" sandbox " if document["sandbox"] else " ") + unit_word(unit)
-
-
-def _troubles(document: dict[str, Any]) -> list[Text]:
-    progress = document.get("progress") or {}
-    nobody = progress.get("workers") == 0 and document["state"] == "running"
-    return [*provider_lines(document), *([Text("nobody works on it: no worker is alive", "yellow")] if nobody else [])]
 
 
 def _last_errors(document: dict[str, Any]) -> list[Text]:

@@ -27,12 +27,13 @@ def watched_document(connection: Connection, batch_id: str) -> dict[str, Any]:
         return document | {"progress": None}
     ahead = {each.model for each in totals.work if each.unsent or each.under_way}
     pulse = read_pulse(connection, batch_id, reads.account_of(connection, batch_id), ahead)
-    return document | {"progress": _progress(document, totals, pulse) | {"workers": count_alive(connection)}}
+    return document | {"progress": _progress(document, totals, pulse, workers=count_alive(connection))}
 
 
-def _progress(document: dict[str, Any], totals: Totals, pulse: Pulse) -> dict[str, Any]:
-    rest = _rest(document, totals, pulse)
+def _progress(document: dict[str, Any], totals: Totals, pulse: Pulse, *, workers: int) -> dict[str, Any]:
+    rest = _rest(document, totals, pulse) if workers else None
     return {
+        "workers": workers,
         "in_flight": document["jobs"]["submitting"] + document["jobs"]["generating"],
         "next_poll_seconds": None if pulse.next_poll_seconds is None else round(pulse.next_poll_seconds, 1),
         "ended_per_minute": None if pulse.ended_per_minute is None else round(pulse.ended_per_minute, 1),

@@ -43,7 +43,8 @@ def shown(document: dict[str, Any], failures: list[dict[str, Any]]) -> str:
 
 
 def test_a_summary_says_how_where_what_for_and_what_next() -> None:
-    hold = {"code": "in-doubt", "since": "", "message": "1 paid request", "command": "orchestrator jobs b-1"}
+    hold = {"code": "in-doubt", "since": "2026-11-22T01:01:00Z", "message": "1 paid request", "at_stake": "14"}
+    hold["command"] = "orchestrator jobs b-1"
     failures = [job("mug", {"code": "moderation", "message": "no", "charged": True})] * 12
     text = shown(batch("held", holds=(hold,), completed=1, failed=12, in_doubt=1), failures)
     assert "b-1: held in 2:05" in text
@@ -51,7 +52,9 @@ def test_a_summary_says_how_where_what_for_and_what_next() -> None:
     assert "spent 14 credits (~$0.0728) of 28 credits (~$0.1456) estimated, 14 in doubt, budget 30" in text
     assert text.count("mug failed [moderation, charged]: no") == 10
     assert "and 2 more: orchestrator jobs b-1 --by error" in text
-    assert "held [in-doubt]: 1 paid request; next: orchestrator jobs b-1" in text
+    assert "held [in-doubt]: 1 paid request (since 2026-11-22 01:01 UTC (" in text
+    assert "14 credits at stake)\n  next: orchestrator jobs b-1\n" in text
+    assert text.index("next: orchestrator jobs b-1\n") < text.index("files: ")  # what needs a person comes first
     assert "orchestrator resume" not in text  # doubt stays until it is settled
     assert "orchestrator resume b-1" in shown(batch("held", holds=(hold | {"code": "balance-low"},), pending=1), [])
 

@@ -1,0 +1,65 @@
+"""How a batch moves just now, in words: its rate, what is left, what is at the provider, and what is in its way."""
+
+from typing import Any
+
+from rich.text import Text
+
+from orchestrator.cli.console import safe
+from orchestrator.cli.words import left_text, seconds_text, since_text
+
+
+def rate(document: dict[str, Any]) -> list[str]:
+    """`41 jobs/min`; nothing where none ended in the last minutes."""
+    per_minute = _progress(document).get("ended_per_minute")
+    if per_minute is None:
+        return []
+    return [f"{per_minute:.0f} jobs/min" if per_minute >= 10 else f"{per_minute:.1f} jobs/min"]
+
+
+def left(document: dict[str, Any], age_seconds: float = 0.0) -> list[str]:
+    """`7 min to 12 min left`, for a document that was read so long ago; nothing where it cannot be told."""
+    remaining = _progress(document).get("remaining_seconds")
+    if remaining is None:
+        return []
+    return [left_text(max(remaining["least"] - age_seconds, 0), max(remaining["most"] - age_seconds, 0))]
+
+
+def in_flight(document: dict[str, Any], age_seconds: float = 0.0) -> list[str]:
+    """How many jobs are at the provider, and when it is asked about them next."""
+    progress = _progress(document)
+    words = [f"{progress['in_flight']} in flight"] if progress.get("in_flight") else []
+    if progress.get("next_poll_seconds") is not None and progress["workers"]:
+        wait = progress["next_poll_seconds"] - age_seconds
+        words.append(f"next poll in {seconds_text(wait)}" if wait >= 1 else "polling")
+    return words
+
+
+def troubles(document: dict[str, Any]) -> list[Text]:
+    """That the provider is taken for down, wants some models later, or that nobody works on the batch."""
+    return [*provider_lines(document), *_nobody(document)]
+
+
+def provider_lines(document: dict[str, Any]) -> list[Text]:
+    """That the provider is taken for down, or wants some models later."""
+    provider = document.get("provider")
+    if provider is None:
+        return []
+    lines = []
+    if provider["down_since"] is not None:
+        down = f"the provider is taken for down {since_text(provider['down_since'])}: nothing is sent"
+        lines.append(Text(f"{down}, and it is tried again at {provider['next_probe_at']}", "yellow"))
+    for pause in provider["paused"]:
+        who = "the whole account" if pause["model"] is None else pause["model"]
+        lines.append(safe(f"the provider wants {who} to wait: nothing of it is sent until {pause['until']}", "yellow"))
+    return lines
+
+
+def _nobody(document: dict[str, Any]) -> list[Text]:
+    if document["state"] != "running" or _progress(document).get("workers") != 0:
+        return []
+    by = f"resume {document['batch']}" if document["sandbox"] else "worker"
+    return [Text(f"nobody works on it: no worker is alive; next: orchestrator {by}", "yellow")]
+
+
+def _progress(document: dict[str, Any]) -> dict[str, Any]:
+    return document.get("progress") or {}
