@@ -1,7 +1,9 @@
 """What each worker has beside its work: metrics, probes, and the duties of whichever of them leads."""
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from orchestrator.base.errors import Unusable
 from orchestrator.base.heartbeats import Heartbeats, Loop
@@ -64,6 +66,15 @@ class Monitor:
             self.server.start()
         self._leader.start()
         log.info("this worker works", extra=told(LogEvent.WORKER_STARTED))
+
+    @contextmanager
+    def watching_loop(self) -> Iterator[None]:
+        """Whether the event loop that this is entered on moves is seen meanwhile: the engines are on it."""
+        beating = asyncio.create_task(self._heartbeats.keep(Loop.ENGINE))
+        try:
+            yield
+        finally:
+            beating.cancel()
 
     def drain(self) -> None:
         """Be ready for nothing more and lead no more; returns at once. Metrics are served until `close`."""

@@ -3,11 +3,13 @@
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from orchestrator.base.errors import Interrupted, SpendRefused, Unusable, UsageError
+from orchestrator.base.heartbeats import Heartbeats, Loop
 from orchestrator.base.money import ZERO
 from orchestrator.base.payments import Payment, Unit
 from orchestrator.base.settings import Settings
@@ -137,9 +139,16 @@ def work(settings: Settings) -> None:
     """Work all batches of all accounts that there are keys for in this process, and run their schedules, without
     Celery, until a signal stops it: its normal end. Raises Unusable without any key.
     """
+    from orchestrator.operations.monitoring import Monitor  # for a worker alone: metrics take a while to load
+
     providers = configured_providers(settings)
     with open_database(settings) as database:
         with database.begin() as connection:
             duties = [Duty(provider, Scope(provider.account_pk(connection))) for provider in providers]
-        with ticking(settings, database, *(duty.scope.account_pk for duty in duties)), suppress(Interrupted):
-            run_duties(settings, database, duties)
+        heartbeats = Heartbeats()
+        monitor = Monitor(settings, database, heartbeats)
+        beat = partial(heartbeats.beat, Loop.TICKER)
+        with closing(monitor), ticking(settings, database, *(duty.scope.account_pk for duty in duties), beat=beat):
+            monitor.start()
+            with suppress(Interrupted):
+                run_duties(settings, database, duties, monitor=monitor)

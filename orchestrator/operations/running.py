@@ -7,18 +7,20 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.base.errors import Interrupted, SpendRefused
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import HOLD_EXIT_CODES, BatchState, HoldCode
 from orchestrator.engine.local import LocalDriver
 from orchestrator.engine.runtime import Engine
-from orchestrator.operations.monitoring import Monitor
 from orchestrator.operations.opening import Provider, open_engine
 from orchestrator.operations.watching import rest_seconds, watched_document
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Database, OutOfReach
+
+if TYPE_CHECKING:
+    from orchestrator.operations.monitoring import Monitor
 
 log = logging.getLogger("orchestrator.operations")
 
@@ -60,7 +62,7 @@ def run_duties(
     duties: Sequence[Duty],
     progress: Progress | None = None,
     *,
-    monitor: Monitor | None = None,
+    monitor: "Monitor | None" = None,
 ) -> None:
     """Work batches in this process until nothing of them runs; all of an account (`batch_ids` None) for ever.
 
@@ -75,7 +77,7 @@ async def _run(
     database: Database,
     duties: Sequence[Duty],
     progress: Progress | None,
-    monitor: Monitor | None,
+    monitor: "Monitor | None",
 ) -> None:
     async with AsyncExitStack() as stack:
         if monitor is not None:
@@ -123,7 +125,7 @@ async def _drive(drivers: Sequence[LocalDriver], *, until_idle: bool) -> None:
 class _StopOnSignal:
     """Turns the first SIGINT or SIGTERM into a clean stop; a second one ends the process as usual."""
 
-    def __init__(self, drivers: Sequence[LocalDriver], monitor: Monitor | None) -> None:
+    def __init__(self, drivers: Sequence[LocalDriver], monitor: "Monitor | None") -> None:
         self._drivers = drivers
         self._monitor = monitor
         self._interrupted = asyncio.Event()
