@@ -54,9 +54,9 @@ task_queues = {kind: {"exchange": kind, "routing_key": kind} for kind in KINDS}
 task_routes = {kind: {"queue": kind} for kind in KINDS}
 task_create_missing_queues = False
 
-# Events, for Flower.
+# Events, for Flower: of workers; those of tasks and jobs we send ourselves.
 worker_send_task_events = True
-task_send_sent_event = True
+task_send_sent_event = False
 
 # One process, one event loop; a thread only waits for a coroutine. (`-P processes` for prefork: Celery takes
 # `-P prefork` for "not given".)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 from celery.signals import worker_process_shutdown, worker_shutdown
 
+from orchestrator.base.heartbeats import Loop
 from orchestrator.base.settings import load_settings
 from orchestrator.engine import breaker
 from orchestrator.engine.local import steps
@@ -18,12 +20,16 @@ from orchestrator.engine.runtime import Engine
 from orchestrator.engine.settle import rescue_dead, settle
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import configured_providers, open_engine
+from orchestrator.store import settling
 from orchestrator.store.accounts import Scope
+from orchestrator.store.job_events import stopped_batches
 from workers.bench import Bench
+from workers.chunks import Moved
+from workers.heartbeats import HEARTBEATS
 from workers.kinds import SETTLE
 
-#: Does what is due of a kind.
-WorkOff = Callable[[], Awaitable[None]]
+#: Does what is due of a kind, and tells what it moved.
+WorkOff = Callable[[], Awaitable[Moved]]
 
 
 class Runtime:
@@ -45,18 +51,20 @@ class Runtime:
         try:
             async with _open_engines() as engines:
                 self._opened.set_result(_by_kind(engines))
+                beating = asyncio.create_task(HEARTBEATS.keep(Loop.ENGINE))
                 await self._closing.wait()
+                beating.cancel()
         except BaseException as error:
             if self._opened.done():
                 raise
             self._opened.set_exception(error)  # raised where the runtime is made
 
-    def work_off(self, kind: str) -> None:
+    def work_off(self, kind: str) -> Moved:
         """Do what is due of a kind; returns when nothing is. Called by the pool's threads, many at once."""
-        asyncio.run_coroutine_threadsafe(self._awaited(kind), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(self._awaited(kind), self._loop).result()
 
-    async def _awaited(self, kind: str) -> None:
-        await self._work_off[kind]()
+    async def _awaited(self, kind: str) -> Moved:
+        return await self._work_off[kind]()
 
     def close(self) -> None:
         """Let go of the engines; what they still have leased is taken up by others at once."""
@@ -92,19 +100,25 @@ def _of_engine(engine: Engine) -> dict[str, WorkOff]:
     return work_off | {SETTLE: partial(_settle, engine)}
 
 
-async def _all(work_offs: Sequence[WorkOff]) -> None:
+async def _all(work_offs: Sequence[WorkOff]) -> Moved:
     """Do all of it beside one another; raises what one raised once all are done."""
     results = await asyncio.gather(*(work_off() for work_off in work_offs), return_exceptions=True)
+    moved: Counter[tuple[str, str]] = Counter()
     for result in results:
         if isinstance(result, BaseException):
             raise result
+        moved.update(result)
+    return moved
 
 
-async def _settle(engine: Engine) -> None:
+async def _settle(engine: Engine) -> Moved:
+    """What moved are batches, those that are not running any more."""
     await rescue_dead(engine)
     await breaker.probe(engine)
     await reconcile(engine)
+    unsettled = await engine.transact(settling.unsettled_batches, engine.scope)
     await settle(engine)
+    return await engine.transact(stopped_batches, unsettled) if unsettled else {}
 
 
 _runtime: Runtime | None = None

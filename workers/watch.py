@@ -26,6 +26,7 @@ from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.due import next_due
 from workers import stopping
+from workers.announcing import Announcer
 from workers.heartbeats import HEARTBEATS
 from workers.kinds import HINT_EXPIRES_SECONDS, KINDS, SETTLE
 
@@ -78,7 +79,15 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
             app.send_task(kind, expires=HINT_EXPIRES_SECONDS, retry=False)
 
         watcher = Watcher(database, scopes, max_in_flight=settings.max_in_flight, kinds=read, send=send)
-        self._monitor = Monitor(settings, database, HEARTBEATS, broker_is_there=lambda: watcher.broker_is_there)
+        announcer = Announcer(app, database)
+        self._monitor = Monitor(
+            settings,
+            database,
+            HEARTBEATS,
+            duties=[announcer],
+            retired=[announcer.close],
+            broker_is_there=lambda: watcher.broker_is_there,
+        )
         self._open.callback(self._monitor.close)
         return watcher
 
