@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 3
 
-.PHONY: help demo test lint simulate crash chaos clean
+.PHONY: help demo test lint docs simulate crash chaos clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -20,6 +20,9 @@ lint: $(VENV)/.dev ## Format, lint, types and import contracts
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+docs: $(VENV)/.runtime ## Make the pages anew that are made from the code: states, retries, cli
+	for page in states retries cli; do $(BIN)/python scripts/make_$${page}_doc.py > docs/$$page.md || exit; done
 
 simulate: $(VENV)/.dev ## Random batches, faults and kills in virtual time: SEEDS=200 FIRST=1 SEED=
 	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1) --workers $(WORKERS) $(if $(SEED),--seed $(SEED))
