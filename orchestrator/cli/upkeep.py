@@ -95,6 +95,30 @@ def upgrade(as_json: AsJson = False) -> None:
         show(Text(f"the database is at schema {revision}"))
 
 
+@db.command("copy")
+def copy_database(
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="URL", help="Where to. [default: ORCHESTRATOR_DATABASE_URL]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move everything from the embedded database to an empty, migrated one; the embedded one is closed for good."""
+    from orchestrator.base.settings import load_settings
+    from orchestrator.operations import moving
+
+    copied = moving.copy(load_settings(), to)
+    if as_json:
+        print_json({"database": copied.database, "rows": copied.rows, "bound_here": copied.bound_here})
+        return
+    jobs, batches = copied.rows.get("job", 0), copied.rows.get("batch", 0)
+    show(
+        Text(f"everything is in {copied.database} now: {counted(batches, 'batch')}, {counted(jobs, 'job')}"),
+        Text("next: set ORCHESTRATOR_DATABASE_URL to it for every process; the embedded database is closed"),
+    )
+    for batch in copied.bound_here:
+        show(safe(f"batch {batch} has its files on this machine: only workers on it can go on with it", "yellow"))
+
+
 @db.command()
 def recover(as_json: AsJson = False) -> None:
     """Take over what was paid for since the backup that was put back. Sends nothing."""

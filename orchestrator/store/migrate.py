@@ -4,6 +4,7 @@ Migrations expand first and take away a release later: between the two, the code
 """
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 
 from orchestrator.base.errors import Unusable
 from orchestrator.store.database import Database
 
 #: Session advisory lock that lets one migrator through at a time.
 MIGRATION_LOCK = 7_215_001
+#: What to do with a database that was moved.
+USE_THE_COPY = "set ORCHESTRATOR_DATABASE_URL to the database it was moved to"
+_UPGRADE = "run: orchestrator db upgrade"
+_MARK_PARTS = 3
 
 
 def _scripts() -> Path:
@@ -82,17 +87,75 @@ def require_usable(database: Database) -> None:
     nothing away yet, so that releases may run side by side while they are exchanged.
     """
     database.check()
+    with database.engine.connect() as connection:
+        if (mark := mark_of(connection)) is not None:
+            raise _marked(connection, mark)
     found = current(database)
     if found == head():
         return
     if found is None or found in _known_revisions():
         state = "has no schema yet" if found is None else f"is at schema {found}, this release needs {head()}"
-        raise Unusable(f"the database {state}", hint="run: orchestrator db upgrade")
+        raise Unusable(f"the database {state}", hint=_UPGRADE)
     if _oldest_code(database) not in _known_revisions():
         raise Unusable(
             f"the database schema ({found}) is newer than this release ({head()})",
             hint="update this installation",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Why a database is not to be worked on (`moving`): `word` is arriving or moved. It takes the revision's place,
+    where every release looks first.
+    """
+
+    word: str
+    revision: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.word}/{self.revision}/{self.source}"
+
+
+def mark_of(connection: Connection) -> Mark | None:
+    """The mark of a database; None for one that may be worked on, or was never migrated."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    parts = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar()).split("/")
+    return Mark(*parts) if len(parts) == _MARK_PARTS else None
+
+
+def set_mark(connection: Connection, mark: Mark | None, *, moved_to: str | None = None) -> None:
+    """Put a mark on a database of this release's schema, or take it off."""
+    connection.execute(text("ALTER TABLE alembic_version ADD COLUMN IF NOT EXISTS moved_to text"))
+    connection.execute(
+        text("UPDATE alembic_version SET version_num = :found, moved_to = :moved_to"),
+        {"found": head() if mark is None else str(mark), "moved_to": moved_to},
+    )
+
+
+def is_marked(database: Database) -> bool:
+    """Whether the database is not to be worked on, or no more."""
+    with database.engine.connect() as connection:
+        return mark_of(connection) is not None
+
+
+def require_revision(connection: Connection, revision: str, *, of: str) -> None:
+    """Raises Unusable unless the database is at exactly this revision, and may be worked on."""
+    if (mark := mark_of(connection)) is not None:
+        raise _marked(connection, mark)
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found != revision:
+        raise Unusable(f"{of} is at schema {found}, this release is at {revision}", hint=_UPGRADE)
+
+
+def _marked(connection: Connection, mark: Mark) -> Unusable:
+    if mark.word == "moved":
+        moved_to = connection.execute(text("SELECT moved_to FROM alembic_version")).scalar()
+        return Unusable(f"this database was moved to {moved_to}: nothing is done with it any more", hint=USE_THE_COPY)
+    return Unusable(
+        "what was to be copied to this database is not all there", hint="run orchestrator db copy again, to its end"
+    )
 
 
 def note_oldest_code(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:

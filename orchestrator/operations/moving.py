@@ -1,0 +1,71 @@
+"""`db copy`: from the embedded database to a shared one, which is the only one to be worked on from then on."""
+
+from dataclasses import dataclass
+
+from orchestrator.base.errors import Unusable, UsageError
+from orchestrator.base.payments import Payment
+from orchestrator.base.settings import Settings
+from orchestrator.engine.receipts import Receipts
+from orchestrator.receipts.book import all_books
+from orchestrator.store import accounts, migrate, moving
+from orchestrator.store.database import Database
+from orchestrator.store.embedded import EmbeddedPostgres, data_dir
+
+_UPGRADE = "ORCHESTRATOR_DATABASE_URL=URL orchestrator db upgrade"
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Where everything is now, how many rows of each table, and which open batches need files of this machine."""
+
+    database: str
+    rows: dict[str, int]
+    bound_here: list[str]
+
+
+def copy(settings: Settings, url: str | None = None) -> Copied:
+    """Move everything from the embedded database of `settings` to the one at `url` (None: the one of `settings`).
+
+    It has to be migrated and empty; from then on the embedded one refuses to be worked on. Safe to repeat after any
+    interruption. Raises UsageError without a database to copy to, Unusable with the reason why nothing was moved.
+    """
+    if url is None and settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+    if url is None:
+        raise UsageError("there is no database to copy to", hint="--to URL, or set ORCHESTRATOR_DATABASE_URL")
+    if not data_dir(settings.home).exists():
+        raise Unusable(f"there is no embedded database in {settings.home}", hint="set ORCHESTRATOR_HOME to where it is")
+    target = Database(url, actor=settings.actor)
+    try:
+        target.check()
+        with EmbeddedPostgres(settings.home) as server:
+            source = Database(server.url, actor=settings.actor)
+            try:
+                return _moved(settings, source, target)
+            finally:
+                source.close()
+    finally:
+        target.close()
+
+
+def _moved(settings: Settings, source: Database, target: Database) -> Copied:
+    if migrate.is_behind(source):
+        migrate.upgrade(source)
+    if migrate.current(target) is None:
+        raise Unusable("the database to copy to has no schema yet", hint=f"run: {_UPGRADE}")
+    if not migrate.is_marked(source):
+        _require_known_receipts(settings, source)
+    moved = moving.move(source, target)
+    with target.begin() as connection:
+        return Copied(target.label, moved.rows, moving.bound_to_a_machine(connection))
+
+
+def _require_known_receipts(settings: Settings, database: Database) -> None:
+    """Raises Unusable where the database is behind what was bought: it would be so at its new place, too."""
+    for book in all_books(settings.home):
+        unit = (Payment.of_account(book.account) or Payment.CREDITS).unit
+        with database.begin() as connection:
+            account_pk = accounts.account_pk(connection, book.origin, book.account, unit)
+        receipts = Receipts(book, database, account_pk)
+        receipts.bring_up_to_date()
+        receipts.take_over_top_ups()

@@ -1,0 +1,194 @@
+"""Moving everything from one database into another one, so that at no time both can be worked on.
+
+What every release reads before it works on a database is `alembic_version.version_num`. While a copy is `arriving`, and
+once its source has `moved`, that is a word that no release knows, with the revision and the source's identity behind:
+
+1. the target is filled and marked as arriving, in one transaction: killed before its end, the target is empty;
+2. the source is marked as moved, and takes no writes any more: killed before that, the source is as it was;
+3. the target's mark is taken off: killed before that, the same command only does this last step.
+"""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, not_, or_, select, text
+from sqlmodel import SQLModel
+
+from orchestrator.base.errors import Unusable
+from orchestrator.base.states import ENDED_BATCHES
+from orchestrator.store import migrate, tables
+from orchestrator.store.audit import audit
+from orchestrator.store.database import Database
+
+_TABLES = [table for table in SQLModel.metadata.sorted_tables if table is not tables.transitions]
+_OTHERS = text(
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND application_name = 'orchestrator' AND pid <> pg_backend_pid()"
+)
+_LEAVE_SECONDS, _LOOK_SECONDS = 2.0, 0.05
+_STOP_THEM = "stop every orchestrator process that uses it, then again"
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What was moved: rows by table; none where an earlier call had done that, and this one finished it."""
+
+    rows: dict[str, int]
+
+
+def move(source: Database, target: Database) -> Moved:
+    """Copy all rows, prove that they are the same and that the books are, and close the source for good.
+
+    Safe to repeat after any interruption. Raises Unusable where the source is in use or was moved elsewhere, or the
+    target is at another schema or holds anything.
+    """
+    with source.begin() as here:
+        _lock(here)
+        identity = _identity(here)
+        if migrate.mark_of(here) == migrate.Mark("moved", migrate.head(), identity):
+            _open(target, identity)
+            return Moved({})
+        migrate.require_revision(here, migrate.head(), of="the embedded database")
+        _require_unused(here)
+        with target.begin() as there:
+            rows = _fill(here, there, identity)
+        _close(here, identity, moved_to=target.label)
+    _open(target, identity)
+    return Moved(rows)
+
+
+def bound_to_a_machine(connection: Connection) -> list[str]:
+    """The open batches that no other machine can work, since they have files of this one, sorted."""
+    batches = tables.batches.c
+    is_local = or_(
+        batches.sandbox, not_(batches.destination.startswith("s3://")), not_(batches.media.startswith("s3://"))
+    )
+    found = connection.execute(select(batches.id).where(is_local, batches.state.not_in(ENDED_BATCHES)))
+    return sorted(str(batch_id) for batch_id in found.scalars())
+
+
+def _lock(connection: Connection) -> None:
+    """Nobody writes, migrates or moves from here on until the end of the transaction."""
+    names = ", ".join(f'"{table.name}"' for table in _TABLES)
+    connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+    connection.execute(text(f"LOCK TABLE alembic_version, {names} IN EXCLUSIVE MODE"))
+
+
+def _identity(connection: Connection) -> str:
+    """What tells this database from every other one."""
+    found = connection.execute(
+        text(
+            "SELECT system_identifier::text || ':' || oid FROM pg_control_system(), pg_database "
+            "WHERE datname = current_database()"
+        )
+    ).scalar_one()
+    return hashlib.sha256(str(found).encode()).hexdigest()[:16]
+
+
+def _require_unused(connection: Connection) -> None:
+    """Whoever had opened it would go on with it; one that has just ended may still be seen. Raises Unusable."""
+    give_up_at = time.monotonic() + _LEAVE_SECONDS
+    while connection.execute(_OTHERS).scalar_one():
+        if time.monotonic() > give_up_at:
+            raise Unusable("the embedded database is in use by another process", hint=_STOP_THEM)
+        time.sleep(_LOOK_SECONDS)
+        connection.execute(text("SELECT pg_stat_clear_snapshot()"))
+
+
+def _fill(here: Connection, there: Connection, identity: str) -> dict[str, int]:
+    _lock(there)
+    revision = migrate.head()
+    if (mark := migrate.mark_of(there)) == migrate.Mark("arriving", revision, identity):
+        _empty(there)  # by an earlier call of ours, that ended before the source was closed
+    elif mark is not None:
+        raise Unusable("the database to copy to holds another copy, or was itself moved", hint="make a new, empty one")
+    else:
+        migrate.require_revision(there, revision, of="the database to copy to")
+    filled = [table.name for table in _TABLES if there.execute(select(1).select_from(table).limit(1)).first()]
+    if filled:
+        raise Unusable(
+            f"the database to copy to is not empty ({', '.join(filled)})", hint="make a new one and migrate it"
+        )
+    for table in _TABLES:
+        _copy(table, here, there)
+    _copy_sequences(here, there)
+    migrate.set_mark(there, migrate.Mark("arriving", revision, identity))
+    return _require_same(here, there)
+
+
+def _empty(connection: Connection) -> None:
+    for table in reversed(_TABLES):
+        connection.execute(table.delete())
+
+
+def _copy(table: Table, here: Connection, there: Connection) -> None:
+    """All rows of one table, as they are: its triggers, which would write down what happens, are off meanwhile."""
+    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+    there.execute(text(f'ALTER TABLE "{table.name}" DISABLE TRIGGER USER'))
+    with (
+        _cursor(here).copy(f'COPY "{table.name}" ({columns}) TO STDOUT (FORMAT BINARY)') as rows,
+        _cursor(there).copy(f'COPY "{table.name}" ({columns}) FROM STDIN (FORMAT BINARY)') as into,
+    ):
+        for chunk in rows:
+            into.write(chunk)
+    there.execute(text(f'ALTER TABLE "{table.name}" ENABLE TRIGGER USER'))
+
+
+def _cursor(connection: Connection) -> Any:
+    """psycopg's own, for COPY, in the transaction of `connection`."""
+    return connection.connection.cursor()
+
+
+def _copy_sequences(here: Connection, there: Connection) -> None:
+    """So that the next number is one that was never given out."""
+    found = here.execute(
+        text("SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL")
+    ).all()
+    for name, last in found:
+        there.execute(text("SELECT setval(CAST(:name AS regclass), :last)"), {"name": f'"{name}"', "last": last})
+
+
+def _require_same(here: Connection, there: Connection) -> dict[str, int]:
+    """The rows by table. Raises Unusable unless both have the same number of each, and the same books."""
+    counts = {table.name: [_count(one, table) for one in (here, there)] for table in _TABLES}
+    different = [name for name, (ours, theirs) in counts.items() if ours != theirs]
+    if different or audit(here) != audit(there):
+        raise Unusable(f"the copy is not the same ({', '.join(different) or 'its books'}); nothing was moved")
+    return {name: ours for name, (ours, _) in counts.items()}
+
+
+def _count(connection: Connection, table: Table) -> int:
+    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def _close(connection: Connection, identity: str, *, moved_to: str) -> None:
+    """For good: also for a process that had opened it and slept, which does not look at the mark again."""
+    connection.execute(text(_REFUSE))
+    for table in _TABLES:
+        connection.execute(
+            text(
+                f'CREATE TRIGGER moved BEFORE INSERT OR UPDATE OR DELETE ON "{table.name}" '
+                "FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_write()"
+            )
+        )
+    migrate.set_mark(connection, migrate.Mark("moved", migrate.head(), identity), moved_to=moved_to)
+
+
+_REFUSE = """
+CREATE FUNCTION refuse_to_write() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'this database was moved: nothing is written to it any more' USING ERRCODE = '25006';
+END $$
+"""
+
+
+def _open(target: Database, identity: str) -> None:
+    """Take the mark off a copy whose source is closed. Raises Unusable where that is not what is there."""
+    with target.begin() as there:
+        found = migrate.mark_of(there)
+        if found == migrate.Mark("arriving", migrate.head(), identity):
+            migrate.set_mark(there, None)
+            return
+    raise Unusable("the embedded database was moved before, and its copy is open", hint=migrate.USE_THE_COPY)
