@@ -113,9 +113,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "schedule remove": ("orchestrator schedule remove spring-catalog",),
     "schedule run-now": ("orchestrator schedule run-now spring-catalog",),
     "db upgrade": ("orchestrator db upgrade  # before a new release's workers start",),
-    "db copy": (
-        "orchestrator db copy --to postgresql://orchestrator@db/orchestrator  # PGPASSWORD: its password",
-    ),
+    "db copy": ("orchestrator db copy --to postgresql://orchestrator@db/orchestrator  # PGPASSWORD: its password",),
     "db recover": ("orchestrator db recover  # after a backup was put back",),
     "convert venice": ("orchestrator convert venice bodies.jsonl > batch.yaml",),
 }
