@@ -76,9 +76,8 @@ def named_jobs(connection: Connection, names: Sequence[tuple[str, str]]) -> list
     if not names:
         return []
     of_batches, of_names = ([pair[place] for pair in names] for place in (0, 1))
-    named = func.unnest(
-        bindparam("of_batches", of_batches, ARRAY(Text())), bindparam("of_names", of_names, ARRAY(Text()))
-    ).table_valued("batch_id", "name", name="named")
+    columns = (bindparam("of_batches", of_batches, ARRAY(Text())), bindparam("of_names", of_names, ARRAY(Text())))
+    named = func.unnest(*columns).table_valued("batch_id", "name").render_derived(name="named")
     pks = select(jobs.c.pk).join(named, and_(jobs.c.batch_id == named.c.batch_id, jobs.c.name == named.c.name))
     return _shown(connection, jobs.c.pk.in_(pks), limit=len(names))
 
