@@ -1,0 +1,181 @@
+"""The metrics of a real database: what the leader tells of everything, and what a worker that does not lead tells."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import insert, text, update
+
+from orchestrator.base.heartbeats import Heartbeats, Loop
+from orchestrator.base.states import Book, EntryKind, HoldCode, JobState
+from orchestrator.operations.following import Follower
+from orchestrator.operations.ledger_watch import LedgerWatch
+from orchestrator.operations.metrics import Metrics
+from orchestrator.store import event_tail
+from orchestrator.store.caps import Limit, set_caps
+from orchestrator.store.database import Connection, Database
+from orchestrator.store.holds import put_hold
+from orchestrator.store.tables import accounts, batches, jobs, ledger, submissions
+
+from .store_rows import PRICE, claim, force_jobs, make_batch, put_submission
+
+Labels = dict[str, str]
+
+
+class Clock:
+    """Seconds that a test passes by itself."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def served(metrics: Metrics) -> Callable[..., float | None]:
+    """What the registry says of a series."""
+    return lambda name, **labels: metrics.registry.get_sample_value(name, labels)
+
+
+def sandbox_batch(database: Database) -> None:
+    """What no metric tells of."""
+    scope = make_batch(database, "sandboxed-20261122-0001", jobs=4, name="sandboxed")
+    with database.begin() as connection:
+        connection.execute(update(batches).where(batches.c.id == scope.batch_ids[0]).values(sandbox=True))
+        put_submission(connection, scope.batch_ids[0], scope.account_pk, "unknown", sent_at=text("now()"))
+
+
+def test_the_leader_tells_of_all_but_sandboxes(database: Database) -> None:
+    sandbox_batch(database)
+    scope = make_batch(database, jobs=5, budget=20)
+    (batch_id,) = scope.batch_ids
+    claim(database, scope, limit=3)
+    with database.begin() as connection:
+        set_caps(connection, scope.account_pk, {"daily": Limit(Decimal(10), "credits")})
+        put_submission(connection, batch_id, scope.account_pk, "unknown", sent_at=text("now() - interval '2 hours'"))
+        late = put_submission(connection, batch_id, scope.account_pk, "accepted")
+        connection.execute(
+            update(submissions).where(submissions.c.id == late).values(due_at=text("now() - interval '1 minute'"))
+        )
+        connection.execute(update(accounts).values(breaker_opened_at=text("now()")))
+        put_hold(connection, batch_id, HoldCode.DESTINATION_FAILING, message="no", command="none")
+    metrics = Metrics(database, Heartbeats())
+    metrics.refresh()
+    value = served(metrics)
+    assert value("orchestrator_leader") == 1
+    assert (value("orchestrator_jobs", state="submitting"), value("orchestrator_jobs", state="pending")) == (3, 2)
+    assert value("orchestrator_batches", state="running") == 1
+    assert value("orchestrator_holds", code="destination-failing") == 1
+    assert value("orchestrator_committed", payment="credits", unit="credits", window="daily") == float(3 * PRICE)
+    assert value("orchestrator_cap_left", payment="credits", unit="credits", window="daily") == 1
+    assert value("orchestrator_cap_used_ratio", window="daily") == 0.9
+    assert value("orchestrator_budget_used_ratio") == 0.45
+    assert value("orchestrator_in_doubt", payment="credits") == 1
+    assert value("orchestrator_in_doubt_money", payment="credits", unit="credits") == float(PRICE)
+    assert 7200 <= (value("orchestrator_in_doubt_oldest_seconds") or 0) < 7300
+    assert 60 <= (value("orchestrator_poll_overdue_seconds") or 0) < 120
+    assert value("orchestrator_breaker_open", payment="credits") == 1
+
+
+def test_files_that_wait_and_when_the_first_is_gone(database: Database) -> None:
+    scope = make_batch(database)
+    metrics = Metrics(database, Heartbeats(), monotonic=(clock := Clock()))
+    metrics.refresh()
+    value = served(metrics)
+    assert (value("orchestrator_copies_waiting"), value("orchestrator_copy_expiry_seconds")) == (0, None)
+    with database.begin() as connection:
+        submission = put_submission(connection, scope.batch_ids[0], scope.account_pk, "accepted")
+        force_jobs(connection, scope.batch_ids[0], [JobState.COPYING, JobState.COPYING], submission)
+        in_hours = text("now() + make_interval(hours => 3 + ordinal)")
+        connection.execute(update(jobs).where(jobs.c.state == JobState.COPYING).values(source_expires_at=in_hours))
+    metrics.refresh()
+    assert value("orchestrator_copies_waiting") == 0, "it was read a moment ago"
+    clock.now += 60
+    assert value("orchestrator_snapshot_age_seconds") == 60
+    metrics.refresh()
+    assert (value("orchestrator_copies_waiting"), value("orchestrator_copies_failing")) == (2, 2)
+    assert 10_700 < (value("orchestrator_copy_expiry_seconds") or 0) <= 10_800
+
+
+def test_who_does_not_lead_tells_of_itself_alone(database: Database) -> None:
+    heartbeats = Heartbeats()
+    heartbeats.beat(Loop.WATCH)
+    metrics = Metrics(database, heartbeats)
+    metrics.refresh()
+    metrics.retire()
+    names = {metric.name for metric in metrics.registry.collect() if metric.name.startswith("orchestrator")}
+    assert names == {"orchestrator_leader", "orchestrator_loop_age_seconds"}
+    assert served(metrics)("orchestrator_leader") == 0
+
+
+def passed(connection: Connection, seconds: int) -> None:
+    """Make all events and entries so much older."""
+    for table in ("event", "ledger"):
+        connection.execute(text(f"UPDATE {table} SET at = at - make_interval(secs => :seconds)"), {"seconds": seconds})
+
+
+def test_what_happens_is_counted_once_it_is_settled(database: Database) -> None:
+    scope = make_batch(database)
+    metrics = Metrics(database, Heartbeats())
+    counts = metrics.counts
+    begin, read = event_tail.last_happening_told, event_tail.happenings_after
+    follower = Follower(database, begin, read, [counts.note])
+    charges = Follower(database, event_tail.last_charge_told, event_tail.charges_after, [counts.charge])
+    follower.follow()
+    charges.follow()
+    with database.begin() as connection:
+        made: dict[str, Any] = {"accepted_at": text("now() - interval '30 seconds'"), "polls": 4}
+        submission = put_submission(connection, scope.batch_ids[0], scope.account_pk, "accepted", **made)
+        force_jobs(connection, scope.batch_ids[0], [JobState.GENERATING, JobState.GENERATING], submission)
+        of_batch = update(jobs).where(jobs.c.batch_id == scope.batch_ids[0])
+        expiry = text("now() + interval '72 hours' - interval '3 seconds'")
+        connection.execute(of_batch.where(jobs.c.ordinal == 0).values(state="copying", source_expires_at=expiry))
+        connection.execute(of_batch.where(jobs.c.ordinal == 0).values(state="completed"))
+        connection.execute(of_batch.where(jobs.c.ordinal == 1).values(state="failed", error={"code": "moderation"}))
+        entry = {
+            "at": text("now()"), "day": text("current_date"), "account_pk": scope.account_pk,
+            "batch_id": scope.batch_ids[0], "submission_id": submission, "amount": PRICE, "usd_per_credit": 1,
+            "job_pk": connection.execute(text("SELECT min(pk) FROM job")).scalar_one(),
+        }  # fmt: skip
+        reserve = {"kind": EntryKind.RESERVE, "from_book": Book.AVAILABLE, "to_book": Book.RESERVED}
+        connection.execute(insert(ledger).values(entry | reserve))
+        connection.execute(
+            insert(ledger).values(entry | {"kind": EntryKind.CHARGE, "from_book": Book.RESERVED, "to_book": Book.SPENT})
+        )
+    for each in (follower, charges):
+        each.follow()
+    assert counts.ended.labels("completed")._value.get() == 0, "it may be out of order as yet"
+    with database.begin() as connection:
+        connection.execute(text("ALTER TABLE ledger DISABLE TRIGGER USER"))
+        passed(connection, 6)
+    for _ in range(2):
+        for each in (follower, charges):
+            each.follow()
+    metrics.refresh()
+    value = served(metrics)
+    assert value("orchestrator_jobs_ended_total", state="completed") == 1
+    assert value("orchestrator_job_errors_total", error="moderation") == 1
+    assert value("orchestrator_generation_seconds_bucket", model="gen", le="20.0") == 0
+    assert value("orchestrator_generation_seconds_bucket", model="gen", le="30.0") == 1
+    assert value("orchestrator_polls_per_job_sum") == 4
+    assert value("orchestrator_detection_lag_seconds_count") == 1
+    assert value("orchestrator_charged_total", payment="credits", unit="credits", book="spent") == float(PRICE)
+
+
+def test_books_that_do_not_balance_are_seen_and_seen_to_be_right_again(database: Database) -> None:
+    make_batch(database)
+    watch = LedgerWatch(database, monotonic=(clock := Clock()))
+    watch.look()
+    assert watch.unbalanced() == 0
+    with database.begin() as connection:
+        connection.execute(update(jobs).where(jobs.c.ordinal == 0).values(spent=PRICE))
+    watch.look()
+    assert watch.unbalanced() == 0, "it looked a moment ago"
+    clock.now += 60
+    watch.look()
+    assert watch.unbalanced() == 1
+    with database.begin() as connection:
+        connection.execute(update(jobs).where(jobs.c.ordinal == 0).values(spent=None))
+    clock.now += 60
+    watch.look()
+    assert watch.unbalanced() == 0
