@@ -51,8 +51,16 @@ def duration_seconds(text: str) -> float:
     """Seconds of a duration like `90s`, `10m`, `6h`, `1h30m` or a bare number of seconds. Raises BadParameter."""
     found = _DURATION.fullmatch(text.strip())
     if found is None or not any(found.groups()):
-        raise typer.BadParameter(f"{text!r} is not a duration; write it like 90s, 10m, 6h or 1h30m")
+        raise typer.BadParameter(f"{text!r} is not a duration; write it like 90s, 10m, 6h, 1h30m or 90d")
     return sum(float(count or 0) * seconds for count, seconds in zip(found.groups(), _UNIT_SECONDS, strict=True))
+
+
+def age_seconds(text: str) -> float:
+    """Seconds of a duration with its unit: a bare `90` may well be meant as days. Raises BadParameter."""
+    seconds = duration_seconds(text)
+    if text.strip()[-1].isdigit():
+        raise typer.BadParameter(f"{text!r} of what? Write it like 90d or 720h")
+    return seconds
 
 
 def share(text: str) -> Decimal:

@@ -7,13 +7,21 @@ from rich.text import Text
 
 from orchestrator.base.money import canonical
 from orchestrator.cli.console import print_json, printable, safe, show
-from orchestrator.cli.params import AsJson, duration_seconds
+from orchestrator.cli.params import AsJson, age_seconds
 from orchestrator.cli.words import counted, credits_text
 
 if TYPE_CHECKING:
     from orchestrator.operations.check import Check
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+#: What `prune` forgets one of, in words.
+_FORGOTTEN = {
+    "copies": "repeated row",
+    "events": "event",
+    "notifications": "notification",
+    "sandboxes": "sandbox folder",
+    "inputs": "fetched input",
+}
 #: Exit code where something a batch needs cannot be used.
 _UNUSABLE = 4
 
@@ -37,7 +45,7 @@ def balance(as_json: AsJson = False) -> None:
 def prune(
     older_than: Annotated[
         float,
-        typer.Option("--older-than", parser=duration_seconds, metavar="D", help="What ended longer ago: 90d, 720h ..."),
+        typer.Option("--older-than", parser=age_seconds, metavar="D", help="What ended longer ago: 90d, 720h ..."),
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -49,7 +57,8 @@ def prune(
     if as_json:
         print_json(counts)
     else:
-        show(Text("forgotten: " + ", ".join(f"{number} {what}" for what, number in counts.items())))
+        found = [counted(number, _FORGOTTEN.get(what, what)) for what, number in counts.items() if number]
+        show(Text(f"forgotten: {', '.join(found)}" if found else "there is nothing that old to forget"))
 
 
 def doctor(as_json: AsJson = False) -> int:

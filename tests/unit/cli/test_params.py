@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 import typer
 
-from orchestrator.cli.params import balance_amount, credit_amount, duration_seconds, share
+from orchestrator.cli.params import age_seconds, balance_amount, credit_amount, duration_seconds, share
 
 
 @pytest.mark.parametrize(("text", "amount"), [("500", "500"), ("12.5", "12.5"), ("0.1", "0.1"), ("1e3", "1000")])
@@ -46,3 +46,9 @@ def test_shares() -> None:
     for text in ("1", "101%", "-1%", "%", "NaN%", "x%"):
         with pytest.raises(typer.BadParameter):
             share(text)
+
+
+def test_an_age_says_of_what() -> None:
+    assert age_seconds(" 90d ") == 90 * 86_400
+    with pytest.raises(typer.BadParameter, match="of what"):
+        age_seconds("90")
