@@ -77,7 +77,7 @@ def summary(document: dict[str, Any], fruitless: Sequence[dict[str, Any]] = ()) 
     """
     failures = [job for job in fruitless if job["state"] != "skipped"]
     return [
-        _headline(document),
+        headline(document),
         *needs(document),
         *troubles(document),
         _jobs(document),
@@ -92,7 +92,8 @@ def summary(document: dict[str, Any], fruitless: Sequence[dict[str, Any]] = ()) 
     ]
 
 
-def _headline(document: dict[str, Any]) -> Text:
+def headline(document: dict[str, Any]) -> Text:
+    """Which batch it is and how it is."""
     sandbox = (" (sandbox)", "yellow") if document["sandbox"] else ""
     being_cancelled = document["cancelled_at"] is not None and document["state"] != "cancelled"
     took = elapsed_between(document["created_at"], document["finished_at"])

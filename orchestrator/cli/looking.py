@@ -10,12 +10,13 @@ import typer
 
 from orchestrator.base.errors import Interrupted, UsageError
 from orchestrator.base.states import JobError, JobState
-from orchestrator.cli.batch_view import batch_table, failed_count, summary
+from orchestrator.cli.batch_view import batch_table, failed_count, headline, summary
 from orchestrator.cli.console import print_json, print_raw, show, tell
 from orchestrator.cli.jobs_view import by_error, error_table, errors_csv, job_table, jobs_csv
 from orchestrator.cli.params import AsJson, Batch, MaybeBatch, duration_seconds, share
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.running import conclude, fruitless_jobs
+from orchestrator.cli.why_view import why_lines
 
 
 class Grouping(StrEnum):
@@ -26,6 +27,9 @@ class Grouping(StrEnum):
 
 def status(
     batch: MaybeBatch = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="Say what the oldest job in each state waits for, and who moves it next.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show one batch, or the recent ones, what needs a person first."""
@@ -33,10 +37,14 @@ def status(
     from orchestrator.operations import looking
 
     settings = load_settings()
+    if batch is None and why:
+        raise UsageError("--why is about one batch", hint="orchestrator status BATCH --why")
     if batch is not None:
-        document = looking.status(batch, settings)
+        document = looking.why(batch, settings) if why else looking.status(batch, settings)
         if as_json:
             print_json(document)
+        elif why:
+            show(headline(document), *why_lines(document))
         else:
             show(*summary(document, fruitless_jobs(document, settings)))
         return
@@ -63,7 +71,8 @@ def jobs(
 
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other")
-    found = looking.jobs(batch, load_settings(), state=state, error=error)
+    look = looking.jobs_with_errors if by else looking.jobs
+    found = look(batch, load_settings(), state=state, error=error)
     rows, as_table, to_csv = (by_error(found), error_table, errors_csv) if by else (found, job_table, jobs_csv)
     if as_json:
         print_json(rows)

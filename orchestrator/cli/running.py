@@ -142,8 +142,9 @@ def _conclude_all(documents: Sequence[dict[str, Any]], settings: "Settings", *, 
 
 
 def fruitless_jobs(document: dict[str, Any], settings: "Settings") -> list[dict[str, Any]]:
-    """The documents of a batch's failed, rejected and skipped jobs; asks the store only where there are any."""
+    """A batch's failed, rejected and skipped jobs, for `summary`; asks the store only where there are any."""
     from orchestrator.operations import looking
 
     states = [state for state in ("failed", "rejected", "skipped") if document["jobs"][state]]
-    return [job for state in states for job in looking.jobs(document["batch"], settings, state=state)]
+    found = looking.jobs_with_errors(document["batch"], settings) if states else []
+    return [job for state in states for job in found if job["state"] == state]

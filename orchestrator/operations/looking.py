@@ -8,7 +8,9 @@ from orchestrator.base.settings import Settings
 from orchestrator.base.states import BatchState
 from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.watching import rest_seconds, watched_document
+from orchestrator.operations.why import why_documents
 from orchestrator.store import batches, reads
+from orchestrator.store.standing import read_standing
 
 if TYPE_CHECKING:
     from orchestrator.operations.running import Progress  # at run time it would bring the whole engine
@@ -20,6 +22,17 @@ def status(reference: str, settings: Settings) -> dict[str, Any]:
     """One batch's document. Raises UsageError for an unknown one."""
     with open_database(settings) as database, database.begin() as connection:
         return watched_document(connection, batches.find_batch(connection, reference))
+
+
+def why(reference: str, settings: Settings) -> dict[str, Any]:
+    """One batch's document with `why`: of each state that jobs can leave, the oldest one and what it waits for.
+
+    Raises UsageError for an unknown batch.
+    """
+    with open_database(settings) as database, database.begin() as connection:
+        batch_id = batches.find_batch(connection, reference)
+        standing = read_standing(connection, batch_id, max_in_flight=settings.max_in_flight)
+        return watched_document(connection, batch_id) | {"why": why_documents(standing)}
 
 
 def recent(settings: Settings) -> list[dict[str, Any]]:
@@ -35,6 +48,15 @@ def jobs(
     with open_database(settings) as database, database.begin() as connection:
         batch_id = batches.find_batch(connection, reference)
         return reads.job_documents(connection, batch_id, state=state, error=error)
+
+
+def jobs_with_errors(
+    reference: str, settings: Settings, *, state: str | None = None, error: str | None = None
+) -> list[dict[str, Any]]:
+    """The jobs of a batch that have an error, in short: id, state, amounts and error. Raises UsageError as `jobs`."""
+    with open_database(settings) as database, database.begin() as connection:
+        found = reads.jobs_with_errors(connection, batches.find_batch(connection, reference))
+    return [job for job in found if state in (None, job["state"]) and error in (None, job["error"]["code"])]
 
 
 def wait(

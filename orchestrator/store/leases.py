@@ -101,7 +101,8 @@ class Lease:
 NO_LEASE: dict[str, Any] = {"lease_token": null(), "lease_owner": null(), "lease_until": null()}
 
 
-def _dead(table: Table) -> ColumnElement[bool]:
+def is_dead(table: Table) -> ColumnElement[bool]:
+    """Whether a row is leased by an owner that is gone, or for longer than it was to be: a rescue puts it back."""
     expired = table.c.lease_until < NOW
     return and_(table.c.lease_token.is_not(None), or_(expired, table.c.lease_owner.not_in(select(_ALIVE))))
 
@@ -109,7 +110,7 @@ def _dead(table: Table) -> ColumnElement[bool]:
 def _dead_and_free(table: Table) -> ColumnElement[bool]:
     """Dead rows that no other rescue is at just now: two of them would wait for each other's rows."""
     key = next(iter(table.primary_key))
-    return and_(key.in_(select(key).where(_dead(table)).with_for_update(skip_locked=True)), _dead(table))
+    return and_(key.in_(select(key).where(is_dead(table)).with_for_update(skip_locked=True)), is_dead(table))
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,6 +234,25 @@ def job_documents(
     ]
 
 
+def jobs_with_errors(connection: Connection, batch_id: str) -> list[dict[str, Any]]:
+    """The jobs of a batch that have an error, in short and in the manifest's order: id, state, amounts and error."""
+    unit = batch_unit(connection, batch_id)
+    rows = connection.execute(
+        select(jobs.c.name, jobs.c.state, jobs.c.estimate, jobs.c.spent, jobs.c.work_credits, jobs.c.error)
+        .where(jobs.c.batch_id == batch_id, jobs.c.error.is_not(None))
+        .order_by(jobs.c.ordinal)
+    )
+    return [
+        {
+            "id": row.name,
+            "state": row.state,
+            **job_amounts(unit, estimated=row.estimate, spent=row.spent, work_credits=row.work_credits),
+            "error": row.error,
+        }
+        for row in rows
+    ]
+
+
 def _job_document(row: Any, unit: Unit, files: list[dict[str, Any]], history: list[dict[str, Any]]) -> dict[str, Any]:
     waiting = row.state in (JobState.GENERATING, JobState.IN_DOUBT)
     return {
