@@ -36,7 +36,7 @@ class EventStream:
     def send(self, host: str, events: Iterable[Event], *, is_worker: bool = True) -> bool:
         """Send them in the name of `host`; False where the broker did not take them.
 
-        One that is no worker is said to have gone again, or Flower would list it among them.
+        One that is no worker is said to have gone, and long ago, or Flower would list it among them.
         """
         try:
             self._connect()
@@ -45,7 +45,7 @@ class EventStream:
                     dispatcher.send(kind, **fields)
                 dispatcher.flush()
                 if not is_worker:
-                    dispatcher.send("worker-offline")
+                    dispatcher.send("worker-offline", timestamp=0)
         except (OperationalError, *self._connection.connection_errors, *self._connection.channel_errors) as error:
             log.debug("the broker takes no events: %s", type(error).__name__)
             self.close()

@@ -6,18 +6,16 @@ from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from orchestrator.operations.recovering import recover
 from orchestrator.receipts.book import all_books
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
 from orchestrator.store.database import Database
-from workers.kinds import KINDS
 
 from .celery_site import PRICE, Site, make_site
 from .notice_sink import listening
-from .redis_server import PASSWORD, RedisServer, free_port, require_redis
+from .redis_server import RedisServer, require_redis
 
 pytestmark = pytest.mark.redis
 JOBS = 20
@@ -47,25 +45,6 @@ def assert_all_stored_and_paid_once(site: Site, batch_id: str) -> None:
     assert site.charged() == Decimal(document["credits"]["spent"]) == JOBS * PRICE
     assert site.stats()["posts"] == JOBS
     assert site.stats()["max_in_flight"] <= site.settings.max_in_flight
-
-
-def test_a_batch_is_worked_without_beat_and_flower_shows_it(site: Site) -> None:
-    batch_id = site.submit(JOBS)
-    port, auth = free_port(), ("someone", "their-password")
-    flower = ["flower", f"--port={port}", "--address=127.0.0.1", f"--basic-auth={':'.join(auth)}"]
-    with site.celery(*flower, name="flower"), site.worker():
-        assert_all_stored_and_paid_once(site, batch_id)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            assert client.get("/api/workers").status_code == 401
-            client.auth = auth
-            workers = client.get("/api/workers", params={"refresh": 1})
-            tasks = client.get("/api/tasks").json()
-    assert {queue["name"] for queue in workers.json()["worker@test"]["active_queues"]} == set(KINDS)
-    assert {task["name"] for task in tasks.values()} <= set(KINDS)
-    assert tasks
-    assert all((task["args"], task["kwargs"]) == ("()", "{}") for task in tasks.values())
-    shown = workers.text + site.logs()
-    assert not any(secret in shown for secret in (PASSWORD, "katana-secret", *auth[1:]))
 
 
 def test_work_goes_on_when_redis_loses_everything_and_when_it_is_restarted(
