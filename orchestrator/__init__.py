@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from orchestrator.operations.looking import jobs, recent, status, wait
     from orchestrator.operations.planning import plan
     from orchestrator.operations.pruning import prune
+    from orchestrator.operations.reporting import report
     from orchestrator.operations.resolving import resolve
     from orchestrator.operations.resuming import resume
     from orchestrator.operations.retrying import retry
+    from orchestrator.operations.reviewing import apply_review
     from orchestrator.operations.scheduling import (
         Times,
         add_schedule,
@@ -53,6 +55,7 @@ __all__ = [
     "__version__",
     "add_schedule",
     "adopt",
+    "apply_review",
     "apply_schedules",
     "approve",
     "balance",
@@ -76,6 +79,7 @@ __all__ = [
     "recent",
     "reject",
     "remove_schedule",
+    "report",
     "resolve",
     "resume",
     "resume_schedule",
@@ -97,6 +101,7 @@ _HOMES = {
     "Wanted": "orchestrator.operations.bookkeeping",
     "add_schedule": "orchestrator.operations.scheduling",
     "adopt": "orchestrator.operations.adopting",
+    "apply_review": "orchestrator.operations.reviewing",
     "apply_schedules": "orchestrator.operations.scheduling",
     "approve": "orchestrator.operations.approving",
     "balance": "orchestrator.operations.account",
@@ -119,6 +124,7 @@ _HOMES = {
     "recent": "orchestrator.operations.looking",
     "reject": "orchestrator.operations.steering",
     "remove_schedule": "orchestrator.operations.scheduling",
+    "report": "orchestrator.operations.reporting",
     "resolve": "orchestrator.operations.resolving",
     "resume": "orchestrator.operations.resuming",
     "resume_schedule": "orchestrator.operations.scheduling",

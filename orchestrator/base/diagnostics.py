@@ -47,6 +47,9 @@ class Code(StrEnum):
     PRICE_CHANGED = "price-changed"  # of a saved plan, as are the next two
     MEDIA_CHANGED = "media-changed"
     MANIFEST_CHANGED = "manifest-changed"  # warnings only: the saved plan is what runs
+    UNKNOWN_BATCH = "unknown-batch"  # of decisions, as are the next two
+    UNKNOWN_JOB = "unknown-job"
+    ASSET_CHANGED = "asset-changed"
 
 
 @dataclass(frozen=True, slots=True)

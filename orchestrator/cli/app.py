@@ -17,6 +17,7 @@ from orchestrator.cli.logs import set_up_logging
 from orchestrator.cli.looking import jobs, status, wait, watch
 from orchestrator.cli.models import models
 from orchestrator.cli.planning import plan
+from orchestrator.cli.reporting import report, review
 from orchestrator.cli.resolving import resolve
 from orchestrator.cli.running import resume, submit
 from orchestrator.cli.schedules import schedule
@@ -58,10 +59,11 @@ def _root(
 
 for _command in (
     plan, submit, resume, pause, cancel, retry, approve, reject, resolve, adopt,
-    export, status, jobs, watch, wait, models, balance, doctor, prune, sandbox, worker,
+    export, report, status, jobs, watch, wait, models, balance, doctor, prune, sandbox, worker,
     init, schema, attest,
 ):  # fmt: skip
     app.command()(_command)
+app.add_typer(review, name="review")
 app.add_typer(budget, name="budget")
 app.add_typer(wallet, name="wallet")
 app.add_typer(ledger, name="ledger")

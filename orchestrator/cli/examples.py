@@ -47,6 +47,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "orchestrator export spring-catalog --json > jobs.json",
         "orchestrator export spring-catalog --manifest --state failed > fix.yaml",
     ),
+    "report": (
+        "orchestrator report spring-catalog --html spring.html  # then open it",
+        "orchestrator report latest --html s3://shop-media/reports/spring.html --links-for 2d",
+    ),
+    "review apply": ("orchestrator review apply decisions.json  # prices other takes, and asks",),
     "status": (
         "orchestrator status  # the recent batches, what needs a person first",
         "orchestrator status latest",

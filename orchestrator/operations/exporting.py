@@ -1,7 +1,7 @@
 """`export`: a batch's results as data, or its jobs as a manifest to be edited and submitted."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -38,28 +38,32 @@ def _more(job: ExportedJob) -> dict[str, Any]:
     return {"prompt": job.item.get("prompt"), "row": job.row, "fingerprint": job.fingerprint}
 
 
-def manifest(reference: str, settings: Settings, *, state: str | None = None) -> str:
+def manifest(
+    reference: str, settings: Settings, *, state: str | None = None, only: Collection[str] | None = None
+) -> str:
     """The jobs of a batch as a manifest of concrete jobs, under its budget; unchanged, it buys nothing that is there.
 
-    With `state`, those in it and what they are made from, as a part of the collection. Raises UsageError where there
-    is none.
+    With `state`, those in it and what they are made from, as a part of the collection; so with `only` those of these
+    names. Raises UsageError where there is none.
     """
     with open_database(settings) as database, database.begin() as connection:
         batch_id = batches.find_batch(connection, reference)
         batch = exports.exported_batch(connection, batch_id)
         everything = {job.name: job for job in exports.exported_jobs(connection, batch_id)}
-    wanted = _with_needs([job for job in everything.values() if job.item and state in (None, job.state)], everything)
+    named = [job for job in everything.values() if only is None or job.name in only]
+    wanted = with_needs([job.name for job in named if job.item and state in (None, job.state)], everything)
     if not wanted:
         raise UsageError(f"{batch_id} has no {state or ''} jobs that a manifest could hold".replace("  ", " "))
     chosen = [job for job in everything.values() if job.name in wanted]
     media = open_destination(batch.media)
-    return manifest_text(_head(batch, is_part=state is not None), _jobs(chosen, media), f"exported from {batch.id}")
+    is_part = state is not None or only is not None
+    return manifest_text(_head(batch, is_part=is_part), _jobs(chosen, media), f"exported from {batch.id}")
 
 
-def _with_needs(chosen: Iterable[ExportedJob], everything: Mapping[str, ExportedJob]) -> set[str]:
+def with_needs(chosen: Iterable[str], everything: Mapping[str, ExportedJob]) -> set[str]:
     """The names of some jobs and of all that they are made from."""
     wanted: set[str] = set()
-    todo = [job.name for job in chosen]
+    todo = list(chosen)
     while todo:
         name = todo.pop()
         if name not in wanted:

@@ -20,7 +20,7 @@ from orchestrator.base.settings import Settings
 from orchestrator.operations.database import open_database
 from orchestrator.report.document import ShownFile, ShownJob, by_model, page_document, seconds_text
 from orchestrator.report.page import Head, render
-from orchestrator.report.thumbnails import thumbnail
+from orchestrator.report.thumbnails import FEWEST_PIXELS, thumbnail
 from orchestrator.store import batches, reads
 from orchestrator.store.report_rows import ReportRow, report_rows
 
@@ -108,8 +108,8 @@ def _contents(place: _Place, document: Mapping[str, Any], row: ReportRow) -> lis
 
 
 def _content(place: _Place, asset: Mapping[str, Any], provided: str | None) -> _Content:
-    """Make one file's thumbnail beside the page, unless an earlier report did: from the provider's own where there is
-    one, which is smaller.
+    """Make one file's thumbnail beside the page, unless an earlier report did: from the provider's own, which is less
+    to read, where that is large enough.
     """
     if asset["kind"] == "text":
         data = _read(asset["uri"])
@@ -118,7 +118,7 @@ def _content(place: _Place, asset: Mapping[str, Any], provided: str | None) -> _
     if place.folder.read(key) is not None:
         return _Content(thumbnail_key=key)
     data = _read(provided) if provided else None
-    small = None if data is None else thumbnail(data, "image")
+    small = None if data is None else thumbnail(data, "image", at_least_pixels=FEWEST_PIXELS)
     if small is None:
         data = _read(asset["uri"])
         small = None if data is None else thumbnail(data, asset["kind"])

@@ -53,7 +53,7 @@
     const [picture, words] = node.children, [title, prompt, meta, error] = words.children;
     title.textContent = title.title = card.id;
     prompt.textContent = card.prompt;
-    meta.textContent = [card.variant || card.model, card.cost, card.took].filter(Boolean).join(" · ");
+    meta.textContent = [card.variant || card.model, card.cost, card.took].filter(Boolean).map((part) => part.replaceAll(" ", "\u00a0")).join(" · ");
     if (card.error) error.textContent = `${card.error.code}: ${card.error.message}`;
     show(picture, card);
     node.addEventListener("focus", () => go(one, false));
@@ -278,7 +278,7 @@
   };
 
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const into = event.target;
     if (into.matches("input, select")) {
       if (event.key === "Escape" || (event.key === "Enter" && into === search)) { event.preventDefault(); go(current, true); }
@@ -289,19 +289,19 @@
     if (does) { event.preventDefault(); does(); }
   });
 
+  // At once, and not when the dialog's `close` event comes: a key pressed in between would move on to another job.
+  function rejectWithNote() {
+    at("note").close();
+    decide("reject", at("note-text").value.toWellFormed().replaceAll("\0", "").trim() || null);
+  }
+
   at("note-text").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); at("note").close("yes"); }
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); rejectWithNote(); }
   });
-  at("note-cancel").addEventListener("click", () => at("note").close("no"));
-  at("note").addEventListener("cancel", () => { at("note").returnValue = "no"; });
-  at("note").addEventListener("close", () => {
-    const { returnValue } = at("note");
-    at("note").returnValue = "no";
-    if (current) go(current, true);
-    if (returnValue === "yes") decide("reject", at("note-text").value.toWellFormed().replaceAll("\0", "").trim() || null);
-  });
-  at("detail").addEventListener("close", () => { at("detail-files").replaceChildren(); if (current) go(current, true); });
-  at("keys").addEventListener("close", () => { if (current) go(current, true); });
+  at("note").querySelector("form").addEventListener("submit", (event) => { event.preventDefault(); rejectWithNote(); });
+  at("note-cancel").addEventListener("click", () => at("note").close());
+  for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", () => current && go(current, true));
+  at("detail").addEventListener("close", () => at("detail-files").replaceChildren());
   at("help").addEventListener("click", keys["?"]);
   at("export").addEventListener("click", save);
   at("layout").addEventListener("click", relayout);

@@ -7,8 +7,9 @@ from typing import Any
 import av
 from PIL import Image, ImageOps
 
-#: Twice as wide as a card is at its smallest: sharp on dense displays.
+#: Twice as wide as a card is at its smallest: sharp on dense displays. Less than the card's own width is no picture.
 LONGEST_SIDE_PIXELS = 480
+FEWEST_PIXELS = 320
 _QUALITY = 72
 _MAX_PIXELS = 150_000_000
 _PICTURES = ("PNG", "JPEG", "WEBP", "GIF", "AVIF")
@@ -16,10 +17,15 @@ _EBML = b"\x1a\x45\xdf\xa3"
 log = logging.getLogger("orchestrator.report")
 
 
-def thumbnail(data: bytes, kind: str) -> bytes | None:
-    """A WebP of a picture, or of the first frame of a clip (`kind` "video"); None for what cannot be decoded."""
+def thumbnail(data: bytes, kind: str, *, at_least_pixels: int = 1) -> bytes | None:
+    """A WebP of a picture, or of the first frame of a clip (`kind` "video").
+
+    None for what cannot be decoded, and for what has not as many pixels on its longest side.
+    """
     try:
         picture = _first_frame(data) if kind == "video" else _picture(data)
+        if max(picture.size) < at_least_pixels:
+            return None
         picture.thumbnail((LONGEST_SIDE_PIXELS, LONGEST_SIDE_PIXELS), Image.Resampling.BILINEAR)
         target = io.BytesIO()
         picture.save(target, "WEBP", quality=_QUALITY, method=2)

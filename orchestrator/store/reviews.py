@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, any_, func, insert, literal, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, any_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.clock import rfc3339
 from orchestrator.base.states import Decision, Gate, JobState
@@ -22,7 +23,8 @@ _ORIGIN_PK = func.coalesce(jobs.c.reused_from_pk, jobs.c.pk)
 class Reviewable:
     """A job of a batch as decisions see it; `origin_pk` is the job that made its result.
 
-    `asset_sha256` is the hash of its first original, "" where it has none.
+    `asset_sha256` is the hash of its first original, "" where it has none. `has_item`: there is something to send;
+    a row that spoilt its job left nothing. `was_charged`: it was paid for, and gave no file.
     """
 
     pk: int
@@ -31,6 +33,8 @@ class Reviewable:
     state: JobState
     gate: Gate | None
     asset_sha256: str
+    has_item: bool = True
+    was_charged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def reviewable_jobs(connection: Connection, batch_id: str) -> list[Reviewable]:
         .subquery()
     )
     rows = connection.execute(
-        select(jobs.c.pk, _ORIGIN_PK.label("origin_pk"), jobs.c.name, jobs.c.state, jobs.c.gate, first.c.sha256)
+        select(jobs, _ORIGIN_PK.label("origin_pk"), first.c.sha256)
         .outerjoin(first, first.c.job_pk == jobs.c.pk)
         .where(jobs.c.batch_id == batch_id)
         .order_by(jobs.c.ordinal)
@@ -77,6 +81,8 @@ def reviewable_jobs(connection: Connection, batch_id: str) -> list[Reviewable]:
             state=JobState(row.state),
             gate=None if row.gate is None else Gate(row.gate),
             asset_sha256=row.sha256 or "",
+            has_item=bool(row.item),
+            was_charged=bool((row.error or {}).get("charged")),
         )
         for row in rows
     ]
@@ -100,7 +106,9 @@ def take_keys(connection: Connection, origin_pks: Iterable[int]) -> dict[tuple[i
 
 
 def record_reviews(connection: Connection, new: Iterable[NewReview]) -> None:
-    """Write decisions down. Call it under the batch's lock (`lock_batch`)."""
+    """Write decisions down; a take that was asked for before stays the only one. Call it under the batch's lock
+    (`lock_batch`).
+    """
     rows = [
         {
             "job_pk": review.origin_pk,
@@ -112,7 +120,7 @@ def record_reviews(connection: Connection, new: Iterable[NewReview]) -> None:
         for review in new
     ]
     if rows:
-        connection.execute(insert(reviews).values(at=NOW), rows)
+        connection.execute(upsert(reviews).values(at=NOW).on_conflict_do_nothing(), rows)
 
 
 def write_index_anew(connection: Connection, batch_id: str) -> None:

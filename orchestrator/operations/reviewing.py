@@ -1,0 +1,215 @@
+"""`review apply`: price what people decided on a report's page, and carry it out once."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from orchestrator.base.diagnostics import Code
+from orchestrator.base.errors import ManifestError, SpendRefused
+from orchestrator.base.money import ZERO, canonical, in_words
+from orchestrator.base.payments import Unit
+from orchestrator.base.settings import Settings
+from orchestrator.base.states import ENDED_BATCHES, Decision
+from orchestrator.manifest.decisions import Decisions, read_decisions
+from orchestrator.manifest.findings import Findings, in_order
+from orchestrator.operations import running
+from orchestrator.operations.budgeting import check_caps
+from orchestrator.operations.database import open_database, patiently
+from orchestrator.operations.deciding import Standing, Work, work_of
+from orchestrator.operations.opening import provider_for
+from orchestrator.operations.quoting import Quote, check_quote
+from orchestrator.operations.resuming import require_ours, run_here
+from orchestrator.operations.running import Progress
+from orchestrator.operations.submitting import SubmitOptions, submit
+from orchestrator.operations.takes import PricedTakes, priced_takes
+from orchestrator.planner.result import Plan
+from orchestrator.store import answering, batches, reads, reviews
+from orchestrator.store.database import Connection, Database
+from orchestrator.store.reads import BatchHeader
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewQuote:
+    """What carrying out a file of decisions may spend, in `unit`; `notes` say on what."""
+
+    amount: Decimal
+    usd: Decimal
+    unit: Unit
+    notes: tuple[str, ...]
+
+
+#: Told the quote: whether to go on.
+ConfirmReview = Callable[[ReviewQuote], bool]
+
+
+def apply_review(
+    file: Path, settings: Settings, *, confirm: ConfirmReview, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Carry out the decisions in a file, all of them or none; returns what that was, with the batches' documents.
+
+    Accepted results open their gates, and the canaries' hold once all are accepted. Rejected ones leave the index and
+    close their gates. Other takes are bought in a batch of their own, each once, however often a file asks for it.
+    What may be spent is checked against budget and caps before `confirm` is asked (not for a sandbox batch). Raises
+    ManifestError with all that is wrong with the file, UsageError, SpendRefused, Unusable, Interrupted.
+    """
+    findings = Findings(str(file))
+    decisions = read_decisions(file, findings)
+    with open_database(settings) as database, ExitStack() as stack:
+        header, work = _look(database, decisions, findings)
+        takes, stored = _takes_left(database, header, work)
+        spends = work.answers.sets_free or bool(takes)
+        if spends or settings.broker_url is None:
+            require_ours(settings, database, header)
+        provider = None if header.sandbox or not takes else provider_for(settings, header.payment)
+        priced = stack.enter_context(priced_takes(settings, database, header.id, provider, takes, work.gated))
+        quote = _quote(database, header, work, priced)
+        if quote.amount and not header.sandbox and not confirm(quote):
+            raise SpendRefused("not confirmed: nothing was changed or sent", hint="say yes with --yes")
+        with database.begin() as connection:
+            _carry_out(connection, header, decisions, work, quote)
+        is_over = header.state in ENDED_BATCHES  # then its index is all that is left to do
+        if work.answers.sets_free or (work.new and is_over):
+            run_here(settings, database, [header], progress)
+        bought = [_buy(settings, header, each, progress) for each in priced]
+        stored += [document["batch"] for document in bought]
+        return _document(database, header, work, stored)
+
+
+def exit_code(document: dict[str, Any]) -> int:
+    """The worst of the batches that were worked."""
+    worked = [*([document["reviewed"]] if document["worked"] else []), *document["take_batches"]]
+    return max((running.exit_code(batch) for batch in worked), default=0)
+
+
+def _look(database: Database, decisions: Decisions | None, findings: Findings) -> tuple[BatchHeader, Work]:
+    """The batch that is meant and what is to be done. Raises ManifestError with every fault of the file."""
+    header = work = None
+    if decisions is not None:
+        with database.begin() as connection:
+            if reads.is_batch(connection, decisions.batch):
+                header = reads.batch_header(connection, decisions.batch)
+                work = work_of(decisions, _standing(connection, decisions.batch), findings)
+            else:
+                message = f"there is no batch `{decisions.batch}` in this database"
+                findings.error(Code.UNKNOWN_BATCH, decisions.batch_node, message, "batch")
+    if findings.errors or header is None or work is None:
+        raise _invalid(findings)
+    return header, work
+
+
+def _standing(connection: Connection, batch_id: str) -> Standing:
+    jobs = reviews.reviewable_jobs(connection, batch_id)
+    origins = [job.origin_pk for job in jobs]
+    return Standing(
+        jobs=jobs,
+        newest=reviews.newest_reviews(connection, origins),
+        take_keys=reviews.take_keys(connection, origins),
+        waiting=answering.waiting_for_canaries(connection, batch_id),
+    )
+
+
+def _invalid(findings: Findings) -> ManifestError:
+    errors = in_order(findings.errors)
+    document: dict[str, object] = {"valid": False, "errors": [error.document() for error in errors], "warnings": []}
+    count = f"{len(errors)} error{'' if len(errors) == 1 else 's'}"
+    return ManifestError(f"{findings.file} has {count}; nothing was changed", document=document, only_money=False)
+
+
+def _takes_left(database: Database, header: BatchHeader, work: Work) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """The takes that are still to be bought, by submit key, and the batches of those that were bought before."""
+    account_pk = None if header.sandbox else header.account_pk
+    with database.begin() as connection:
+        stored = {key: batches.batch_of_key(connection, account_pk, key) for key in work.takes}
+    left = {key: names for key, names in work.takes.items() if stored[key] is None}
+    return left, [batch_id for batch_id in stored.values() if batch_id is not None]
+
+
+def _quote(database: Database, header: BatchHeader, work: Work, priced: Sequence[PricedTakes]) -> ReviewQuote:
+    """What all of it may spend. Raises SpendRefused where budget or caps do not allow that."""
+    unit = header.payment.unit
+    amount = sum((each.amount for each in priced), ZERO)
+    notes = [_take_note(each, unit) for each in priced]
+    notes += [each.terms.words() for each in priced if each.terms is not None]
+    if work.charged:
+        notes.append(f"charged before, with no file: {_named(work.charged)}; another take is paid for again")
+    with database.begin() as connection:
+        if work.answers.sets_free:
+            free = answering.price_of(connection, header.id, work.answers)
+            freed = Quote(
+                header.id, free.freed_jobs, free.freed_credits, free.by_itself, header.usd_per_credit, unit=unit
+            )
+            check_quote(connection, freed)
+            amount += freed.credits
+            notes.append(
+                f"what was accepted lets {free.freed_jobs} jobs of {header.id} go: {in_words(freed.credits, unit)}"
+            )
+        if amount and not header.sandbox:
+            check_caps(connection, header.account_pk, amount, header.usd_per_credit)
+    return ReviewQuote(amount, amount * header.usd_per_credit, unit, tuple(notes))
+
+
+def _take_note(each: PricedTakes, unit: Unit) -> str:
+    others = f", and with them {_named(each.others)}" if each.others else ""
+    return f"other takes of {_named(each.names)}{others}: {in_words(each.amount, unit)}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _carry_out(
+    connection: Connection, header: BatchHeader, decisions: Decisions | None, work: Work, quote: ReviewQuote
+) -> None:
+    """Write everything down at once, before a take is bought: a process that dies then leaves what it was to buy.
+
+    Raises SpendRefused where the batch is not any more what the price was told for.
+    """
+    assert decisions is not None
+    batches.lock_batch(connection, header.id)
+    if work_of(decisions, _standing(connection, header.id), Findings("")) != work:
+        raise SpendRefused("the batch has moved on meanwhile; nothing was changed or sent", hint="apply it again")
+    if work.answers.sets_free and answering.price_of(connection, header.id, work.answers).freed_credits > quote.amount:
+        raise SpendRefused("the prices have risen meanwhile; nothing was changed or sent", hint="apply it again")
+    reviews.record_reviews(connection, work.new)
+    if any(review.decision is not Decision.TAKE for review in work.new):
+        reviews.write_index_anew(connection, header.id)
+    if work.answers.sets_free or work.answers.closed:
+        answering.give(connection, header.id, work.answers)
+
+
+def _buy(settings: Settings, header: BatchHeader, takes: PricedTakes, progress: Progress | None) -> dict[str, Any]:
+    """Submit takes under their key: beside what else of the collection runs, since they are all that is bought."""
+
+    def still_agreed(bought: Plan) -> bool:
+        if takes.terms is None and bought.amount > takes.amount:
+            raise SpendRefused(
+                f"the takes cost {canonical(bought.amount)} now; the decisions are kept, and no take was bought",
+                hint="apply the file again",
+            )
+        return True
+
+    options = SubmitOptions(sandbox=header.sandbox, alongside=True, key=takes.key, again=True, again_jobs=takes.names)
+    return submit(takes.file, settings, options, confirm=still_agreed, progress=progress)
+
+
+def _document(database: Database, header: BatchHeader, work: Work, take_batches: Sequence[str]) -> dict[str, Any]:
+    wanted = dict.fromkeys([header.id, *take_batches])
+    read = patiently(database, lambda connection: {each: reads.batch_document(connection, each) for each in wanted})
+    return {
+        "batch": header.id,
+        "decisions": {
+            "accepted": work.accepted,
+            "rejected": work.rejected,
+            "takes": sum(len(names) for names in work.takes.values()),
+            "unchanged": work.unchanged,
+        },
+        "worked": work.answers.sets_free,
+        "reviewed": read[header.id],
+        "take_batches": [read[batch_id] for batch_id in take_batches],
+    }
