@@ -10,25 +10,26 @@ from math import inf
 from typing import Any
 
 from celery import bootsteps
+from celery.worker import state
 from kombu.exceptions import OperationalError
 
 from orchestrator.base.errors import Unusable
 from orchestrator.base.heartbeats import Loop
-from orchestrator.base.logs import LogEvent, told
+from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.settings import load_settings
 from orchestrator.operations.database import open_database
+from orchestrator.operations.keyless import worker_providers
 from orchestrator.operations.monitoring import Monitor
-from orchestrator.operations.opening import configured_providers
 from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.operations.ticking import Ticker
 from orchestrator.store import chains, settling
-from orchestrator.store.accounts import Scope
+from orchestrator.store.accounts import Scope, accounts_at
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.due import next_due
 from workers import stopping
 from workers.announcing import Announcer
 from workers.heartbeats import HEARTBEATS
-from workers.kinds import HINT_EXPIRES_SECONDS, KINDS, SETTLE
+from workers.kinds import HINT_EXPIRES_SECONDS, SETTLE, kinds_of
 
 log = logging.getLogger("orchestrator.workers")
 
@@ -65,20 +66,27 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
 
     def _watcher(self, app: Any) -> "Watcher":
         settings = load_settings()
-        providers = configured_providers(settings)
+        kinds = kinds_of(app)
+        submits = "submit" in kinds
         database = self._open.enter_context(open_database(settings))
-        for provider in providers:
+        with database.begin() as connection:
+            providers = worker_providers(settings, connection, submits=submits)
+            scopes = [Scope(provider.account_pk(connection)) for provider in providers]
+        payers = [provider for provider in providers if provider.has_keys]
+        for provider in payers:
             require_known_receipts(settings, database, provider)
         with database.begin() as connection:
-            scopes = [Scope(provider.account_pk(connection)) for provider in providers]
+            paying_pks = [provider.account_pk(connection) for provider in payers]
         beat_of_ticker = partial(HEARTBEATS.beat, Loop.TICKER)
-        self._ticker = Ticker(settings, database, *(scope.account_pk for scope in scopes), beat=beat_of_ticker)
-        read = frozenset(KINDS) & frozenset(app.amqp.queues.consume_from)
+        self._ticker = Ticker(settings, database, *paying_pks, beat=beat_of_ticker)
 
         def send(kind: str) -> None:
             app.send_task(kind, expires=HINT_EXPIRES_SECONDS, retry=False)
 
-        watcher = Watcher(database, scopes, max_in_flight=settings.max_in_flight, kinds=read, send=send)
+        watcher = Watcher(database, scopes, max_in_flight=settings.max_in_flight, kinds=kinds, send=send)
+        if not submits:
+            newcomers = Newcomers(settings.katana_base_url, scopes)
+            watcher.also_looks = newcomers.look
         announcer = Announcer(app, database)
         self._monitor = Monitor(
             settings,
@@ -123,6 +131,8 @@ class Watcher:
         self._max_in_flight = max_in_flight
         self._send = send
         self._hinted_at = dict.fromkeys(kinds, -inf)
+        #: Done at each look, in its transaction.
+        self.also_looks: Callable[[Connection], None] = lambda _: None
         #: Whether it took the last hint: there is one every few seconds.
         self.broker_is_there = True
 
@@ -137,7 +147,7 @@ class Watcher:
         try:
             return self._look()
         except OutOfReach:
-            log.warning("the database is out of reach; looking again", extra=told(LogEvent.DATABASE_OUT_OF_REACH))
+            log.warning("the database is out of reach; looking again", extra=as_event(LogEvent.DATABASE_OUT_OF_REACH))
             self._database.recover()
             return _LOOK_SECONDS
         except Exception:
@@ -147,11 +157,12 @@ class Watcher:
     def _look(self) -> float:
         """Hint at what is due; returns the seconds until the next look."""
         with self._database.begin() as connection:
+            self.also_looks(connection)
             dues = [_due(connection, scope, self._max_in_flight) for scope in self._scopes]
         now = time.monotonic()
         waits = [_LOOK_SECONDS]
         for kind, hinted_at in self._hinted_at.items():
-            wait = max(min(due[kind] for due in dues), hinted_at + _GAP_SECONDS - now)
+            wait = max(min((due[kind] for due in dues), default=inf), hinted_at + _GAP_SECONDS - now)
             if kind == SETTLE:
                 wait = min(wait, hinted_at + _RESCUE_SECONDS - now)
             if wait <= 0:
@@ -168,11 +179,24 @@ class Watcher:
             if self.broker_is_there:
                 log.warning(
                     "the broker is out of reach; nothing is lost, work goes on when it is back",
-                    extra=told(LogEvent.BROKER_OUT_OF_REACH),
+                    extra=as_event(LogEvent.BROKER_OUT_OF_REACH),
                 )
             self.broker_is_there = False
         else:
             self.broker_is_there = True
+
+
+class Newcomers:
+    """Ends a worker without keys, once there is an account that it was not started for: it is to be started again."""
+
+    def __init__(self, origin: str, scopes: Sequence[Scope]) -> None:
+        self._origin = origin
+        self._known = {scope.account_pk for scope in scopes}
+
+    def look(self, connection: Connection) -> None:
+        if accounts_at(connection, self._origin).keys() - self._known and state.should_stop is None:
+            log.warning("there is a new account: this worker ends, to be started again for it, too")
+            state.should_stop = 0
 
 
 def _due(connection: Connection, scope: Scope, max_in_flight: int) -> dict[str, float]:

@@ -29,6 +29,8 @@ class LogEvent(StrEnum):
     #: It may be sent: for the first time, or again.
     JOB_PENDING = "job-pending"
     JOB_WAITING = "job-waiting"
+    #: What became of a request whose answer was lost is known: its `finding`.
+    DOUBT_SETTLED = "doubt-settled"
     #: A batch was stored, or goes on.
     BATCH_RUNNING = "batch-running"
     BATCH_PAUSED = "batch-paused"
@@ -51,8 +53,8 @@ class LogEvent(StrEnum):
     LEDGER_UNBALANCED = "ledger-unbalanced"
     SCHEDULE_RAN = "schedule-ran"
     SCHEDULE_FAILED = "schedule-failed"
-    #: Given up: its receiver did not take it for a day.
-    NOTICE_GIVEN_UP = "notice-given-up"
+    #: A notification was not taken by its receiver; the message says whether it is given up.
+    NOTICE_REFUSED = "notice-refused"
     DATABASE_OUT_OF_REACH = "database-out-of-reach"
     BROKER_OUT_OF_REACH = "broker-out-of-reach"
     #: An exception that nobody foresaw, with its traceback.
@@ -61,7 +63,7 @@ class LogEvent(StrEnum):
     NOTE = "note"
 
 
-def told(event: LogEvent, **facts: Any) -> dict[str, Any]:
+def as_event(event: LogEvent, **facts: Any) -> dict[str, Any]:
     """The `extra` of a log call whose line is of this event, with ids and numbers under names of their own."""
     return {"event": event, "facts": facts}
 
@@ -70,8 +72,8 @@ class JsonFormatter(logging.Formatter):
     """A record as one line of JSON: `at level event message logger`, then its facts, such as batch, job, request_id."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told_event = getattr(record, "event", None)
-        event = told_event if isinstance(told_event, LogEvent) else LogEvent.FAULT if record.exc_info else LogEvent.NOTE
+        named = getattr(record, "event", None)
+        event = named if isinstance(named, LogEvent) else LogEvent.FAULT if record.exc_info else LogEvent.NOTE
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {
             "at": at.replace("+00:00", "Z"),

@@ -1,5 +1,6 @@
 """While the provider is down: a probe that costs nothing, now and then, by one of all workers."""
 
+from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.engine.free_answers import free_answer
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import ProviderUnavailable
@@ -23,10 +24,18 @@ async def probe(engine: Engine) -> None:
         engine.note_outage("something else answers in its place")
         return
     if await engine.transact(breaker.close, account_pk):
-        log.warning("the provider answers again; sending goes on, one paid request first")
+        log.warning(
+            "the provider answers again; sending goes on, one paid request first",
+            extra=as_event(LogEvent.BREAKER_CLOSED),
+        )
 
 
 def note_opening(failures: int, reason: str) -> None:
     """Say that a failure, the so many-th in a row, has opened the breaker."""
     if failures >= breaker.FAILURES_TO_OPEN:
-        log.warning("%s failures in a row (%s): nothing is sent until the provider answers again", failures, reason)
+        log.warning(
+            "%s failures in a row (%s): nothing is sent until the provider answers again",
+            failures,
+            reason,
+            extra=as_event(LogEvent.BREAKER_OPENED, failures=failures),
+        )

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.notices import host_of
 from orchestrator.engine.runtime import Engine
 from orchestrator.notices.client import NoticeClient
@@ -72,4 +73,11 @@ async def _send(engine: Engine, client: NoticeClient, notice: ClaimedNotice) -> 
     if gives_up or notice.tries == 1:
         end = "given up" if gives_up else "trying again for a day"
         told = f"{notice.event} of {notice.batch_id}" if notice.batch_id else notice.event
-        log.warning("%s did not take the notification %s: %s; %s", host_of(notice.url), told, outcome.problem, end)
+        log.warning(
+            "%s did not take the notification %s: %s; %s",
+            host_of(notice.url),
+            told,
+            outcome.problem,
+            end,
+            extra=as_event(LogEvent.NOTICE_REFUSED, batch=notice.batch_id),
+        )

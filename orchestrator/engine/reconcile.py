@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.money import in_words
 from orchestrator.base.states import SettledBy
 from orchestrator.engine import top_up, wallet_doubts
@@ -141,7 +142,13 @@ def _settle(connection: Connection, engine: Engine, known: Situation, judgement:
         settle(connection, doubt.submission_id, SettledBy.BALANCE, evidence)
         if engine.receipts is not None and not is_charged:
             engine.receipts.keep(Receipt.not_charged(order_of(connection, doubt.submission_id)))
-        log.warning("submission %s was %s: %s", doubt.submission_id, judgement.finding, json.dumps(evidence))
+        log.warning(
+            "submission %s was %s: %s",
+            doubt.submission_id,
+            judgement.finding,
+            json.dumps(evidence),
+            extra=as_event(LogEvent.DOUBT_SETTLED, submission=doubt.submission_id, finding=judgement.finding),
+        )
     return _batches(known)
 
 

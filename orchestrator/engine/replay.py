@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from orchestrator.assets.errors import AssetError
+from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.money import canonical
 from orchestrator.base.states import HoldCode, PaymentState, SettledBy
 from orchestrator.chain.rpc import RpcUnavailable
@@ -165,7 +166,12 @@ def _record_void(
         "chain": word.evidence,
     }
     if resolving.settle_as_not_charged(connection, work.id, SettledBy.CHAIN, evidence):
-        log.warning("submission %s was not charged: %s", work.id, evidence["reason"])
+        log.warning(
+            "submission %s was not charged: %s",
+            work.id,
+            evidence["reason"],
+            extra=as_event(LogEvent.DOUBT_SETTLED, submission=work.id, finding="not-charged"),
+        )
         if engine.receipts is not None:
             engine.receipts.keep(Receipt.not_charged(work.order))
         _hold_if_in_vain(connection, work, usdc)

@@ -6,6 +6,7 @@ from orchestrator.assets.destination import Destination
 from orchestrator.assets.errors import AssetError
 from orchestrator.assets.index import IndexRow, index_documents, is_of_sandbox
 from orchestrator.assets.keys import index_key
+from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.payments import Unit
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.stakes import watch_deadlines
@@ -23,7 +24,12 @@ async def rescue_dead(engine: Engine) -> None:
     await engine.compare_receipts()  # first: an answer that was heard is no doubt
     found = await engine.transact(_rescue)
     if found.in_doubt or found.not_sent:
-        log.warning("a worker died: %s in doubt, %s not sent", found.in_doubt, found.not_sent)
+        log.warning(
+            "a worker died: %s in doubt, %s not sent",
+            found.in_doubt,
+            found.not_sent,
+            extra=as_event(LogEvent.WORKER_DIED, in_doubt=found.in_doubt, not_sent=found.not_sent),
+        )
     if found.in_doubt:
         await engine.compare_receipts()  # a refusal that was heard settles a doubt
 

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from orchestrator.base.clock import rfc3339
+from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.money import canonical
 from orchestrator.base.states import SettledBy
 from orchestrator.engine.evidence import GAP_SECONDS, Finding, Judgement
@@ -152,7 +153,14 @@ async def _accept(engine: Engine, doubt: Doubt, request_id: str, told: _Told) ->
     await engine.keep_receipt(Receipt(at=engine.clock.now(), request_id=request_id, order=order))
     if not await engine.transact(_record_accepted, engine.scope.account_pk, doubt, request_id, told):
         return False
-    log.warning("submission %s is request %s: the wallet's transactions name it", doubt.submission_id, request_id)
+    log.warning(
+        "submission %s is request %s: the wallet's transactions name it",
+        doubt.submission_id,
+        request_id,
+        extra=as_event(
+            LogEvent.DOUBT_SETTLED, submission=doubt.submission_id, finding="accepted", request_id=request_id
+        ),
+    )
     await engine.transact(settling.settle_batch, doubt.batch_id)
     engine.next_transactions_at = 0.0  # the next one may be alone in question now
     return True
@@ -206,7 +214,12 @@ def _settle(connection: Connection, engine: Engine, doubt: Doubt, told: _Told) -
     )
     if engine.receipts is not None:
         engine.receipts.keep(Receipt.not_charged(order_of(connection, doubt.submission_id)))
-    log.warning("submission %s was not charged: %s", doubt.submission_id, json.dumps(evidence))
+    log.warning(
+        "submission %s was not charged: %s",
+        doubt.submission_id,
+        json.dumps(evidence),
+        extra=as_event(LogEvent.DOUBT_SETTLED, submission=doubt.submission_id, finding="not-charged"),
+    )
     return resolving.settle_as_not_charged(connection, doubt.submission_id, SettledBy.TRANSACTIONS, evidence)
 
 

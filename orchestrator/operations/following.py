@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from orchestrator.base.clock import rfc3339
-from orchestrator.base.logs import LogEvent, told
+from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.states import BatchState, JobState
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.event_tail import PAGE, Charge, Happening
@@ -92,7 +92,7 @@ def tell(happening: Happening) -> None:
         happening.entity,
         happening.entity_id,
         happening.to_state,
-        extra=told(
+        extra=as_event(
             event,
             batch=happening.batch_id,
             job=job,

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from orchestrator.base.logs import LogEvent, told
+from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.store.database import Database, OutOfReach
 from orchestrator.store.leading import leadership
 
@@ -62,7 +62,7 @@ class Leader:
                 log.debug("the database is out of reach; nobody leads from here")
 
     def _lead(self, confirm: Callable[[], None]) -> None:
-        log.info("this worker leads", extra=told(LogEvent.LEADER_BEGAN))
+        log.info("this worker leads", extra=as_event(LogEvent.LEADER_BEGAN))
         try:
             while True:
                 self._beat()
@@ -72,7 +72,7 @@ class Leader:
                 if self._stopped.wait(_ROUND_SECONDS):
                     return
         finally:
-            log.info("this worker leads no more", extra=told(LogEvent.LEADER_ENDED))
+            log.info("this worker leads no more", extra=as_event(LogEvent.LEADER_ENDED))
             for end in self._retired:
                 end()
 

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from orchestrator.base.logs import LogEvent, told
+from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.store import audit
 from orchestrator.store.database import Database, OutOfReach
 
@@ -59,7 +59,7 @@ class LedgerWatch:
                 batch_id,
                 findings[0],
                 batch_id,
-                extra=told(LogEvent.LEDGER_UNBALANCED, batch=batch_id, findings=len(findings)),
+                extra=as_event(LogEvent.LEDGER_UNBALANCED, batch=batch_id, findings=len(findings)),
             )
             self._unbalanced.add(batch_id)
         elif not findings:

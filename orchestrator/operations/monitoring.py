@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from orchestrator.base.errors import Unusable
 from orchestrator.base.heartbeats import Heartbeats, Loop
-from orchestrator.base.logs import LogEvent, told
+from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.settings import Settings
 from orchestrator.operations.following import Follower, tell
 from orchestrator.operations.leading import Leader
@@ -65,7 +65,7 @@ class Monitor:
         if self.server is not None:
             self.server.start()
         self._leader.start()
-        log.info("this worker works", extra=told(LogEvent.WORKER_STARTED))
+        log.info("this worker works", extra=as_event(LogEvent.WORKER_STARTED))
 
     @contextmanager
     def watching_loop(self) -> Iterator[None]:
@@ -81,7 +81,7 @@ class Monitor:
         if not self._is_draining:
             self._is_draining = True
             self._leader.stop()
-            log.info("this worker stops once what it has paid for is safe", extra=told(LogEvent.WORKER_DRAINING))
+            log.info("this worker stops once what it has paid for is safe", extra=as_event(LogEvent.WORKER_DRAINING))
 
     def close(self) -> None:
         """Wait until the duty under way is done, but not for ever, and serve nothing more."""

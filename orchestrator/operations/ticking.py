@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.base.errors import ManifestError, OrchestratorError, SpendRefused, Unusable
+from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import HoldCode
 from orchestrator.operations.database import patiently
@@ -114,7 +115,15 @@ def run_schedule(settings: Settings, database: Database, schedule_pk: int) -> bo
             if outcome is None:
                 return False
             patiently(database, partial(slots.finish, run=run, outcome=outcome))
-            log.info("schedule %s, slot %s: %s", run.schedule.spec.name, run.slot, outcome.message or outcome.state)
+            event = LogEvent.SCHEDULE_FAILED if outcome.state == "failed" else LogEvent.SCHEDULE_RAN
+            name = run.schedule.spec.name
+            log.info(
+                "schedule %s, slot %s: %s",
+                name,
+                run.slot,
+                outcome.message or outcome.state,
+                extra=as_event(event, schedule=name, batch=outcome.batch_id, state=outcome.state),
+            )
     return True
 
 

@@ -17,7 +17,7 @@ from orchestrator.operations.probes import ProbeServer
 def serving(troubles: list[str]) -> Iterator[ProbeServer]:
     registry = CollectorRegistry()
     Counter("things", "Things.", registry=registry)
-    server = ProbeServer("127.0.0.1:0", live=lambda: [], ready=lambda: troubles, registry=registry)
+    server = ProbeServer("127.0.0.1:0", live=list, ready=lambda: troubles, registry=registry)
     server.start()
     with closing(server):
         yield server
