@@ -160,7 +160,7 @@ def _skipped(jobs: Iterable[dict[str, Any]]) -> list[Text]:
 
 
 def needs(document: dict[str, Any], *, named: bool = False) -> list[Text]:
-    """What a batch needs a person for: the code, since when, the money at stake, and on a line of its own the command.
+    """What a batch needs a person for: the code and why, since when, the money at stake, and the command.
 
     `named`: each says of which batch it is.
     """
@@ -168,7 +168,7 @@ def needs(document: dict[str, Any], *, named: bool = False) -> list[Text]:
     return [
         Text.assemble(
             (printable(f"{who}held [{hold['code']}]: {hold['message']}"), "yellow"),
-            f" ({_stake(document, hold)})",
+            f"\n  {_stake(document, hold)}",
             f"\n  next: {printable(hold['command'])}" if hold["command"] else "",
             overflow="fold",
         )
@@ -179,7 +179,7 @@ def needs(document: dict[str, Any], *, named: bool = False) -> list[Text]:
 def _stake(document: dict[str, Any], hold: dict[str, Any]) -> str:
     _, unit = money(document)
     sandbox = "sandbox " if document["sandbox"] else ""
-    return f"{since_text(hold['since'])}, {hold['at_stake']} {sandbox}{unit_word(unit)} at stake"
+    return f"{since_text(hold['since'])} · {hold['at_stake']} {sandbox}{unit_word(unit)} at stake"
 
 
 def _notifications(document: dict[str, Any]) -> list[Text]:

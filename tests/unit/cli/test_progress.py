@@ -84,9 +84,10 @@ def test_few_jobs_and_no_colour_and_no_blocks() -> None:
 
 def test_what_needs_a_person_comes_first() -> None:
     lines = shown(panel(batch(holds=[HOLD], in_doubt=1), "0:01"), 120)
-    assert lines[1].startswith("held [in-doubt]: 1 paid request (since 2026-11-22 01:01 UTC (")
-    assert lines[1].endswith("14 credits at stake)")
-    assert lines[2] == "  next: orchestrator resolve b-1 --job mug --as charged|not-charged"
+    assert lines[1] == "held [in-doubt]: 1 paid request"
+    assert lines[2].startswith("  since 2026-11-22 01:01 UTC (")
+    assert lines[2].endswith(") · 14 credits at stake")
+    assert lines[3] == "  next: orchestrator resolve b-1 --job mug --as charged|not-charged"
 
 
 def test_what_is_in_the_way_is_told() -> None:

@@ -52,8 +52,8 @@ def test_a_summary_says_how_where_what_for_and_what_next() -> None:
     assert "spent 14 credits (~$0.0728) of 28 credits (~$0.1456) estimated, 14 in doubt, budget 30" in text
     assert text.count("mug failed [moderation, charged]: no") == 10
     assert "and 2 more: orchestrator jobs b-1 --by error" in text
-    assert "held [in-doubt]: 1 paid request (since 2026-11-22 01:01 UTC (" in text
-    assert "14 credits at stake)\n  next: orchestrator jobs b-1\n" in text
+    assert "held [in-doubt]: 1 paid request\n  since 2026-11-22 01:01 UTC (" in text
+    assert "· 14 credits at stake\n  next: orchestrator jobs b-1\n" in text
     assert text.index("next: orchestrator jobs b-1\n") < text.index("files: ")  # what needs a person comes first
     assert "orchestrator resume" not in text  # doubt stays until it is settled
     assert "orchestrator resume b-1" in shown(batch("held", holds=(hold | {"code": "balance-low"},), pending=1), [])
