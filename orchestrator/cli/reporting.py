@@ -38,7 +38,7 @@ def report(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a page with all results, to look at them and to accept, reject or ask for other takes."""
+    """Write a page with all results, to look at them and decide."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import reporting
 

@@ -16,6 +16,7 @@ from orchestrator.base.states import ENDED_BATCHES, Decision
 from orchestrator.manifest.decisions import Decisions, read_decisions
 from orchestrator.manifest.findings import Findings, in_order
 from orchestrator.operations import running
+from orchestrator.operations.account import check_funds
 from orchestrator.operations.budgeting import check_caps
 from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.deciding import Standing, Work, work_of
@@ -68,6 +69,8 @@ def apply_review(
         provider = None if header.sandbox or not takes else provider_for(settings, header.payment)
         priced = stack.enter_context(priced_takes(settings, database, header.id, provider, takes, work.gated))
         quote = _quote(database, header, work, priced)
+        if provider is not None:
+            check_funds(database, header.account_pk, provider, quote.amount)
         if quote.amount and not header.sandbox and not confirm(quote):
             raise SpendRefused("not confirmed: nothing was changed or sent", hint="say yes with --yes")
         with database.begin() as connection:
