@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
+from celery import current_app
 from celery.signals import worker_process_shutdown, worker_shutdown
 
 from orchestrator.base.heartbeats import Loop
@@ -19,24 +20,25 @@ from orchestrator.engine.reconcile import reconcile
 from orchestrator.engine.runtime import Engine
 from orchestrator.engine.settle import rescue_dead, settle
 from orchestrator.operations.database import open_database
-from orchestrator.operations.opening import configured_providers, open_engine
+from orchestrator.operations.keyless import worker_providers
+from orchestrator.operations.opening import open_engine
 from orchestrator.store import settling
 from orchestrator.store.accounts import Scope
 from orchestrator.store.job_events import stopped_batches
 from workers.bench import Bench
 from workers.chunks import Moved
 from workers.heartbeats import HEARTBEATS
-from workers.kinds import SETTLE
+from workers.kinds import KINDS, SETTLE, kinds_of
 
 #: Does what is due of a kind, and tells what it moved.
 WorkOff = Callable[[], Awaitable[Moved]]
 
 
 class Runtime:
-    """Works all batches of all accounts that the settings have keys for, each with an engine of its own. Making one
-    returns when they are open.
+    """Works all batches of all accounts that the settings have keys for, each with an engine of its own; in a worker
+    that does not submit, of all accounts. Making one returns when they are open.
 
-    Raises Unusable without any key or a database that can be used.
+    Raises Unusable without a database that can be used, or the keys that are needed.
     """
 
     def __init__(self) -> None:
@@ -75,10 +77,10 @@ class Runtime:
 @asynccontextmanager
 async def _open_engines() -> AsyncIterator[list[Engine]]:
     settings = load_settings()
-    providers = configured_providers(settings)
     async with AsyncExitStack() as stack:
         database = stack.enter_context(open_database(settings))
         with database.begin() as connection:
+            providers = worker_providers(settings, connection, submits="submit" in kinds_of(current_app))
             scopes = [Scope(provider.account_pk(connection)) for provider in providers]
         yield [
             await stack.enter_async_context(open_engine(settings, database, provider, scope))
@@ -88,7 +90,7 @@ async def _open_engines() -> AsyncIterator[list[Engine]]:
 
 def _by_kind(engines: Sequence[Engine]) -> dict[str, WorkOff]:
     of_each = [_of_engine(engine) for engine in engines]
-    return {kind: partial(_all, [work_off[kind] for work_off in of_each]) for kind in of_each[0]}
+    return {kind: partial(_all, [work_off[kind] for work_off in of_each if kind in work_off]) for kind in KINDS}
 
 
 def _of_engine(engine: Engine) -> dict[str, WorkOff]:

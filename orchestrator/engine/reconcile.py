@@ -57,8 +57,11 @@ async def take_baseline(engine: Engine) -> None:
 
 
 async def reconcile(engine: Engine) -> None:
-    """Look at the account's money in doubt, when it is time to: take a reading, settle what is proven or too old."""
-    if engine.clock.monotonic() < engine.next_evidence_at:
+    """Look at the account's money in doubt, when it is time to: take a reading, settle what is proven or too old.
+
+    That is for those who have its keys.
+    """
+    if not engine.has_keys or engine.clock.monotonic() < engine.next_evidence_at:
         return
     engine.next_evidence_at = engine.clock.monotonic() + _IDLE_LOOK_SECONDS  # who comes meanwhile leaves it to us
     engine.is_gathering_evidence = False

@@ -70,6 +70,8 @@ class Engine:
     wallet: Wallet | None = None
     pay_to: str | None = None
     chains: Chains | None = None
+    #: Whether the account's keys are here: else only what needs none is done.
+    has_keys: bool = True
 
     def __post_init__(self) -> None:
         self._session = WorkerSession(self.database)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -39,7 +39,8 @@ SANDBOX_ORIGIN = "sandbox"
 class Provider:
     """Where requests go, who pays, and how the chains are asked. A batch is bound to `origin` and `account`.
 
-    `pay_to` is whom payments have to go to; None: to the recipient that is pinned for the origin.
+    `pay_to` is whom payments have to go to; None: to the recipient that is pinned for the origin. Without keys (see
+    `keyless`) nothing is paid, and no money in doubt settled.
     """
 
     base_url: str
@@ -48,6 +49,7 @@ class Provider:
     base_rpc_url: str = ""
     solana_rpc_url: str = ""
     pay_to: str | None = None
+    has_keys: bool = True
 
     @property
     def account(self) -> str:
@@ -163,9 +165,12 @@ async def open_engine(
             payer=provider.payer,
             chains=chains,
             pay_to=provider.pay_to,
+            has_keys=provider.has_keys,
         )
+        # Whoever has no keys may lack the one that notices are signed with, too.
+        notices = sending_notices(engine, NoticeClient(settings.webhook_key)) if provider.has_keys else nullcontext()
         try:
-            async with sending_notices(engine, NoticeClient(settings.webhook_key)):
+            async with notices:
                 yield engine
         finally:
             engine.close()
@@ -182,6 +187,7 @@ def make_engine(
     payer: Payer | None = None,
     chains: Chains | None = None,
     pay_to: str | None = None,
+    has_keys: bool = True,
 ) -> Engine:
     """An engine with these ways out, as `settings` want it; `close` it. It reads files and rows: best in a thread.
 
@@ -207,6 +213,7 @@ def make_engine(
         wallet=None if payer is None else payer.wallet,
         pay_to=pay_to,
         chains=chains,
+        has_keys=has_keys,
     )
 
 

@@ -35,6 +35,14 @@ def origin_and_account(connection: Connection, account_pk: int) -> tuple[str, st
     return str(row.origin), str(row.account)
 
 
+def accounts_at(connection: Connection, origin: str) -> dict[int, str]:
+    """Every account at a provider origin, by its row, the oldest first."""
+    found = connection.execute(
+        select(accounts.c.pk, accounts.c.account).where(accounts.c.origin == origin).order_by(accounts.c.pk)
+    )
+    return {int(row.pk): str(row.account) for row in found}
+
+
 def lock_account(connection: Connection, account_pk: int) -> None:
     """Lock the account's row: what is read of its money and its pace from here on stays true until the end.
 
