@@ -73,7 +73,7 @@ def _signer(payment: Payment, signature: str) -> str | None:
     }
     try:
         return str(Account.recover_message(encode_typed_data(_DOMAIN, _TYPES, message), signature=signature))
-    except Exception:  # noqa: BLE001  (the library raises errors of several families for bytes that are no signature)
+    except Exception:  # noqa: BLE001 - the library raises errors of several families for bytes that are no signature
         return None
 
 

@@ -76,7 +76,7 @@ def _signer_on_base(address: str, message: str, signature: str) -> str | None:
 
     try:
         signer = str(Account.recover_message(encode_defunct(text=message), signature=signature))
-    except Exception:  # noqa: BLE001  (the library raises errors of several families for what is no signature)
+    except Exception:  # noqa: BLE001 - the library raises errors of several families for what is no signature
         return None
     return signer if signer.lower() == address.lower() else None
 

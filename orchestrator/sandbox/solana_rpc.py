@@ -22,7 +22,7 @@ from orchestrator.sandbox.rpc import RpcError, invalid_params, no_such_method
 from orchestrator.sandbox.solana_payment import token_account
 
 _GENESIS = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
-_TOKEN_PROGRAM = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"  # noqa: S105  (an address)
+_TOKEN_PROGRAM = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"  # noqa: S105 - an address
 _MINT = RECIPIENTS[Network.SOLANA].asset
 _PROVIDER_ACCOUNT = str(token_account(Pubkey.from_string(RECIPIENTS[Network.SOLANA].pay_to)))
 #: Slots without a block before the first one that is served: a slot is not a height.

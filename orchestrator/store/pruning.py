@@ -19,7 +19,7 @@ _COPIES = text(
       )
     """  # noqa: S608 - constants only
 )
-_EVENTS = text(f"DELETE FROM event USING batch WHERE batch.id = event.batch_id AND {_OLD}")  # noqa: S608
+_EVENTS = text(f"DELETE FROM event USING batch WHERE batch.id = event.batch_id AND {_OLD}")  # noqa: S608 - as above
 _NOTICES = text("DELETE FROM notification WHERE ended_at < orchestrator_now() - CAST(:age AS interval)")
 
 

@@ -119,7 +119,7 @@ def test_sigterm_leaves_nothing_in_doubt(worker: Worker) -> None:
 def test_a_killed_embedded_postgres_is_started_again_and_the_work_goes_on(
     short_tmp: Path, tmp_path: Path, sandbox: Sandbox
 ) -> None:
-    site = make_site(tmp_path, sandbox, None, None)  # type: ignore[arg-type]  # its database is opened below
+    site = make_site(tmp_path, sandbox, None, None)  # its database is opened below
     settings = site.settings.model_copy(update={"home": short_tmp})
     with open_database(settings) as database:
         site = Site(tmp_path, sandbox, database, settings)
@@ -140,7 +140,7 @@ def test_a_killed_embedded_postgres_is_started_again_and_the_work_goes_on(
 
 def test_everything_is_killed_at_once(short_tmp: Path, tmp_path: Path, sandbox: Sandbox) -> None:
     """Power loss: the worker and its Postgres die together; the next one finds both as they were."""
-    site = make_site(tmp_path, sandbox, None, None)  # type: ignore[arg-type]  # its database is opened below
+    site = make_site(tmp_path, sandbox, None, None)  # its database is opened below
     settings = site.settings.model_copy(update={"home": short_tmp})
     with open_database(settings) as database:
         site = Site(tmp_path, sandbox, database, settings)

@@ -93,7 +93,7 @@ def test_charged_is_failed_and_lost(site: Site) -> None:
     assert balanced(site)
     for said in ("charged", uuid4()):
         with pytest.raises(UsageError):
-            resolve(BATCH, job, site.settings, said)  # type: ignore[arg-type]
+            resolve(BATCH, job, site.settings, said)
 
 
 def test_not_charged_is_sent_again_by_resume(site: Site) -> None:

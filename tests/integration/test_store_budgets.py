@@ -28,7 +28,7 @@ RATE = Decimal("0.0052")
 
 def set_caps(database: Database, account_pk: int, **limits: Limit | None) -> None:
     with database.begin() as connection:
-        caps.set_caps(connection, account_pk, limits)  # type: ignore[arg-type]
+        caps.set_caps(connection, account_pk, limits)  # type: ignore[arg-type]  # the keys are windows
 
 
 def set_budget(database: Database, batch_id: str, budget: str) -> Decimal:

@@ -12,7 +12,7 @@ from orchestrator.store import ledger, polling, sending
 from orchestrator.store.accounts import Scope
 from orchestrator.store.budgets import account_caps, committed_credits
 from orchestrator.store.claims import ClaimedSubmission, claim_submissions
-from orchestrator.store.database import Database
+from orchestrator.store.database import Connection, Database
 from orchestrator.store.leases import Lease, rescue
 from orchestrator.store.polling import ItemOutcome
 from orchestrator.store.tables import accounts, batches, holds, jobs, usages
@@ -43,9 +43,9 @@ def accepted(database: Database, scope: Scope) -> ClaimedSubmission:
     return work
 
 
-def accept(connection: object, work: ClaimedSubmission) -> bool:
+def accept(connection: Connection, work: ClaimedSubmission) -> bool:
     return sending.record_accepted(
-        connection,  # type: ignore[arg-type]
+        connection,
         work.id,
         request_id=str(uuid4()),
         provider_status="queued",

@@ -27,7 +27,7 @@ def overheard() -> Iterator[list[str]]:
     """The lines that are logged; nothing of it is shown."""
     told: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]  # one line for a handler
     logger = logging.getLogger("orchestrator")
     before = logger.propagate, logger.level
     logger.propagate, logger.level = False, logging.INFO

@@ -10,6 +10,7 @@ import selectors
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 #: When every simulation begins.
@@ -82,19 +83,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._numbers += 1
         return self._numbers
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+    def run_in_executor(  # type: ignore[override]  # a Future may be awaited, too
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
         """Run `func` now, on this thread: that pins the order of SQL. A killed process runs nothing."""
         if self.is_killed:
             raise Killed
         future: asyncio.Future[Any] = self.create_future()
-        answer: Callable[[], None]
+        settle: Callable[[], None]
         try:
-            result = func(*args)
-            answer = lambda: None if future.done() else future.set_result(result)  # noqa: E731
+            settle = partial(future.set_result, func(*args))
         except Exception as error:
-            fault = error
-            answer = lambda: None if future.done() else future.set_exception(fault)  # noqa: E731
-        self.call_later(self._dice.uniform(*_CALL_SECONDS), answer)
+            settle = partial(future.set_exception, error)
+        self.call_later(self._dice.uniform(*_CALL_SECONDS), lambda: None if future.done() else settle())
         return future
 
     def next_event_at(self) -> float | None:
@@ -113,9 +114,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Close it and what it left unfinished. Nothing of that can reach the world any more."""
         self.is_killed = True
         for task in asyncio.all_tasks(self):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # no other way to be quiet
             with suppress(BaseException):  # what its `finally` blocks still try fails: the process is dead
-                task.get_coro().close()  # type: ignore[union-attr]
+                task.get_coro().close()
         self._ready.clear()
         self._scheduled.clear()
         self.close()

@@ -30,8 +30,8 @@ for _name, _members in _UNUSED.items():
         setattr(_module, _member, None)
 
 from x402.mechanisms.evm.exact.facilitator import ExactEvmScheme  # noqa: E402 - after the stand-ins
-from x402.mechanisms.svm.exact.facilitator import ExactSvmScheme  # noqa: E402
-from x402.schemas import PaymentPayload, PaymentRequirements  # noqa: E402
+from x402.mechanisms.svm.exact.facilitator import ExactSvmScheme  # noqa: E402 - as above
+from x402.schemas import PaymentPayload, PaymentRequirements  # noqa: E402 - as above
 
 #: The payee on Solana, who co-signs; on Base nobody needs to hold the payee's key.
 ORACLE = Keypair.from_seed(bytes([9] * 32))
