@@ -85,7 +85,7 @@ def _choose_one(connection: Connection, batch_id: str, job: str, *, error: str |
         if row.state == JobState.COMPLETED:
             raise UsageError(
                 f"job {job} of {batch_id} was skipped: the result of {row.name} was rejected",
-                hint=f"orchestrator approve {batch_id} --job {row.name}",
+                hint=f"for another result: orchestrator submit MANIFEST --again --job {row.name}",
             )
         _require_retryable(row, batch_id, error=None, again=again)
     return [*above, named]

@@ -8,6 +8,7 @@ from orchestrator.base.money import in_words
 from orchestrator.base.states import ACTIVE_JOBS, ENDED_BATCHES, GOOD_JOBS, BatchState, HoldCode, JobState
 from orchestrator.store import outbox
 from orchestrator.store.accounts import Scope, is_of_collection
+from orchestrator.store.branches import skipped_below
 from orchestrator.store.careful_start import fails_too_much, note_canary, note_failures
 from orchestrator.store.chains import has_ends_to_pass_on
 from orchestrator.store.database import NOW
@@ -101,6 +102,8 @@ def settle_batch(connection: Connection, batch_id: str) -> BatchState:
     note_failures(connection, batch_id)
     counts, movable = _standing(connection, batch_id)
     target = _target_state(state, counts, movable=movable, is_cancelled=batch.cancelled_at is not None)
+    if target is BatchState.COMPLETED and skipped_below(connection, batch_id, (), elsewhere=True):
+        target = BatchState.PARTIAL_FAILURE  # a retry mended what they were skipped for, and left them out
     if target is not state:
         _move_to(connection, batch_id, target)
     return target

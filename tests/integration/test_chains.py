@@ -218,6 +218,22 @@ def test_one_branch_of_two_is_revived_by_its_root_or_its_tip(site: Site, job: st
     assert is_balanced(site)
 
 
+def test_what_was_left_out_of_a_retry_is_no_completed_batch(site: Site) -> None:
+    run(
+        site,
+        picture("hero", prompt=FAILING),
+        clip("turn", "hero"),
+        clip("spin", "hero"),
+        clip("on", "spin", "final_frame"),
+    )
+    mend(site)
+    assert retry(BATCH, site.settings, job="turn", confirm=yes)["state"] == "partial_failure"
+    assert states(site) == {"hero": "completed", "turn": "completed", "spin": "skipped", "on": "skipped"}
+    assert retry(BATCH, site.settings, confirm=yes)["state"] == "completed"
+    assert set(states(site).values()) == {"completed"}
+    assert is_balanced(site)
+
+
 def test_a_retry_that_fails_again_skips_the_branch_again(site: Site) -> None:
     run(site, picture("hero", prompt=FAILING), clip("turn", "hero"))
     assert retry(BATCH, site.settings, confirm=yes)["state"] == "failed"
