@@ -1,6 +1,7 @@
 """What a task did, as Flower shows it: which batches it was about, and what became of the jobs that it moved on.
 
-A hint that finds nothing to do, or nothing that moves, is not shown: there are several a second.
+A hint that finds nothing to do, or nothing that moves, is not shown: there are several a second. What is shown has no
+time of receipt, by which Flower sorts: so that jobs come first.
 """
 
 import time
@@ -16,7 +17,7 @@ Moved = Mapping[tuple[str, str], int]
 _BATCHES = 5
 
 
-def run_shown(task: Any, work_off: Callable[[], Moved], *, things: str = "jobs") -> None:
+def run_shown(task: Any, work_off: Callable[[], Moved]) -> None:
     """Have a task do its work, and tell of it where it moved something or failed. Raises what the work raises."""
     began_at = time.time()
     try:
@@ -26,15 +27,15 @@ def run_shown(task: Any, work_off: Callable[[], Moved], *, things: str = "jobs")
         raise
     if moved:
         seconds = time.time() - began_at
-        _tell(task, began_at, moved, "task-succeeded", {"result": result_of(moved, things), "runtime": seconds})
+        _tell(task, began_at, moved, "task-succeeded", {"result": result_of(moved), "runtime": seconds})
 
 
-def result_of(moved: Moved, things: str) -> str:
-    """In words, such as `13 jobs: 12 generating, 1 rejected`."""
+def result_of(moved: Moved) -> str:
+    """In words, such as `12 generating, 1 rejected`."""
     counts: Counter[str] = Counter()
     for (_, state), number in moved.items():
         counts[state] += number
-    return f"{counts.total()} {things}: " + ", ".join(f"{number} {state}" for state, number in counts.most_common())
+    return ", ".join(f"{number} {state}" for state, number in counts.most_common())
 
 
 def args_of(moved: Moved) -> str:
@@ -46,6 +47,5 @@ def args_of(moved: Moved) -> str:
 
 def _tell(task: Any, began_at: float, moved: Moved, kind: str, end: dict[str, Any]) -> None:
     about = {"uuid": task.request.id, "name": task.name, "args": args_of(moved), "kwargs": "{}"}
-    began = about | {"timestamp": began_at}
     with EventStream(task.app) as stream:
-        stream.send(task.request.hostname, [("task-received", began), ("task-started", began), (kind, about | end)])
+        stream.send(task.request.hostname, [("task-started", about | {"timestamp": began_at}), (kind, about | end)])

@@ -19,7 +19,7 @@ _USER = "flower"
 _DEFAULTS = {
     "FLOWER_ADDRESS": "127.0.0.1",
     "FLOWER_READ_ONLY": "true",
-    "FLOWER_TASKS_COLUMNS": "name,args,state,received,runtime,exception,result,uuid",
+    "FLOWER_TASKS_COLUMNS": "name,args,state,runtime,result,received,uuid",
     "FLOWER_MAX_TASKS": "20000",
     "FLOWER_PURGE_OFFLINE_WORKERS": "86400",
 }

@@ -55,7 +55,7 @@ def story(job: ShownJob, came_from: str | None) -> list[TaskEvent]:
     """What is to be told of an attempt of a job so far, in order."""
     about = {
         "name": f"{job.type} · {job.model}",
-        "args": repr((job.collection, job.batch_id, job.name)),
+        "args": repr((job.name, job.batch_id, job.collection)),  # the page has room for the first two
         "kwargs": repr({"batch": job.batch_id, "request_id": job.request_id}),
         "retries": max(job.attempts - 1, 0),
     }
@@ -65,10 +65,16 @@ def story(job: ShownJob, came_from: str | None) -> list[TaskEvent]:
 def _steps(job: ShownJob, came_from: str | None) -> Iterator[tuple[str, datetime | None, dict[str, Any]]]:
     if job.state in _UNSENT:
         is_new = came_from in (None, *_UNSENT)
-        yield ("task-sent", job.created_at, {}) if is_new else ("task-retried", None, {"exception": None})
+        yield (
+            ("task-sent", job.created_at, {}) if is_new else ("task-retried", None, {"exception": None, "result": None})
+        )
         return
     if came_from == JobState.IN_DOUBT and job.state in _AT_PROVIDER:
-        yield "task-retried", None, {"exception": None}  # or Flower would keep the doubt, which it takes for later
+        yield (
+            "task-retried",
+            None,
+            {"exception": None, "result": None},
+        )  # or Flower would keep the doubt, which it takes for later
     elif job.claimed_at is not None:
         yield "task-received", job.claimed_at, {}
     if job.accepted_at is not None:
@@ -77,12 +83,17 @@ def _steps(job: ShownJob, came_from: str | None) -> Iterator[tuple[str, datetime
         case JobState.COMPLETED:
             yield "task-succeeded", job.ended_at, {"result": _result(job), "runtime": _runtime_seconds(job)}
         case JobState.FAILED | JobState.REJECTED:
-            yield "task-failed", job.ended_at, {"exception": _error(job), "runtime": _runtime_seconds(job)}
+            yield "task-failed", job.ended_at, _said(_error(job)) | {"runtime": _runtime_seconds(job)}
         case JobState.CANCELLED | JobState.SKIPPED:
-            reason = {"exception": _error(job)} if job.error else {}
+            reason = _said(_error(job)) if job.error else {}
             yield "task-revoked", job.ended_at, {"terminated": False, "signum": None, "expired": False} | reason
         case JobState.IN_DOUBT:
-            yield "task-in-doubt", None, {"exception": "in-doubt: the answer to the paid request was lost"}
+            yield "task-in-doubt", None, _said("in-doubt: the answer to the paid request was lost")
+
+
+def _said(error: str) -> dict[str, str]:
+    """Also in place of a result: Flower searches those, and its list has room for them."""
+    return {"exception": error, "result": error}
 
 
 def _result(job: ShownJob) -> str:

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import urlsplit
 
-_LONGEST = 300
+_LONGEST = 160
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]{1,15}:(?://|[^\s,]*;base64,)[^\s\"'<>]+", re.IGNORECASE)
 #: Keys, signatures and file contents look like this; a UUID is shorter.
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{40,}")

@@ -34,8 +34,8 @@ def copy(self: Any) -> None:
 @app.task(name="settle", bind=True, send_events=False)
 def settle(self: Any) -> None:
     """Take up what dead workers held, bring batches into line, write their indexes."""
-    _work_off(self, things="batches")
+    _work_off(self)
 
 
-def _work_off(task: Any, *, things: str = "jobs") -> None:
-    run_shown(task, partial(runtime().work_off, task.name), things=things)
+def _work_off(task: Any) -> None:
+    run_shown(task, partial(runtime().work_off, task.name))
