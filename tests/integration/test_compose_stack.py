@@ -66,6 +66,7 @@ def test_a_batch_goes_through_the_whole_stack_into_the_bucket(stack: Stack, moto
     keys = keys_of_the_bucket(moto_url)
     assert len([key for key in keys if key.startswith("things/image-") and key.endswith(".png")]) == JOBS
     assert "things/index.json" in keys
+    assert stack.is_healthy("sandbox-worker")
     assert stack.is_healthy("flower")
     assert stack.processes["beat"].poll() is None
     assert set(stack.down().values()) == {0}
