@@ -15,8 +15,9 @@ from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import Provider, provider_for
 from orchestrator.operations.planning import require_valid
 from orchestrator.payments.payers import configured_payments
-from orchestrator.planner.compare import Comparison, Standing, compare
+from orchestrator.planner.compare import Comparison, compare
 from orchestrator.planner.result import Plan
+from orchestrator.planner.standing import Standing
 from orchestrator.store import collections
 from orchestrator.store.collections import KeptFile, Shelf
 from orchestrator.store.database import Database

@@ -14,8 +14,9 @@ from orchestrator.base.payments import Unit
 from orchestrator.base.states import JobError
 from orchestrator.operations.database import patiently
 from orchestrator.operations.keeping import keep_media
-from orchestrator.planner.compare import Comparison, Standing, Verdict
+from orchestrator.planner.compare import Comparison
 from orchestrator.planner.item_media import media_of
+from orchestrator.planner.standing import Standing, Verdict
 from orchestrator.store import accounts, batches, collections, creating, reads, settling, superseding
 from orchestrator.store.collections import Shelf
 from orchestrator.store.database import Connection, Database, OutOfReach

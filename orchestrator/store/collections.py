@@ -27,8 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 
 from orchestrator.base.states import Gate, JobState
-from orchestrator.planner.compare import History, PastJob
 from orchestrator.planner.fingerprint import fingerprint
+from orchestrator.planner.standing import History, PastJob
 from orchestrator.store.spoilt import is_spoilt
 from orchestrator.store.tables import assets, batches, jobs
 

@@ -10,9 +10,10 @@ import pytest
 from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.base.states import Gate, JobState
 from orchestrator.catalog.bundled import bundled_catalog
-from orchestrator.planner.compare import History, PastJob, Standing, compare
+from orchestrator.planner.compare import compare
 from orchestrator.planner.plan import plan
 from orchestrator.planner.result import Plan
+from orchestrator.planner.standing import History, PastJob, Standing
 
 HERE, ELSEWHERE = "s3://shop/spring", "s3://shop/old"
 

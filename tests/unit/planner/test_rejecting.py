@@ -9,9 +9,10 @@ import pytest
 from orchestrator.base.diagnostics import Code
 from orchestrator.catalog.bundled import bundled_catalog
 from orchestrator.manifest.files import RemoteFault, RemoteOutage
-from orchestrator.planner.compare import History, compare
+from orchestrator.planner.compare import compare
 from orchestrator.planner.plan import Plan
 from orchestrator.planner.plan import plan as make_plan
+from orchestrator.planner.standing import History
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 TEMPLATE = "jobs: [{id: '{{ id }}', for_each: rows.csv, image_url: '{{ image_url }}'}]\n"
