@@ -22,7 +22,7 @@ from .. import forked
 from ..postgres import wait_for_no_disk
 
 #: Few enough settings that a test sees only what it says.
-_KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME")
+_KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME", "SSL_CERT_FILE")
 CREDENTIALS = {"KATANA_API_KEY": "acceptance-key", "KATANA_API_SECRET": "acceptance-secret"}
 MUG = {"id": "mug", "model": "gpt-image-2", "prompt": "A ceramic mug", "aspect_ratio": "1:1"}
 

@@ -16,7 +16,6 @@ from decimal import Decimal
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import certifi
 from solders.keypair import Keypair
 from sqlalchemy import func, or_, select, text
 
@@ -178,7 +177,6 @@ class Trial:
             "ORCHESTRATOR_HOME": str(folder / "home"),
             "ORCHESTRATOR_DATABASE_URL": database_url,
             "ORCHESTRATOR_DESTINATION": str(folder / "out"),
-            "SSL_CERT_FILE": str(folder / "authority.pem"),
             **settings,
         }
         self._unanswered: set[str] = set()
@@ -296,9 +294,6 @@ def new_trial(server_url: str, things: Things = THINGS, **settings: str) -> Iter
     folder = Path(tempfile.mkdtemp(prefix="ko-crash-"))
     shutil.copy(_INPUT, folder / "input.png")
     (folder / "things.json").write_text(json.dumps(things.manifest()))
-    # One authority is read sooner than all of them are, and nothing here speaks TLS.
-    first, end, _ = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----\n")
-    (folder / "authority.pem").write_text(first + end)
     try:
         sandbox = Sandbox(folder / "sandbox", time_scale=0.002, wallet_balance=_WALLET_USDC)
         with sandbox, new_database(server_url, f"trial_{next(_numbers)}") as url:
