@@ -154,6 +154,8 @@ class KatanaClient:
         self._proof = proof
         self._balance_of = balance_of
         self._skew = timedelta()
+        #: How far the provider's clock was ahead of ours, by the `Date` of its last answer; None before there is one.
+        self.provider_ahead: timedelta | None = None
         common = {"User-Agent": "katana-orchestrator", "Accept": "application/json"}
         self._pay = httpx.AsyncClient(
             base_url=base_url,
@@ -277,8 +279,9 @@ class KatanaClient:
             told = parsedate_to_datetime(reply.headers.get("date", ""))
         except (ValueError, OverflowError):
             return reply
-        skew = told.replace(tzinfo=told.tzinfo or UTC) - self._clock.now()
-        self._skew = skew if abs(skew) > _TOLERABLE_SKEW else timedelta()
+        ahead = told.replace(tzinfo=told.tzinfo or UTC) - self._clock.now()
+        self.provider_ahead = ahead
+        self._skew = ahead if abs(ahead) > _TOLERABLE_SKEW else timedelta()
         return reply
 
     async def poll(self, request_id: str) -> Polled:

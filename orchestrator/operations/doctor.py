@@ -14,10 +14,12 @@ from orchestrator.base.settings import PRODUCTION_URL, Settings, load_settings
 from orchestrator.operations.account import balance
 from orchestrator.operations.catalogue import catalogue
 from orchestrator.operations.check import Check, Verdict
+from orchestrator.operations.clock_checks import database_clock, provider_clock
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import media_uri
 from orchestrator.operations.receipt_checks import receipts
 from orchestrator.operations.wallet_checks import wallets
+from orchestrator.operations.worker_checks import workers
 from orchestrator.payments.credits import credits_payer
 from orchestrator.payments.payers import configured_payments
 from orchestrator.store import migrate
@@ -58,8 +60,8 @@ def _home(settings: Settings) -> Iterator[Check]:
 def _database(settings: Settings) -> Iterator[Check]:
     with open_database(settings) as database:
         schema = migrate.current(database)
-        of_receipts = list(receipts(settings, database))
-    yield from of_receipts
+        further = [database_clock(database), *receipts(settings, database), workers(settings, database)]
+    yield from further
     if settings.database_url is not None:
         yield Check("database", Verdict.OK, f"{database.label} is at schema {schema}")
         return
@@ -164,6 +166,7 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[Check]]] = {
     "database": _database,
     "broker": _broker,
     "credentials": _credentials,
+    "clock": provider_clock,
     "wallets": wallets,
     "destination": _destination,
     "media": _media,

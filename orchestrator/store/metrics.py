@@ -13,6 +13,7 @@ from sqlalchemy import Connection, TextClause, text
 
 from orchestrator.base.money import ZERO
 from orchestrator.base.payments import Payment
+from orchestrator.base.states import BatchState
 from orchestrator.store.budgets import Cap, account_caps, bounds, today, used_since
 from orchestrator.store.caps import WINDOWS
 from orchestrator.store.leases import count_alive
@@ -93,6 +94,11 @@ def read_snapshot(connection: Connection) -> Snapshot:
         notices_given_up=notices.given_up,
         workers_alive=count_alive(connection),
     )
+
+
+def count_running(connection: Connection) -> int:
+    """How many batches wait for workers, those of sandboxes excepted."""
+    return _counts(connection, _BATCHES).get(BatchState.RUNNING, 0)
 
 
 def _counts(connection: Connection, query: TextClause) -> dict[str, int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -40,6 +40,11 @@ class Schedule:
     spec: Spec
     paused: bool
     next_at: datetime
+
+
+def count_active(connection: Connection) -> int:
+    """How many schedules are not paused, of all accounts."""
+    return int(connection.execute(select(func.count()).where(~schedules.c.paused)).scalar_one())
 
 
 def add(connection: Connection, account_pk: int, spec: Spec) -> bool:

@@ -119,7 +119,8 @@ def test_doctor_names_every_check_and_no_secret(cli: Cli, account: dict[str, str
     assert document["ok"] is True
     names = [check["name"] for check in document["checks"]]
     assert list(dict.fromkeys(names)) == [
-        "settings", "home", "database", "broker", "credentials", "balance", "destination", "media", "catalogue",
+        "settings", "home", "clock", "workers", "database", "broker", "credentials", "balance", "destination", "media",
+        "catalogue",
     ]  # fmt: skip
     assert CREDENTIALS["KATANA_API_SECRET"] not in result.stdout
     assert CREDENTIALS["KATANA_API_KEY"] not in result.stdout
