@@ -5,7 +5,7 @@ from typing import Any
 from rich.text import Text
 
 from orchestrator.cli.console import safe
-from orchestrator.cli.words import left_text, seconds_text, since_text
+from orchestrator.cli.words import is_ahead, left_text, seconds_text, since_text
 
 
 def rate(document: dict[str, Any]) -> list[str]:
@@ -47,7 +47,8 @@ def provider_lines(document: dict[str, Any]) -> list[Text]:
     lines = []
     if provider["down_since"] is not None:
         down = f"the provider is taken for down {since_text(provider['down_since'])}: nothing is sent"
-        lines.append(Text(f"{down}, and it is tried again at {provider['next_probe_at']}", "yellow"))
+        again = f", and it is tried again at {provider['next_probe_at']}" if is_ahead(provider["next_probe_at"]) else ""
+        lines.append(Text(down + again, "yellow"))
     for pause in provider["paused"]:
         who = "the whole account" if pause["model"] is None else pause["model"]
         lines.append(safe(f"the provider wants {who} to wait: nothing of it is sent until {pause['until']}", "yellow"))

@@ -80,6 +80,11 @@ def left_text(least_seconds: float, most_seconds: float) -> str:
     return f"{seconds_text(least)} to {seconds_text(most)} left"
 
 
+def is_ahead(at: str | None) -> bool:
+    """Whether an RFC 3339 instant is still to come."""
+    return at is not None and datetime.fromisoformat(at) > datetime.now(UTC)
+
+
 def since_text(at: str) -> str:
     """`since 2026-11-23 06:40 UTC (3 h ago)` for an RFC 3339 instant."""
     return f"since {datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M} UTC ({ago(at)})"

@@ -92,10 +92,12 @@ def test_what_needs_a_person_comes_first() -> None:
 
 def test_what_is_in_the_way_is_told() -> None:
     paused = [{"model": None, "until": "2026-11-22T01:02:00Z"}, {"model": "gen", "until": "2026-11-22T01:03:00Z"}]
-    provider = {"down_since": "2026-11-22T01:01:00Z", "next_probe_at": "2026-11-22T01:01:30Z", "paused": paused}
+    provider = {"down_since": "2026-11-22T01:01:00Z", "next_probe_at": "2999-11-22T01:01:30Z", "paused": paused}
     text = "\n".join(shown(panel(batch(provider=provider, progress=PROGRESS | {"workers": 0}, pending=1), "0:01"), 160))
     assert "the provider is taken for down since 2026-11-22 01:01 UTC (" in text
-    assert "tried again at 2026-11-22T01:01:30Z" in text
+    assert "tried again at 2999-11-22T01:01:30Z" in text
+    missed = provider | {"next_probe_at": "2026-11-22T01:01:30Z"}  # nobody was there to look again
+    assert "again" not in "\n".join(shown(panel(batch(provider=missed, pending=1), "0:01"), 160))
     assert "wants the whole account to wait: nothing of it is sent until 2026-11-22T01:02:00Z" in text
     assert "wants gen to wait" in text
     assert "no worker is alive; next: orchestrator worker" in text
