@@ -2,12 +2,12 @@
 
 import json
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -68,11 +68,9 @@ class Database:
                 "keepalives_count": 3,
                 "tcp_user_timeout": 30_000,  # milliseconds
                 "application_name": "orchestrator",
-                # Partial indexes are used only by plans that know the values: a generic one would scan.
-                "options": f"-c orchestrator.actor={_option(actor)} -c timezone=UTC "
-                "-c plan_cache_mode=force_custom_plan",
             },
         )
+        event.listen(self.engine, "connect", partial(_set_up, actor=actor))
 
     def __repr__(self) -> str:
         return f"Database({self.label})"
@@ -143,6 +141,15 @@ def _dump_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _option(value: str) -> str:
-    """A value for libpq's `options`, where a backslash guards white space and itself."""
-    return re.sub(r"([\s\\])", r"\\\1", value.replace("\0", ""))
+def _set_up(connection: Any, _: object, *, actor: str) -> None:
+    """What each new connection is told. Not at its start: poolers refuse what they do not know there.
+
+    Partial indexes are used only by plans that know the values: a generic one would scan.
+    """
+    connection.autocommit = True
+    connection.execute(
+        "SELECT set_config('orchestrator.actor', %s, false), set_config('timezone', 'UTC', false), "
+        "set_config('plan_cache_mode', 'force_custom_plan', false)",
+        [actor.replace("\0", "")],
+    )
+    connection.autocommit = False

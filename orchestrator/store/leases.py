@@ -18,6 +18,7 @@ from orchestrator.store import ledger
 from orchestrator.store.advisory_locks import held_in
 from orchestrator.store.database import NOW, Database, outages_told
 from orchestrator.store.prices import UNQUOTED
+from orchestrator.store.sessions import pooled_by_the_transaction, server_of
 from orchestrator.store.tables import jobs, payments, submissions
 
 #: First key of the advisory locks that mark living workers.
@@ -42,24 +43,30 @@ class WorkerSession:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: Connection | None = None
+        self._server = 0
         self.number = 0
         self.connected = 0
 
     def ensure(self) -> int:
-        """The number to lease under; takes the lock again if the connection was lost. Raises OutOfReach."""
+        """The number to lease under; takes the lock again if the connection was lost.
+
+        Raises OutOfReach, and Unusable behind a pooler that keeps no session.
+        """
         with outages_told():
             return self._ensure()
 
     def _ensure(self) -> int:
         if self._connection is not None:
             try:
-                self._connection.execute(text("SELECT 1"))
+                if server_of(self._connection) != self._server:
+                    raise pooled_by_the_transaction()
                 return self.number
             except DBAPIError:
                 self.close()
         connection = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         number = int(connection.execute(text("SELECT nextval('worker_number')")).scalar_one())
         connection.execute(text("SELECT pg_advisory_lock(:space, :number)"), {"space": _LOCK_SPACE, "number": number})
+        self._server = server_of(connection)
         _hand_over(connection, self.number, number)
         self.connected += 1
         self.number, self._connection = number, connection  # last: broken off before, all of it is done again
