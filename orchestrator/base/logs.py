@@ -46,7 +46,7 @@ class LogEvent(StrEnum):
     WORKER_STARTED = "worker-started"
     #: It was asked to stop: it finishes what was paid for.
     WORKER_DRAINING = "worker-draining"
-    #: This worker leads from now on, or no more.
+    #: This worker leads from now on.
     LEADER_BEGAN = "leader-began"
     LEADER_ENDED = "leader-ended"
     #: The ledger does not balance with the jobs.

@@ -19,6 +19,7 @@ from orchestrator.assets.media import MediaStore, StoredResults
 from orchestrator.assets.spool import Spool
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.errors import Unusable
+from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.payments import Payment
 from orchestrator.chain.chains import Chains
 from orchestrator.engine.deadlines import CopyPace
@@ -205,7 +206,9 @@ class Engine:
             except OutOfReach:
                 if self.stopping and not even_when_stopping:
                     raise
-                log.warning("the database is out of reach; trying again")
+                log.warning(
+                    "the database is out of reach; trying again", extra=as_event(LogEvent.DATABASE_OUT_OF_REACH)
+                )
                 await asyncio.sleep(_OUTAGE_PAUSE_SECONDS)
                 await loop.run_in_executor(self._threads, self.database.recover)
 

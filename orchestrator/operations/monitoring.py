@@ -16,6 +16,7 @@ from orchestrator.operations.metrics import Metrics
 from orchestrator.operations.probes import ProbeServer
 from orchestrator.store import event_tail, migrate
 from orchestrator.store.database import Database, outages_told
+from orchestrator.store.event_tail import Charge, Happening
 
 log = logging.getLogger("orchestrator.operations")
 
@@ -46,17 +47,15 @@ class Monitor:
         self._is_draining = False
         ledger = LedgerWatch(database)
         metrics = Metrics(database, heartbeats, unbalanced=ledger.unbalanced)
-        happenings = Follower(
-            database, event_tail.last_happening_told, event_tail.happenings_after, (metrics.counts.note, tell)
-        )
-        charges = Follower(database, event_tail.last_charge_told, event_tail.charges_after, (metrics.counts.charge,))
+        followers = _followers(settings, database, metrics)
+        address = settings.metrics_address
+        reads = [] if address is None else [metrics.refresh]
         self._leader = Leader(
             database,
-            [metrics.refresh, happenings.follow, charges.follow, ledger.look, *duties],
-            retired=[metrics.retire, happenings.retire, charges.retire, *retired],
+            [ledger.look, *reads, *(follower.follow for follower in followers), *duties],
+            retired=[metrics.retire, *(follower.retire for follower in followers), *retired],
             beat=lambda: heartbeats.beat(Loop.LEADER),
         )
-        address = settings.metrics_address
         self.server = (
             ProbeServer(address, live=self.live, ready=self.ready, registry=metrics.registry) if address else None
         )
@@ -106,3 +105,21 @@ class Monitor:
         except Unusable as error:
             troubles.append(error.message)
         return troubles
+
+
+def _followers(
+    settings: Settings, database: Database, metrics: Metrics
+) -> list[Follower[Happening] | Follower[Charge]]:
+    """What is followed, as far as somebody hears of it."""
+    followers: list[Follower[Happening] | Follower[Charge]] = []
+    consumers = []
+    if settings.metrics_address is not None:
+        consumers.append(metrics.counts.note)
+        followers.append(
+            Follower(database, event_tail.last_charge_told, event_tail.charges_after, [metrics.counts.charge])
+        )
+    if settings.log_format == "json":
+        consumers.append(tell)
+    if consumers:
+        followers.append(Follower(database, event_tail.last_happening_told, event_tail.happenings_after, consumers))
+    return followers

@@ -1,14 +1,17 @@
 """The metrics of a real database: what the leader tells of everything, and what a worker that does not lead tells."""
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import insert, text, update
 
 from orchestrator.base.heartbeats import Heartbeats, Loop
+from orchestrator.base.logs import JsonFormatter
 from orchestrator.base.states import Book, EntryKind, HoldCode, JobState
-from orchestrator.operations.following import Follower
+from orchestrator.operations.following import Follower, tell
 from orchestrator.operations.ledger_watch import LedgerWatch
 from orchestrator.operations.metrics import Metrics
 from orchestrator.store import event_tail
@@ -179,3 +182,20 @@ def test_books_that_do_not_balance_are_seen_and_seen_to_be_right_again(database:
     clock.now += 60
     watch.look()
     assert watch.unbalanced() == 0
+
+
+def test_transitions_of_jobs_and_batches_are_told_with_their_ids(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    scope = make_batch(database)
+    claim(database, scope, limit=1)
+    with database.begin() as connection:
+        connection.execute(text("UPDATE event SET at = at - interval '6 seconds'"))
+    follower = Follower(database, lambda _: 0, event_tail.happenings_after, [tell])
+    with caplog.at_level("INFO", logger="orchestrator.events"):
+        follower.follow()
+    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    assert [line["event"] for line in lines] == ["batch-running", "job-submitted"]
+    (told,) = (line for line in lines if "job" in line)
+    assert (told["batch"], told["job"], told["model"]) == (scope.batch_ids[0], "job-0", "gen")
+    assert (told["from_state"], told["state"], told["level"]) == ("pending", "submitting", "info")
