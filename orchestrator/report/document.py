@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from orchestrator.base.money import ZERO, canonical, unit_word
-from orchestrator.report.variants import Subject, variants
+from orchestrator.report.variants import Subject, variants, words_of
 
 #: A prompt may be very long; the page shows as much of it.
 _LONGEST_TEXT = 8000
@@ -118,7 +118,7 @@ def _card(job: ShownJob, group: int, variant: str) -> dict[str, Any]:
         "model": document["model"] or "",
         "variant": variant,
         "group": group,
-        "prompt": _cut(job.item.get("prompt")),
+        "prompt": _cut(words_of(job.item)),
         "cost": _cost(job),
         "took": seconds_text(job.made_in_seconds),
         "labels": document["labels"],
@@ -144,7 +144,7 @@ def _facts(job: ShownJob) -> list[tuple[str, str]]:
     review = document["review"] or {}
     facts = {
         "state": document["state"],
-        "prompt": _cut(job.item.get("prompt")),
+        "prompt": _cut(words_of(job.item)),
         "model": document["model"],
         "cost": _cost(job),
         "took": seconds_text(job.made_in_seconds),

@@ -45,6 +45,7 @@
 
   // Cards
 
+  let clicked = null; // a second click on the same card shows everything about it
   const template = at("card").content.firstElementChild;
   const cards = page.cards.map((card) => ({ card, node: null, text: null, group: null }));
 
@@ -57,7 +58,11 @@
     if (card.error) error.textContent = `${card.error.code}: ${card.error.message}`;
     show(picture, card);
     node.addEventListener("focus", () => go(one, false));
-    node.addEventListener("dblclick", () => detail(one));
+    node.addEventListener("click", (event) => {
+      if (event.target.closest("button, video")) return;
+      if (clicked === one) detail(one); else go(one, true);
+      clicked = one;
+    });
     one.node = node;
     mark(one);
   }
@@ -108,7 +113,8 @@
   // Which cards are shown, and where
 
   const filters = ["model", "state", "label", "decision"].map(at);
-  let shown = [], current = null, grouped = false;
+  const CARD_REM = 23.5, WIDTH_REM = 15, GAP_REM = 0.8, ROWS_AT_ONCE = 8;
+  let shown = [], current = null, grouped = false, columns = 1;
 
   function options(select, first, values) {
     select.append(new Option(first, ""));
@@ -137,35 +143,56 @@
   function filter() {
     const wanted = { text: search.value.trim().toLowerCase() };
     for (const select of filters) wanted[select.id] = select.value;
-    shown = cards.filter((one) => (one.node.hidden = !matches(one, wanted)) === false);
-    for (const group of grid.querySelectorAll(".group")) group.hidden = !group.querySelector("article:not([hidden])");
+    shown = cards.filter((one) => matches(one, wanted));
     at("count").textContent = shown.length === cards.length ? `${cards.length} jobs` : `${shown.length} of ${cards.length} jobs`;
+    arrange();
     if (!shown.includes(current)) go(shown[0] || null, false);
   }
 
+  // Cards stand in sections of a few rows, each laid out on its own, and only while it is near: thousands stay smooth.
   function arrange() {
     stop();
     grid.classList.toggle("grouped", grouped);
     at("layout").setAttribute("aria-pressed", String(grouped));
-    if (!grouped) { grid.replaceChildren(...cards.map((one) => one.node)); return; }
+    grid.replaceChildren(...(grouped ? groups() : blocks()));
+  }
+
+  function fitting() {
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize), gap = GAP_REM * rem;
+    return Math.max(1, Math.floor((grid.clientWidth - 2 * rem + gap) / (WIDTH_REM * rem + gap)));
+  }
+
+  function blocks() {
+    const made = [];
+    columns = fitting();
+    grid.style.setProperty("--columns", columns);
+    for (let start = 0; start < shown.length; start += columns * ROWS_AT_ONCE) {
+      const members = shown.slice(start, start + columns * ROWS_AT_ONCE), block = element("section", null, { className: "block" });
+      const rows = Math.ceil(members.length / columns);
+      block.style.containIntrinsicSize = `auto ${rows * CARD_REM + (rows - 1) * GAP_REM}rem`;
+      block.append(...members.map((one) => one.node));
+      made.push(block);
+    }
+    return made;
+  }
+
+  function groups() {
     const rows = new Map();
-    for (const one of cards) {
+    for (const one of shown) {
       if (!rows.has(one.card.group)) rows.set(one.card.group, []);
       rows.get(one.card.group).push(one);
     }
-    const sections = [...rows].map(([group, members]) => {
+    return [...rows].map(([group, members]) => {
       const section = element("section", null, { className: "group" }), row = element("div");
       row.append(...members.map((one) => one.node));
       section.append(element("h2", `${page.groups[group]} (${members.length})`), row);
       return section;
     });
-    grid.replaceChildren(...sections);
   }
 
   function relayout() {
     grouped = !grouped;
     arrange();
-    filter();
     if (current) go(current, true);
   }
 
@@ -185,10 +212,8 @@
     go(shown[Math.max(0, Math.min(shown.length - 1, place + by))] || null, true);
   }
 
-  function columns() { return getComputedStyle(grid).gridTemplateColumns.split(" ").length; }
-
   function vertical(sign) {
-    if (!grouped) { const target = shown.indexOf(current) + sign * columns(); if (shown[target]) go(shown[target], true); return; }
+    if (!grouped) { const target = shown.indexOf(current) + sign * columns; if (shown[target]) go(shown[target], true); return; }
     const row = (one) => shown.filter((other) => other.card.group === one.card.group);
     const mine = row(current), edge = sign > 0 ? mine[mine.length - 1] : mine[0];
     const next = shown[shown.indexOf(edge) + sign];
@@ -232,7 +257,7 @@
     const [one, before] = last;
     if (before) decided.set(one.card.id, before); else decided.delete(one.card.id);
     after(one, `${one.card.id}: undone`);
-    if (!one.node.hidden) go(one, true);
+    if (one.node.isConnected) go(one, true);
   }
 
   function save() {
@@ -277,11 +302,18 @@
     " ": () => current && current.card.files[0]?.kind === "video" && play(current.node.querySelector(".picture"), current.card),
   };
 
+  function fromDetail(key) {
+    at("detail").close();
+    keys[key]();
+  }
+
   document.addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (at("detail").open && "art".includes(event.key.toLowerCase())) { event.preventDefault(); fromDetail(event.key.toLowerCase()); return; }
+    if (document.querySelector("dialog[open]")) return;
     const into = event.target;
     if (into.matches("input, select")) {
-      if (event.key === "Escape" || (event.key === "Enter" && into === search)) { event.preventDefault(); go(current, true); }
+      if (event.key === "Escape" || (event.key === "Enter" && into === search)) { event.preventDefault(); clearTimeout(typing); filter(); go(current, true); }
       return;
     }
     if (into.matches("button, summary, a, video") && (event.key === "Enter" || event.key === " ")) return;
@@ -302,11 +334,14 @@
   at("note-cancel").addEventListener("click", () => at("note").close());
   for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", () => current && go(current, true));
   at("detail").addEventListener("close", () => at("detail-files").replaceChildren());
+  at("detail-actions").addEventListener("click", ({ target }) => target.dataset.key && fromDetail(target.dataset.key));
   at("help").addEventListener("click", keys["?"]);
   at("export").addEventListener("click", save);
   at("layout").addEventListener("click", relayout);
   for (const select of filters) select.addEventListener("change", filter);
-  search.addEventListener("input", filter);
+  let typing;
+  search.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(filter, 120); });
+  addEventListener("resize", () => { if (!grouped && fitting() !== columns) arrange(); });
 
   options(at("model"), "All models", counted((card) => [card.model].filter(Boolean)));
   options(at("state"), "All states", counted((card) => [card.state]));
@@ -316,7 +351,6 @@
   at("layout").hidden = page.groups.length === page.cards.length;
   load();
   cards.forEach(build);
-  arrange();
   filter();
   if (decided.size) at("export").textContent = `Export ${decided.size} (e)`;
   if (current) go(current, true);

@@ -11,6 +11,16 @@ _LONGEST_TITLE = 120
 _TITLE_COLUMNS = 3
 
 
+def words_of(item: Mapping[str, Any]) -> str:
+    """What a job asks for: its prompt, or the last message of a conversation; "" where that has no words."""
+    if item.get("prompt"):
+        return str(item["prompt"])
+    messages = item.get("messages")
+    content = messages[-1].get("content") if isinstance(messages, list) and messages else ""
+    parts = content if isinstance(content, list) else [{"text": content}]
+    return "\n".join(str(part["text"]) for part in parts if part.get("text"))
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What a job is to show, as far as its variants share it."""
@@ -29,7 +39,7 @@ class Subject:
     def title(self) -> str:
         """What the variants have in common, in a few words."""
         cells = [str(cell) for cell in (self.row or {}).values() if cell not in (None, "")]
-        text = " · ".join(cells[:_TITLE_COLUMNS]) or str(self.item.get("prompt") or self.model)
+        text = " · ".join(cells[:_TITLE_COLUMNS]) or words_of(self.item) or self.model
         return text if len(text) <= _LONGEST_TITLE else f"{text[:_LONGEST_TITLE]}…"
 
     def _content(self) -> dict[str, Any]:
