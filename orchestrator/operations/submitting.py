@@ -80,15 +80,7 @@ def submit(
     A sandbox batch spends nothing, so `confirm` is not asked; nor is it where nothing is bought. Raises
     ManifestError, UsageError, SpendRefused, Unusable, and Interrupted after a clean stop.
     """
-    if options.sandbox and options.detach:
-        raise UsageError(
-            "--sandbox brings its own provider along, so it cannot be detached",
-            hint="run `orchestrator sandbox` and set KATANA_BASE_URL to it instead",
-        )
-    if options.key is not None and options.key.startswith(SLOT_KEYS) and not options.beside_held:
-        raise UsageError(
-            f"keys that begin with {SLOT_KEYS} are for the slots of schedules", hint="choose another --key"
-        )
+    _require_possible(options)
     planned = plan(manifest, settings, max_credits=options.max_credits, canary=options.canary)
     if not _may_fit(planned, settings, options):
         require_valid(planned, _NOTHING_DONE)
@@ -103,7 +95,7 @@ def submit(
         if first_id is not None:
             if _runs_here(settings, options):
                 _go_on(settings, database, provider, first_id, progress)
-            return patiently(database, partial(reads.batch_document, batch_id=first_id))
+            return _document(database, first_id)
         shelf = find_shelf(database, planned, provider)
         comparison = compare_plan(database, planned, shelf, destination.describe(), again=again)
         bought = comparison.bought()
@@ -111,16 +103,12 @@ def submit(
         if announce is not None:
             announce(comparison)
         if provider is not None and bought.jobs:
-            _check_caps(database, bought, provider)
-            _tell_terms(database, bought, provider, tell_terms)
-            _require_yes(bought, confirm)
+            _agree_on_price(database, bought, provider, tell_terms, confirm)
         destination.probe()
-        with database.begin() as connection:
-            batch_id = creating.new_batch_id(connection, str(planned.name))
+        batch_id = _new_batch_id(database, planned)
         if provider is None:
             provider = stack.enter_context(own_sandbox(settings, batch_id, planned.catalog, planned.payment))
-        with database.begin() as connection:
-            account_pk = provider.account_pk(connection)
+        account_pk = _account_pk(database, provider)
         if bought.jobs:
             check_funds(database, account_pk, provider, bought.amount)
         order = Order(
@@ -140,7 +128,20 @@ def submit(
         batch_id = store(database, order)
         if _runs_here(settings, options) or not bought.jobs:
             run_batches(settings, database, provider, account_pk, (batch_id,), progress)
-        return patiently(database, lambda connection: reads.batch_document(connection, batch_id))
+        return _document(database, batch_id)
+
+
+def _require_possible(options: SubmitOptions) -> None:
+    """Raises UsageError for options that do not go together."""
+    if options.sandbox and options.detach:
+        raise UsageError(
+            "--sandbox brings its own provider along, so it cannot be detached",
+            hint="run `orchestrator sandbox` and set KATANA_BASE_URL to it instead",
+        )
+    if options.key is not None and options.key.startswith(SLOT_KEYS) and not options.beside_held:
+        raise UsageError(
+            f"keys that begin with {SLOT_KEYS} are for the slots of schedules", hint="choose another --key"
+        )
 
 
 def _may_fit(planned: Plan, settings: Settings, options: SubmitOptions) -> bool:
@@ -182,22 +183,32 @@ def _go_on(
             run_batches(settings, database, payer, header.account_pk, (batch_id,), progress)
 
 
-def _check_caps(database: Database, bought: Plan, provider: Provider) -> None:
-    """Raises SpendRefused where the price of what is bought passes a cap of the account."""
+def _agree_on_price(
+    database: Database, bought: Plan, provider: Provider, tell_terms: TellTerms | None, confirm: Confirm
+) -> None:
+    """Raises SpendRefused where the price of what is bought passes a cap of the account, or nobody says yes to it."""
     with database.begin() as connection:
         check_caps(connection, provider.account_pk(connection), bought.amount, bought.usd_per_unit)
-
-
-def _tell_terms(database: Database, bought: Plan, provider: Provider, tell_terms: TellTerms | None) -> None:
     with database.begin() as connection:
         terms = terms_of(connection, provider, bought)
     if tell_terms is not None and terms is not None:
         tell_terms(with_told(terms, provider))
-
-
-def _require_yes(bought: Plan, confirm: Confirm) -> None:
     if not confirm(bought):
         raise SpendRefused("not confirmed: nothing was stored or sent", hint="say yes with --yes")
+
+
+def _new_batch_id(database: Database, planned: Plan) -> str:
+    with database.begin() as connection:
+        return creating.new_batch_id(connection, str(planned.name))
+
+
+def _account_pk(database: Database, provider: Provider) -> int:
+    with database.begin() as connection:
+        return provider.account_pk(connection)
+
+
+def _document(database: Database, batch_id: str) -> dict[str, Any]:
+    return patiently(database, partial(reads.batch_document, batch_id=batch_id))
 
 
 def _runs_here(settings: Settings, options: SubmitOptions) -> bool:
