@@ -1,10 +1,12 @@
 """Reading for people and scripts: the JSON documents of interface "JSON", straight from the rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, exists, or_, select, text
+from sqlalchemy import BigInteger, ColumnElement, Connection, any_, case, exists, literal, or_, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.clock import rfc3339
 from orchestrator.base.money import ZERO, canonical
@@ -215,23 +217,32 @@ def job_documents(
         query = query.where(jobs.c.state == state)
     if error is not None:
         query = query.where(jobs.c.error["code"].astext == error)
-    originals = (
+    rows = connection.execute(query).all()
+    wanted = None if state is None and error is None else [row.pk for row in rows]
+    files = _originals(connection, batch_id, wanted)
+    unit = batch_unit(connection, batch_id)
+    tries = job_histories(connection, batch_id, unit, wanted)
+    decided = job_reviews(connection, batch_id)
+    return [
+        _job_document(row, unit, files.get(row.pk, []), tries.get(row.pk, [])) | {"review": decided.get(row.pk)}
+        for row in rows
+    ]
+
+
+def _originals(connection: Connection, batch_id: str, wanted: Sequence[int] | None) -> dict[int, list[dict[str, Any]]]:
+    """The stored originals of a batch's jobs (by row), or of the wanted ones only."""
+    query = (
         select(assets)
         .join(jobs, jobs.c.pk == assets.c.job_pk)
         .where(jobs.c.batch_id == batch_id, assets.c.role == "original", assets.c.stored_at.is_not(None))
         .order_by(assets.c.position)
     )
+    if wanted is not None:
+        query = query.where(jobs.c.pk == any_(literal(list(wanted), ARRAY(BigInteger()))))
     files: dict[int, list[dict[str, Any]]] = {}
-    for file in connection.execute(originals):
+    for file in connection.execute(query):
         files.setdefault(file.job_pk, []).append(_asset_document(file))
-    unit = batch_unit(connection, batch_id)
-    tries = job_histories(connection, batch_id, unit)
-    decided = job_reviews(connection, batch_id)
-    rows = connection.execute(query)
-    return [
-        _job_document(row, unit, files.get(row.pk, []), tries.get(row.pk, [])) | {"review": decided.get(row.pk)}
-        for row in rows
-    ]
+    return files
 
 
 def jobs_with_errors(connection: Connection, batch_id: str) -> list[dict[str, Any]]:
