@@ -9,8 +9,8 @@ from celery.signals import after_setup_logger, after_setup_task_logger, setup_lo
 from orchestrator.base.logs import JsonFormatter, Redacting, redactor
 from orchestrator.base.settings import load_settings
 
-#: What these say at INFO is about hints, which say nothing about jobs.
-_OF_HINTS = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
+#: What these say at INFO is about hints and single calls; what becomes of jobs has lines of its own.
+_CHATTY = ("celery.worker.strategy", "celery.app.trace", "celery.beat", "httpx")
 
 
 def connect(**_: Any) -> None:
@@ -27,7 +27,7 @@ def _set_up_json(loglevel: int | str | None = None, **_: Any) -> None:
     handler.setFormatter(Redacting(JsonFormatter(), redactor(load_settings().secrets)))
     level = logging.INFO if loglevel is None else loglevel
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for name in _OF_HINTS:
+    for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
