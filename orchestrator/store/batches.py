@@ -5,14 +5,14 @@ from typing import Any
 from sqlalchemy import Connection, null, select, update
 
 from orchestrator.base.errors import UsageError
-from orchestrator.base.states import ENDED_BATCHES, BatchState, HoldCode, JobState
+from orchestrator.base.states import ENDED_BATCHES, BatchState, HoldCode, JobState, SubmissionState
 from orchestrator.store.accounts import is_of_collection, lock_account
 from orchestrator.store.careful_start import forgive_failures
 from orchestrator.store.database import NOW
 from orchestrator.store.holds import lift_holds
 from orchestrator.store.settling import settle_batch
 from orchestrator.store.silence import await_anew
-from orchestrator.store.tables import batches, jobs
+from orchestrator.store.tables import batches, jobs, submissions
 
 #: Holds that `resume` takes away, to try again. Doubt stays until it is settled, and what wants an answer until it
 #: has one.
@@ -100,6 +100,13 @@ def resume_batch(connection: Connection, batch_id: str, *, forgive: bool = True)
         .where(jobs.c.batch_id == batch_id, jobs.c.state.in_([JobState.PENDING, JobState.COPYING]), jobs.c.due_at > NOW)
         .values(due_at=NOW)
     )
+    refused = (
+        select(submissions.c.id)
+        .where(submissions.c.batch_id == batch_id, submissions.c.state == SubmissionState.ACCEPTED)
+        .where(submissions.c.poll_failures > 0, submissions.c.due_at > NOW)
+        .with_for_update(skip_locked=True)  # one that is being polled is due soon anyway
+    )
+    connection.execute(update(submissions).where(submissions.c.id.in_(refused)).values(due_at=NOW))
     return settle_batch(connection, batch_id)
 
 

@@ -15,7 +15,7 @@ from orchestrator.store import reads, settling
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.holds import put_hold
-from orchestrator.store.tables import batches, holds, jobs
+from orchestrator.store.tables import batches, holds, jobs, submissions
 
 from .store_rows import force_jobs, freeze, job_states, make_batch, put_submission, row
 
@@ -150,6 +150,20 @@ def test_resuming_lifts_what_can_be_tried_again_and_makes_it_due(database: Datab
         late = connection.execute(select(jobs.c.name).where(jobs.c.due_at > text("orchestrator_now()"))).scalars().all()
     assert hold_codes(database) == (DOUBT,)
     assert late == ["job-2"]
+
+
+def test_resuming_asks_at_once_for_what_polls_were_refused(database: Database) -> None:
+    """Whoever has mended the key does not wait for the polls that failed with the old one."""
+    scope = arrange(database, "generating", (REFUSING,))
+    with database.begin() as connection:
+        connection.execute(update(submissions).values(due_at=text("now() + interval '1 hour'"), poll_failures=5))
+        put_submission(
+            connection, BATCH, scope.account_pk, SubmissionState.ACCEPTED, due_at=text("now() + interval '1 hour'")
+        )
+    with database.begin() as connection:
+        assert store.resume_batch(connection, BATCH) is BatchState.RUNNING
+        due = select(submissions.c.poll_failures).where(submissions.c.due_at <= text("orchestrator_now()"))
+        assert connection.execute(due).scalars().all() == [5]
 
 
 def test_a_finished_job_is_tried_once_although_the_destination_fails(database: Database) -> None:
