@@ -62,7 +62,8 @@ class EventStream:
         if self._connection is None:
             patience = {"socket_timeout": _BROKER_SECONDS, "socket_connect_timeout": _BROKER_SECONDS}
             self._connection = self._app.connection_for_write(transport_options=patience)
-        self._connection.ensure_connection(max_retries=1, timeout=_BROKER_SECONDS)  # what follows would try for ever
+        # What follows would try for ever.
+        self._connection.ensure_connection(max_retries=1, interval_start=0, timeout=_BROKER_SECONDS)
 
     def _dispatcher(self, host: str) -> Any:
         return self._app.events.Dispatcher(

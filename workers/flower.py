@@ -20,6 +20,7 @@ _DEFAULTS = {
     "FLOWER_ADDRESS": "127.0.0.1",
     "FLOWER_READ_ONLY": "true",
     "FLOWER_TASKS_COLUMNS": "name,args,state,runtime,result,received,uuid",
+    "FLOWER_NATURAL_TIME": "true",
     "FLOWER_MAX_TASKS": "20000",
     "FLOWER_PURGE_OFFLINE_WORKERS": "86400",
 }
