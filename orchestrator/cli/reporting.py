@@ -65,7 +65,7 @@ def apply(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> int:
-    """Price what was decided on a report's page, and carry it out once; applying it again changes nothing."""
+    """Carry out what was decided on a report's page, once. It is priced first; applying it again changes nothing."""
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import reviewing
 
