@@ -5,6 +5,7 @@ Migrations expand first and take away a release later: between the two, the code
 
 import logging
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def upgrade(database: Database) -> str:
     return head()
 
 
+@cache
 def head() -> str:
     """The revision this release's code was written for."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
@@ -78,8 +80,9 @@ def is_behind(database: Database) -> bool:
     return found is None or (found != head() and found in _known_revisions())
 
 
-def _known_revisions() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+@cache
+def _known_revisions() -> frozenset[str]:
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 def require_usable(database: Database) -> None:
