@@ -14,8 +14,12 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
+from sqlalchemy import text
 
+from orchestrator.base.heartbeats import Heartbeats, Loop
 from orchestrator.base.logs import LogEvent
+from orchestrator.base.settings import load_settings
+from orchestrator.operations.monitoring import Monitor
 from orchestrator.operations.submitting import SubmitOptions, submit
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
 from orchestrator.store.database import Database
@@ -93,3 +97,22 @@ def test_a_worker_is_ready_leads_and_stops_when_what_it_paid_for_is_recorded(
     events = [LogEvent(line["event"]) for line in lines(log)]
     assert {LogEvent.WORKER_STARTED, LogEvent.LEADER_BEGAN, LogEvent.WORKER_DRAINING} <= set(events)
     assert "katana-secret" not in log.read_text()
+
+
+def test_a_worker_says_why_it_is_not_ready(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    heartbeats = Heartbeats(lambda: now)
+    now, has_broker = 0.0, True
+    monitor = Monitor(load_settings(), database, heartbeats, broker_is_there=lambda: has_broker)
+    assert monitor.ready() == monitor.live() == []
+    has_broker = False
+    monitor.drain()
+    assert monitor.ready() == ["it is stopping", "the broker is out of reach"]
+    with database.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+    assert "this release needs" in monitor.ready()[-1]
+    gone = Database("postgresql://nobody@127.0.0.1:1/nothing", actor="test")
+    assert "cannot be used" in Monitor(load_settings(), gone, heartbeats).ready()[0]
+    heartbeats.beat(Loop.ENGINE)
+    now = 3600.0
+    assert monitor.live() == ["the engine loop is stuck"]
