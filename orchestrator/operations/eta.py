@@ -19,16 +19,20 @@ class Remaining:
     most_seconds: int
 
 
-def remaining(work: Sequence[Work], typical: Mapping[str, Typical], *, at_once: int) -> Remaining | None:
-    """How long the rest takes while so many jobs are under way at once; None where it cannot be told.
+def remaining(
+    work: Sequence[Work], typical: Mapping[str, Typical], *, at_once: int, per_minute: float | None = None
+) -> Remaining | None:
+    """How long the rest takes while so many jobs are under way at once, of which `per_minute` ended just now (None:
+    not known); None where it cannot be told: while nothing is under way, or a model ahead was never seen to end.
 
-    That is while nothing is under way, or as long as no job of a model that is ahead was ever seen to end.
+    Early on the quick ones are those that were seen, and the rate is still low: the truth is in between.
     """
     ahead = [each for each in work if each.unsent or each.under_way]
     if not ahead:
         return Remaining(0, 0)
     if at_once <= 0 or any(each.model not in typical for each in ahead):
         return None
-    sending = sum(each.unsent * typical[each.model].mean_seconds for each in ahead) / at_once
+    by_time = sum(each.unsent * typical[each.model].mean_seconds for each in ahead) / at_once
+    by_rate = 60 * sum(each.unsent for each in ahead) / per_minute if per_minute else by_time
     last = max(typical[each.model].mean_seconds + typical[each.model].spread_seconds for each in ahead)
-    return Remaining(floor(sending * (1 - _DRIFT)), ceil(sending * (1 + _DRIFT) + last))
+    return Remaining(floor(min(by_time, by_rate) * (1 - _DRIFT)), ceil(max(by_time, by_rate) * (1 + _DRIFT) + last))

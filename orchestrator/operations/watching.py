@@ -48,4 +48,5 @@ def _rest(document: dict[str, Any], totals: Totals, pulse: Pulse) -> Remaining |
     stands = document["state"] != BatchState.RUNNING or document["provider"]["down_since"] is not None
     if stands or totals.kept_back or any(hold["blocking"] for hold in document["holds"]):
         return None
-    return remaining(totals.work, pulse.typical, at_once=sum(each.under_way for each in totals.work))
+    at_once = sum(each.under_way for each in totals.work)
+    return remaining(totals.work, pulse.typical, at_once=at_once, per_minute=pulse.ended_per_minute)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Text, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.clock import rfc3339
-from orchestrator.base.states import ENDED_JOBS, JobState, SubmissionState
+from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store.database import NOW
 from orchestrator.store.tables import accounts, jobs, paces, submissions
 
@@ -26,6 +26,8 @@ _SAMPLE = 300
 _SAMPLED_BATCHES = 4
 _ERRORS = 3
 _FAILED = (JobState.FAILED, JobState.REJECTED)
+#: What counts for the rate: jobs that ended because they were sent.
+_RAN = (JobState.COMPLETED, *_FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ _TYPICAL_BEFORE = text(
 def read_pulse(connection: Connection, batch_id: str, account_pk: int, models: Collection[str]) -> Pulse:
     """The pulse of an existing batch; of `models` it is to tell how long they take, where that was seen."""
     sizes = {"events": _EVENTS, "timed": _TIMED, "seconds": _RATE_SECONDS}
-    ended = connection.execute(_ENDED, sizes | {"batch": batch_id, "ended": list(ENDED_JOBS)}).one()
+    ended = connection.execute(_ENDED, sizes | {"batch": batch_id, "ended": list(_RAN)}).one()
     return Pulse(
         ended_per_minute=60 * ended.jobs / max(float(ended.seconds), 1.0) if ended.jobs else None,
         typical=_typical(connection, batch_id, account_pk, ended.names or [], models),

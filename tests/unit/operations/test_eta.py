@@ -13,21 +13,24 @@ works = st.tuples(*(st.builds(Work, st.just(model), numbers, st.integers(0, 64))
 seconds = st.floats(0, 100_000, allow_nan=False)
 typicals = st.fixed_dictionaries({model: st.builds(Typical, st.just(9), seconds, seconds) for model in MODELS})
 at_once = st.integers(1, 1000)
+rates = st.none() | st.floats(0.2, 10_000)
 
 
-@given(works, typicals, at_once)
-def test_it_is_never_over_before_now(work: tuple[Work, ...], typical: dict[str, Typical], places: int) -> None:
-    rest = remaining(work, typical, at_once=places)
+@given(works, typicals, at_once, rates)
+def test_it_is_never_over_before_now(
+    work: tuple[Work, ...], typical: dict[str, Typical], places: int, rate: float | None
+) -> None:
+    rest = remaining(work, typical, at_once=places, per_minute=rate)
     assert rest is not None
     assert 0 <= rest.least_seconds <= rest.most_seconds
 
 
-@given(works, typicals, at_once, st.sampled_from(MODELS), st.integers(1, 1000))
+@given(works, typicals, at_once, rates, st.sampled_from(MODELS), st.integers(1, 1000))
 def test_more_jobs_never_take_less_time(
-    work: tuple[Work, ...], typical: dict[str, Typical], places: int, model: str, more: int
+    work: tuple[Work, ...], typical: dict[str, Typical], places: int, rate: float | None, model: str, more: int
 ) -> None:
     added = tuple(Work(each.model, each.unsent + more * (each.model == model), each.under_way) for each in work)
-    less, rest = remaining(work, typical, at_once=places), remaining(added, typical, at_once=places)
+    less, rest = (remaining(each, typical, at_once=places, per_minute=rate) for each in (work, added))
     assert less is not None
     assert rest is not None
     assert less.least_seconds <= rest.least_seconds
@@ -59,3 +62,10 @@ def test_jobs_go_through_the_places_that_there_are() -> None:
         170,
         252,
     )  # 200 s, 15 % less or more; the last one
+
+
+def test_a_rate_that_says_otherwise_widens_the_range() -> None:
+    seen = {"gen": Typical(30, 20.0, 2.0)}
+    slow = remaining([Work("gen", 640, 64)], seen, at_once=64, per_minute=96)  # 400 s by it
+    assert slow is not None
+    assert (slow.least_seconds, slow.most_seconds) == (170, 482)
