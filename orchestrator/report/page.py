@@ -62,7 +62,7 @@ def _policy(style: str, script: str, links: Iterable[str]) -> str:
             "default-src 'none'",
             f"script-src '{_digest(script)}'",
             f"style-src '{_digest(style)}'",
-            f"img-src {sources}",
+            f"img-src {sources} data:",
             f"media-src {sources}",
             "base-uri 'none'",
             "form-action 'none'",
