@@ -53,9 +53,9 @@ POINTS = [
 SHARES = {"db.commit": 6, "db.committed": 6}
 LOCAL = [(point, share) for point in POINTS for share in range(SHARES.get(point, 1))]
 #: Of all boundaries under Celery, and of those of a chain, `make test` visits so many; of each point's, one in so many.
-SAMPLE, SAMPLED = "sample", 3
-SAMPLED_OF_CHAIN = 6
-ONE_IN = 4
+SAMPLE, SAMPLED = "sample", 5
+SAMPLED_OF_CHAIN = 12
+ONE_IN = 2
 UPLOAD_POINTS = ["upload.request", "upload.answered"]
 AWS = {
     "AWS_ACCESS_KEY_ID": "AKIATESTONLY",

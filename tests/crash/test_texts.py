@@ -28,7 +28,7 @@ TEXTS = Things(
     ),
     {"text": "completed", "cut": "failed", "refused": "failed"},
 )
-SAMPLED = 2
+SAMPLED = 4
 #: Where an answer is lost, or has just been heard.
 _AROUND_THE_ANSWER = ("pay.sent", "pay.answered")
 

@@ -23,6 +23,12 @@ from .engine_site import BATCH, Site, make_site
 from .store_rows import force_jobs, put_submission
 
 
+@pytest.fixture(autouse=True)
+def copied_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest wait for another try is a second instead of a minute."""
+    monkeypatch.setattr("orchestrator.engine.copy.LONGEST_COPY_RETRY_SECONDS", 1.0)
+
+
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     with Sandbox(tmp_path / "sandbox", time_scale=0.02) as running:
