@@ -26,7 +26,6 @@ from orchestrator.store import chains, settling
 from orchestrator.store.accounts import Scope, accounts_at
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.due import next_due
-from orchestrator.store.sessions import require_sessions
 from workers import stopping
 from workers.announcing import Announcer
 from workers.heartbeats import HEARTBEATS
@@ -70,7 +69,6 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         kinds = kinds_of(app)
         submits = "submit" in kinds
         database = self._open.enter_context(open_database(settings))
-        require_sessions(database)
         with database.begin() as connection:
             providers = worker_providers(settings, connection, submits=submits)
             scopes = [Scope(provider.account_pk(connection)) for provider in providers]

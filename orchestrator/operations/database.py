@@ -10,6 +10,7 @@ from orchestrator.base.settings import Settings
 from orchestrator.store import migrate
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.embedded import EmbeddedPostgres, running_url
+from orchestrator.store.sessions import require_sessions
 
 log = logging.getLogger("orchestrator.operations")
 T = TypeVar("T")
@@ -22,12 +23,14 @@ _GLANCE_SECONDS = 2
 def open_database(settings: Settings) -> Iterator[Database]:
     """The database of `settings`: the embedded one migrates itself, a shared one must be up to date.
 
-    Raises Unusable where it cannot be reached or is at a schema that this release cannot work on.
+    Raises Unusable where it cannot be reached, is at a schema that this release cannot work on, or is behind a pooler
+    that keeps no session.
     """
     if settings.database_url is not None:
         database = Database(settings.database_url.get_secret_value(), actor=settings.actor)
         try:
             migrate.require_usable(database)
+            require_sessions(database)
             yield database
         finally:
             database.close()

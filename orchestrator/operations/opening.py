@@ -26,7 +26,6 @@ from orchestrator.receipts.book import ReceiptBook
 from orchestrator.sandbox import Sandbox, SandboxBusy
 from orchestrator.store.accounts import Scope, account_pk, origin_and_account
 from orchestrator.store.database import Connection, Database
-from orchestrator.store.sessions import require_sessions
 
 #: A sandbox that a command brings along is quicker than the provider, so that trying it out is no wait.
 SANDBOX_TIME_SCALE = 0.2
@@ -195,7 +194,6 @@ def make_engine(
     Without a `payer` it pays in credits; one that signs payments needs the `chains`, too.
     """
     payment = Payment.CREDITS if payer is None else payer.payment
-    require_sessions(database)
     spool = Spool(settings.home / "spool", cap_bytes=settings.spool_bytes)
     spool.sweep()
     return Engine(
