@@ -48,7 +48,11 @@ def sandbox(
 def worker(
     steps: Annotated[
         str | None,
-        typer.Option(metavar="STEPS", help="Only some of submit,poll,copy. Needs a broker.", show_default=False),
+        typer.Option(
+            metavar="STEPS",
+            help="Only some of submit,poll,copy. Needs a broker, and without submit no keys.",
+            show_default=False,
+        ),
     ] = None,
     concurrency: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Tasks at once. Needs a broker.", show_default=False)
