@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from orchestrator.base.heartbeats import Heartbeats
 from orchestrator.base.states import ENDED_JOBS, JobError, JobState
 from orchestrator.operations.gauges import GAUGES, Values
+from orchestrator.operations.ledger_watch import LedgerWatch
 from orchestrator.store.database import Database, OutOfReach
 from orchestrator.store.event_tail import Charge, Happening
 from orchestrator.store.metrics import Snapshot, read_snapshot
@@ -102,7 +103,7 @@ class Counts:
 class Metrics(Collector):
     """The metrics of this process, and while it leads those of everything; `registry` has them all.
 
-    `unbalanced` tells how many batches' books are known not to balance.
+    `ledger` knows what batches' books do not balance.
     """
 
     def __init__(
@@ -110,13 +111,13 @@ class Metrics(Collector):
         database: Database,
         heartbeats: Heartbeats,
         *,
-        unbalanced: Callable[[], int] = lambda: 0,
+        ledger: LedgerWatch | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # else there is a second series for each
         self._database = database
         self._heartbeats = heartbeats
-        self._unbalanced = unbalanced
+        self._ledger = ledger
         self._monotonic = monotonic
         self._read: tuple[float, Snapshot] | None = None
         self._next_at = 0.0
@@ -158,16 +159,26 @@ class Metrics(Collector):
     def _of_everything(self, read_at: float, snapshot: Snapshot) -> Iterator[Metric]:
         age = self._monotonic() - read_at
         yield _gauge("orchestrator_snapshot_age_seconds", "Since these numbers were read.", [], {(): age})
-        unbalanced = float(self._unbalanced())
-        yield _gauge(
-            "orchestrator_ledger_unbalanced",
-            "Batches whose ledger does not balance with their jobs, of those that are open or ended in the last day.",
-            [],
-            {(): unbalanced},
-        )
+        if self._ledger is not None:
+            yield from _of_ledger(self._ledger)
         for gauge in GAUGES:
             yield _gauge(gauge.name, gauge.help, gauge.labels, gauge.values(snapshot))
         yield from self.counts.collect()
+
+
+def _of_ledger(ledger: LedgerWatch) -> Iterator[Metric]:
+    yield _gauge(
+        "orchestrator_ledger_unbalanced",
+        "Batches whose ledger does not balance with their jobs, of those that are open or ended in the last day.",
+        [],
+        {(): ledger.unbalanced()},
+    )
+    yield _gauge(
+        "orchestrator_ledger_too_large",
+        "Those of them that are too large to be audited all the time.",
+        [],
+        {(): ledger.too_large()},
+    )
 
 
 def _gauge(name: str, help_text: str, labels: Sequence[str], values: Values) -> GaugeMetricFamily:

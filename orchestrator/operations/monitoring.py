@@ -46,7 +46,7 @@ class Monitor:
         self._broker_is_there = broker_is_there
         self._is_draining = False
         ledger = LedgerWatch(database)
-        metrics = Metrics(database, heartbeats, unbalanced=ledger.unbalanced)
+        metrics = Metrics(database, heartbeats, ledger=ledger)
         followers = _followers(settings, database, metrics)
         address = settings.metrics_address
         reads = [] if address is None else [metrics.refresh]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from orchestrator.base.states import Book, EntryKind, HoldCode, JobState
 from orchestrator.operations.following import Follower, tell
 from orchestrator.operations.ledger_watch import LedgerWatch
 from orchestrator.operations.metrics import Metrics
-from orchestrator.store import event_tail
+from orchestrator.store import audit, event_tail
 from orchestrator.store.caps import Limit, set_caps
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.holds import put_hold
@@ -174,6 +175,7 @@ def test_books_that_do_not_balance_are_seen_and_seen_to_be_right_again(database:
         connection.execute(update(jobs).where(jobs.c.ordinal == 0).values(spent=PRICE))
     watch.look()
     assert watch.unbalanced() == 0, "it looked a moment ago"
+    assert watch.too_large() == 0
     clock.now += 60
     watch.look()
     assert watch.unbalanced() == 1
@@ -199,3 +201,22 @@ def test_transitions_of_jobs_and_batches_are_told_with_their_ids(
     (told,) = (line for line in lines if "job" in line)
     assert (told["batch"], told["job"], told["model"]) == (scope.batch_ids[0], "job-0", "gen")
     assert (told["from_state"], told["state"], told["level"]) == ("pending", "submitting", "info")
+
+
+def test_books_too_large_to_be_audited_all_the_time_are_left_to_a_person(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_batch(database, jobs=200)
+    with database.begin() as connection:
+        assert audit.audit_briefly(connection, "things-20261122-0001") == []
+    monkeypatch.setattr(audit, "audit_briefly", partial(audit.audit_briefly, milliseconds=1))
+    watch = LedgerWatch(database, monotonic=(clock := Clock()))
+    watch.look()
+    assert watch.too_large() == 1
+    monkeypatch.undo()
+    clock.now += 1800
+    watch.look()
+    assert watch.too_large() == 1
+    clock.now += 1801
+    watch.look()
+    assert (watch.too_large(), watch.unbalanced()) == (0, 0)

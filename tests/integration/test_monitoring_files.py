@@ -13,6 +13,7 @@ from orchestrator.base.logs import LogEvent
 from orchestrator.base.states import BatchState, JobState
 from orchestrator.operations import following
 from orchestrator.operations.gauges import GAUGES
+from orchestrator.operations.ledger_watch import LedgerWatch
 from orchestrator.operations.metrics import Metrics
 from orchestrator.store.database import Database
 
@@ -26,7 +27,7 @@ SUFFIX = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "g
 @pytest.fixture
 def families(database: Database) -> list[Metric]:
     """Every metric of ours that a worker serves which leads."""
-    metrics = Metrics(database, Heartbeats())
+    metrics = Metrics(database, Heartbeats(), ledger=LedgerWatch(database))
     metrics.refresh()
     return [metric for metric in metrics.registry.collect() if metric.name.startswith("orchestrator_")]
 
