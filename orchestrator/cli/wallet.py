@@ -16,7 +16,7 @@ from orchestrator.cli.params import AsJson, Yes, usdc_amount
 
 if TYPE_CHECKING:
     from orchestrator.engine.top_up import Quote
-    from orchestrator.operations.wallet import ToppedUp
+    from orchestrator.operations.topping_up import ToppedUp
 
 #: Exit code where it is not known yet whether something was paid.
 _OPEN = 5

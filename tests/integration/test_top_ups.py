@@ -13,8 +13,8 @@ from orchestrator.base.errors import SpendRefused
 from orchestrator.base.ethereum import Account  # eth-account, kept harmless
 from orchestrator.base.payments import Network
 from orchestrator.base.settings import Settings
-from orchestrator.operations import wallet
-from orchestrator.operations.wallet import ToppedUp
+from orchestrator.operations import topping_up, wallet
+from orchestrator.operations.topping_up import ToppedUp
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
 from orchestrator.store.caps import Limit, set_caps
 from orchestrator.store.database import Database
@@ -96,7 +96,7 @@ class Purse:
 
 @pytest.fixture
 def purse(tmp_path: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Purse]:
-    monkeypatch.setattr(wallet, "PATIENCE_SECONDS", 3.0)
+    monkeypatch.setattr(topping_up, "PATIENCE_SECONDS", 3.0)
     with Sandbox(tmp_path / "sandbox", time_scale=0) as sandbox:
         yield Purse(sandbox, database, database_url, tmp_path / "home")
 
