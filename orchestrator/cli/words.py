@@ -58,7 +58,7 @@ def ago(at: str | None) -> str:
 
 def seconds_text(seconds: float) -> str:
     """A length of time as far as it matters: `8 s`, `90 s`, `7 min`, `3 h 10 min`, `2 d 4 h`."""
-    if seconds < 120:
+    if seconds < 120 and seconds != 60:
         return f"{ceil(seconds)} s"
     minutes = round(seconds / 60)
     if minutes < 120:

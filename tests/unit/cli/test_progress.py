@@ -150,8 +150,8 @@ def test_a_terminal_that_becomes_narrower_is_painted_anew(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.2, "1 s"), (90, "90 s"), (150, "2 min"), (3_600, "60 min"), (7_200, "2 h"), (12_497, "3 h 20 min"),
-        (172_800, "2 d"), (190_000, "2 d 4 h"),
+        (0.2, "1 s"), (60, "1 min"), (90, "90 s"), (150, "2 min"), (3_600, "60 min"), (7_200, "2 h"),
+        (12_497, "3 h 20 min"), (172_800, "2 d"), (190_000, "2 d 4 h"),
     ],
 )  # fmt: skip
 def test_lengths_of_time(seconds: float, text: str) -> None:
@@ -161,5 +161,6 @@ def test_lengths_of_time(seconds: float, text: str) -> None:
 def test_what_is_left() -> None:
     assert left_text(0, 0) == "less than 10 s left"
     assert left_text(0, 95) == "less than 100 s left"
+    assert left_text(80, 230) == "1 min to 4 min left"
     assert left_text(301, 360) == "5 min to 6 min left"
     assert left_text(12_100, 12_400) == "about 3 h 20 min left"

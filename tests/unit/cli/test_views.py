@@ -12,6 +12,7 @@ from orchestrator.cli.batch_view import summary
 from orchestrator.cli.jobs_view import by_error, jobs_csv
 from orchestrator.cli.looking import is_tolerable
 from orchestrator.cli.serving import celery_command
+from orchestrator.cli.why_view import why_lines
 from orchestrator.cli.words import counted, elapsed, elapsed_between, place
 
 
@@ -142,3 +143,23 @@ def test_a_worker_for_some_steps_still_settles() -> None:
     assert celery_command("submit, poll", 4)[-4:] == ["--queues", "submit,poll,settle", "--concurrency", "4"]
     with pytest.raises(UsageError, match="no step 'pol'"):
         celery_command("pol", None)
+
+
+def test_why_a_batch_stands() -> None:
+    row = {
+        "state": "in_doubt", "jobs": 2, "job": "mug\x1b[7m", "model": "gen", "since": "2026-11-22T01:00:00Z",
+        "code": "in-doubt", "waits_for": "whether it was charged", "mover": "person", "until": None,
+        "command": "orchestrator resolve b-1",
+    }  # fmt: skip
+    poll = row | {
+        "state": "generating",
+        "jobs": 1,
+        "mover": "provider",
+        "until": "2026-11-22T01:01:00Z",
+        "command": None,
+    }
+    first, second = (line.plain.splitlines() for line in why_lines({"why": [row, poll]}))
+    assert first[0].startswith("in doubt: 2 jobs, the oldest is mug\\x1b[7m (gen) since 2026-11-22 01:00 UTC (")
+    assert first[1:] == ["  waits for: whether it was charged", "  moved by: you", "  next: orchestrator resolve b-1"]
+    assert second[2:] == ["  moved by: the provider, at 2026-11-22T01:01:00Z"]
+    assert [line.plain for line in why_lines({"why": []})] == ["no job of it can move any more"]
