@@ -1,8 +1,5 @@
 """HTTP to the provider: one client for paying, one for reading. Nothing here tries anything again, but for what was
 refused (401) with a wallet's proof that may be stale: it is sent once more with a fresh one.
-
-The paying client opens a fresh connection for every POST: a kept-alive one that the server is just closing
-would leave a paid request in doubt.
 """
 
 import asyncio
@@ -16,11 +13,17 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from orchestrator.base import faults
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
-from orchestrator.base.proxies import proxy_for
+from orchestrator.katana.exchange import (
+    Phase,
+    failure_words,
+    join_credentials,
+    pay_transport,
+    read_transport,
+    whole_reply,
+)
 from orchestrator.katana.problem import Problem, read_problem
 from orchestrator.katana.verdict import Kind, Reply, Verdict, judge, retry_after_seconds
 from orchestrator.katana.wallet_wire import (
@@ -46,7 +49,6 @@ PAY_DEADLINE_SECONDS = 240.0
 _PAY_TIMEOUT = httpx.Timeout(connect=10, write=60, read=150, pool=30)
 _READ_TIMEOUT = httpx.Timeout(connect=10, write=30, read=60, pool=30)
 _READ_DEADLINE_SECONDS = 90.0
-_MAX_BODY_BYTES = 16 * 1024 * 1024
 #: Our clock is put right for wallet proofs where it is further than this from the provider's `Date`.
 _TOLERABLE_SKEW = timedelta(seconds=30)
 
@@ -59,31 +61,6 @@ class ProviderUnavailable(Exception):
         self.reason = reason
         self.status = status
         self.retry_after_seconds = retry_after_seconds
-
-
-class TooLate(OSError):
-    """A POST was not sent, because the time for it is over."""
-
-
-class _Phase:
-    """Notes when the first byte of the request may leave, from httpcore's trace events; too late it may not."""
-
-    def __init__(self, name: str, clock: Clock, send_before: datetime | None) -> None:
-        self._name = name
-        self._clock = clock
-        self._send_before = send_before
-        self.sending_began = False
-
-    async def trace(self, event: str, info: dict[str, Any]) -> None:
-        if event.endswith("send_request_headers.started"):
-            request = info.get("request")
-            if request is None or request.method != b"CONNECT":  # a proxy's tunnel carries nothing of ours yet
-                if self._send_before is not None and self._clock.now() >= self._send_before:
-                    raise TooLate("its time to be sent is over")
-                self.sending_began = True
-                faults.point(f"{self._name}.request")
-        elif event.endswith("send_request_body.complete"):
-            faults.point(f"{self._name}.sent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +138,7 @@ class KatanaClient:
             base_url=base_url,
             headers=common | headers,
             timeout=_PAY_TIMEOUT,
-            transport=transport or _pay_transport(base_url),
+            transport=transport or pay_transport(base_url),
             trust_env=False,
             follow_redirects=False,
         )
@@ -169,7 +146,7 @@ class KatanaClient:
             base_url=base_url,
             headers=common | headers,
             timeout=_READ_TIMEOUT,
-            transport=transport or _read_transport(base_url),
+            transport=transport or read_transport(base_url),
             follow_redirects=False,
         )
 
@@ -205,7 +182,7 @@ class KatanaClient:
         self, call: Call, body: bytes, send_before: datetime | None, item_count: int, payment: str | None
     ) -> Verdict:
         headers = {PAYMENT_HEADER: payment} if payment is not None else self._proven()
-        phase = _Phase("pay", self._clock, send_before)
+        phase = Phase("pay", self._clock, send_before)
         reply, failure = await self._post(call, body, headers, phase)
         faults.point("pay.answered")
         return judge(
@@ -220,7 +197,7 @@ class KatanaClient:
 
     async def top_up(self, body: bytes, *, payment: str, send_before: datetime | None = None) -> ToppedUp:
         """One top-up of exactly `body`, with its signed payment. Never raises; only a told credit is final."""
-        phase = _Phase("pay", self._clock, send_before)
+        phase = Phase("pay", self._clock, send_before)
         reply, failure = await self._post(TOP_UP, body, {PAYMENT_HEADER: payment}, phase)
         faults.point("pay.answered")
         if reply is None:
@@ -234,7 +211,7 @@ class KatanaClient:
 
     async def discover(self, body: bytes, *, call: Call = GENERATION, item_count: int = 1) -> Discovery:
         """The same POST without a payment, to be told what it costs (guide, "x402 request sequence"). Never raises."""
-        phase = _Phase("offer", self._clock, None)
+        phase = Phase("offer", self._clock, None)
         reply, failure = await self._post(call, body, {}, phase)
         if reply is not None and reply.status == httpx.codes.PAYMENT_REQUIRED:
             try:
@@ -247,7 +224,7 @@ class KatanaClient:
         return Discovery(verdict=verdict)
 
     async def _post(
-        self, call: Call, body: bytes, headers: Mapping[str, str], phase: _Phase
+        self, call: Call, body: bytes, headers: Mapping[str, str], phase: Phase
     ) -> tuple[Reply | None, str | None]:
         """The answer to a POST, or what broke in words."""
         try:
@@ -261,10 +238,10 @@ class KatanaClient:
                     extensions={"trace": phase.trace},
                 )
                 if call.is_chat:
-                    _join_credentials(request.headers)
-                return self._heed_date(await _read_reply(await self._pay.send(request, stream=True))), None
+                    join_credentials(request.headers)
+                return self._heed_date(await whole_reply(await self._pay.send(request, stream=True))), None
         except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
-            return None, _in_words(error)
+            return None, failure_words(error)
 
     def _proven(self) -> Mapping[str, str]:
         return self._proof(self._clock.now() + self._skew) if self._proof is not None else {}
@@ -363,60 +340,13 @@ class KatanaClient:
             async with asyncio.timeout(_READ_DEADLINE_SECONDS):
                 request = self._read.build_request("GET", path, headers=dict(self._proven()))
                 if is_text:
-                    _join_credentials(request.headers)
+                    join_credentials(request.headers)
                 faults.point("ask.request")
-                reply = self._heed_date(await _read_reply(await self._read.send(request, stream=True)))
+                reply = self._heed_date(await whole_reply(await self._read.send(request, stream=True)))
                 faults.point("ask.answered")
         except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
-            raise ProviderUnavailable(_in_words(error)) from None
+            raise ProviderUnavailable(failure_words(error)) from None
         return reply
-
-
-def _pay_transport(base_url: str) -> httpx.AsyncBaseTransport:
-    return httpx.AsyncHTTPTransport(
-        proxy=proxy_for(base_url),
-        verify=httpx.create_ssl_context(),  # heeds SSL_CERT_FILE, unlike a client without trust_env
-        trust_env=False,
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-    )
-
-
-def _read_transport(base_url: str) -> httpx.AsyncBaseTransport:
-    proxy = proxy_for(base_url)
-    return AiohttpTransport(limits=httpx.Limits(max_connections=64), proxy=httpx.Proxy(proxy) if proxy else None)
-
-
-def _join_credentials(headers: httpx.Headers) -> None:
-    """Calls about texts take key and secret as one bearer token (guide, "Text / LLM Chat Completion Basics")."""
-    key, secret = headers.pop("X-API-Key", None), headers.pop("X-API-Secret", None)
-    if key is not None and secret is not None:
-        headers["Authorization"] = f"Bearer {key}:{secret}"
-
-
-def _in_words(error: Exception) -> str:
-    """What broke, without the words of the libraries in between where they mislead."""
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return "cannot connect"
-    if isinstance(error, TimeoutError | httpx.TimeoutException):
-        return "no answer in time"
-    return f"{type(error).__name__}: {error}".rstrip(": ")
-
-
-async def _read_reply(response: httpx.Response) -> Reply:
-    """The whole response; a body that breaks off or is absurdly large is None, the status still counts."""
-    body: bytes | None = b""
-    chunks: list[bytes] = []
-    try:
-        async for chunk in response.aiter_bytes():
-            chunks.append(chunk)
-            if sum(map(len, chunks)) > _MAX_BODY_BYTES:
-                raise httpx.StreamError("too large")
-        body = b"".join(chunks)
-    except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError):
-        body = None
-    finally:
-        await response.aclose()
-    return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body, b"".join(chunks))
 
 
 def _path_word(request_id: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.katana import client as katana
+from orchestrator.katana import exchange
 from orchestrator.katana.client import KatanaClient, ProviderUnavailable
 from orchestrator.katana.verdict import Kind
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
@@ -221,7 +222,7 @@ async def test_a_redirect_of_a_post_is_not_followed(status: str) -> None:
 
 
 async def test_an_endless_answer_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(katana, "_MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(exchange, "_MAX_BODY_BYTES", 1000)
     async with serving(answering(http(b" " * 5000))) as (_, url):
         assert (await submit_to(url))[0] is Kind.UNKNOWN
 

@@ -1,0 +1,93 @@
+"""One exchange over HTTP: how requests are carried, when their first byte leaves, and the whole of what comes back.
+
+What pays opens a fresh connection for every POST: a kept-alive one that the server is just closing would leave a paid
+request in doubt.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from orchestrator.base import faults
+from orchestrator.base.clock import Clock
+from orchestrator.base.proxies import proxy_for
+from orchestrator.katana.verdict import Reply
+
+#: More than this of an answer is not read.
+_MAX_BODY_BYTES = 16 * 1024 * 1024
+
+
+class TooLate(OSError):
+    """A POST was not sent, because the time for it is over."""
+
+
+class Phase:
+    """Notes when the first byte of the request may leave, from httpcore's trace events; too late it may not."""
+
+    def __init__(self, name: str, clock: Clock, send_before: datetime | None) -> None:
+        self._name = name
+        self._clock = clock
+        self._send_before = send_before
+        self.sending_began = False
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            request = info.get("request")
+            if request is None or request.method != b"CONNECT":  # a proxy's tunnel carries nothing of ours yet
+                if self._send_before is not None and self._clock.now() >= self._send_before:
+                    raise TooLate("its time to be sent is over")
+                self.sending_began = True
+                faults.point(f"{self._name}.request")
+        elif event.endswith("send_request_body.complete"):
+            faults.point(f"{self._name}.sent")
+
+
+def pay_transport(base_url: str) -> httpx.AsyncBaseTransport:
+    """Carries what pays: every request on a connection of its own."""
+    return httpx.AsyncHTTPTransport(
+        proxy=proxy_for(base_url),
+        verify=httpx.create_ssl_context(),  # heeds SSL_CERT_FILE, unlike a client without trust_env
+        trust_env=False,
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+    )
+
+
+def read_transport(base_url: str) -> httpx.AsyncBaseTransport:
+    """Carries what reads."""
+    proxy = proxy_for(base_url)
+    return AiohttpTransport(limits=httpx.Limits(max_connections=64), proxy=httpx.Proxy(proxy) if proxy else None)
+
+
+def join_credentials(headers: httpx.Headers) -> None:
+    """Calls about texts take key and secret as one bearer token (guide, "Text / LLM Chat Completion Basics")."""
+    key, secret = headers.pop("X-API-Key", None), headers.pop("X-API-Secret", None)
+    if key is not None and secret is not None:
+        headers["Authorization"] = f"Bearer {key}:{secret}"
+
+
+def failure_words(error: Exception) -> str:
+    """What broke, without the words of the libraries in between where they mislead."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return "cannot connect"
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return "no answer in time"
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+async def whole_reply(response: httpx.Response) -> Reply:
+    """The whole response; a body that breaks off or is absurdly large is None, the status still counts."""
+    body: bytes | None = b""
+    chunks: list[bytes] = []
+    try:
+        async for chunk in response.aiter_bytes():
+            chunks.append(chunk)
+            if sum(map(len, chunks)) > _MAX_BODY_BYTES:
+                raise httpx.StreamError("too large")
+        body = b"".join(chunks)
+    except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError):
+        body = None
+    finally:
+        await response.aclose()
+    return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body, b"".join(chunks))
