@@ -1,13 +1,15 @@
 """The metrics of a real database: what the leader tells of everything, and what a worker that does not lead tells."""
 
 import json
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, text, update
+from sqlalchemy import TextClause, insert, text, update
 
 from orchestrator.base.heartbeats import Heartbeats, Loop
 from orchestrator.base.logs import JsonFormatter
@@ -16,6 +18,7 @@ from orchestrator.operations.following import Follower, tell
 from orchestrator.operations.ledger_watch import LedgerWatch
 from orchestrator.operations.metrics import Metrics
 from orchestrator.store import audit, event_tail
+from orchestrator.store import metrics as store_metrics
 from orchestrator.store.caps import Limit, set_caps
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.holds import put_hold
@@ -220,3 +223,16 @@ def test_books_too_large_to_be_audited_all_the_time_are_left_to_a_person(
     clock.now += 1801
     watch.look()
     assert (watch.too_large(), watch.unbalanced()) == (0, 0)
+
+
+def test_no_query_reads_a_whole_table_that_grows_with_the_jobs(database: Database) -> None:
+    queries = [query for room in (store_metrics, event_tail) for query in vars(room).values()]
+    words = {"punctual": timedelta(), "after": 1, "page": 1, "seconds": 5}
+    with database.begin() as connection:
+        connection.execute(text("SET LOCAL enable_seqscan = off"))  # where an index can serve, it does
+        for query in queries:
+            if isinstance(query, TextClause):
+                explain = text(f"EXPLAIN {query.text}")
+                values = {word: value for word, value in words.items() if f":{word}" in query.text}
+                plan = "\n".join(connection.execute(explain, values).scalars())
+                assert not re.search(r"Seq Scan on (?!batch|account|schedule\b|hold)", plan), plan
