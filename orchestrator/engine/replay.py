@@ -2,6 +2,7 @@
 
 - An acceptance of a replay is the acceptance of the request. While its batch is paused or cancelled it is not sent.
 - Once it can no longer settle, and has not: it is void, and its jobs are bought anew, with another payment.
+  So it is where a person has named a request of which the provider has told nothing.
 - It has settled, and no answer ever named the request: its jobs stay in doubt, with the transaction as evidence.
 
 Nothing else is signed for these jobs meanwhile, whatever is answered, and however often we are killed.
@@ -27,7 +28,7 @@ from orchestrator.engine.validity import LOOK_SECONDS, is_confirmed, noted, paus
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind
 from orchestrator.receipts.receipt import OrderedPayment, Receipt
-from orchestrator.store import doubtful, payments, replaying, resolving, settling
+from orchestrator.store import doubtful, payments, replaying, resolving, settling, unproven
 from orchestrator.store.batches import lock_batch
 from orchestrator.store.database import Connection
 from orchestrator.store.holds import put_hold
@@ -165,7 +166,9 @@ def _record_void(
         "reason": "its payment can no longer settle, and has not",
         "chain": word.evidence,
     }
-    if resolving.settle_as_not_charged(connection, work.id, SettledBy.CHAIN, evidence):
+    if resolving.settle_as_not_charged(connection, work.id, SettledBy.CHAIN, evidence) or resolving.withdraw_unpaid(
+        connection, work.id, evidence
+    ):
         log.warning(
             "submission %s was not charged: %s",
             work.id,
@@ -175,6 +178,8 @@ def _record_void(
         if engine.receipts is not None:
             engine.receipts.keep(Receipt.not_charged(work.order))
         _hold_if_in_vain(connection, work, usdc)
+    elif unproven.is_unproven(connection, work.id):  # the provider is just asked about the request that was named
+        replaying.put_back(connection, work, in_=LOOK_SECONDS, evidence=work.evidence)
     elif payments.end(connection, work.id, PaymentState.VOID, evidence=evidence):  # a person or time said: charged
         log.warning("submission %s: %s; a person may say: not charged", work.id, evidence["reason"])
     settling.settle_batch(connection, work.batch_id)

@@ -38,10 +38,22 @@ def settle_as_charged(
     return True
 
 
-def withdraw_request(connection: Connection, submission_id: UUID, evidence: dict[str, Any]) -> bool:
-    """A person takes back a request that was named for it and is unproven: it counts as charged. False: it is not."""
+def withdraw_unpaid(connection: Connection, submission_id: UUID, evidence: dict[str, Any]) -> bool:
+    """Its chain says that nothing was paid for a request that was named for it and is unproven: its jobs are `pending`
+    again, what it reserved is given back. False: it is not unproven, or is being polled.
+    """
+    by_chain = SettledBy.CHAIN
+    return withdraw_request(connection, submission_id, evidence, settled_by=by_chain) and take_back_loss(
+        connection, submission_id, evidence, settled_by=by_chain
+    )
+
+
+def withdraw_request(
+    connection: Connection, submission_id: UUID, evidence: dict[str, Any], *, settled_by: SettledBy = SettledBy.PERSON
+) -> bool:
+    """Take back a request that was named for it and is unproven: it counts as charged. False: as above."""
     cost = ledger.in_book(connection, submission_id, Book.RESERVED)
-    if not unproven.withdraw(connection, submission_id, evidence, cost):
+    if not unproven.withdraw(connection, submission_id, settled_by, evidence, cost):
         return False
     ledger.move(connection, EntryKind.DOUBT, [submission_id])
     _lose(connection, submission_id, SettledBy.PERSON, evidence)
@@ -90,8 +102,10 @@ def settle_as_not_charged(
     return True
 
 
-def take_back_loss(connection: Connection, submission_id: UUID, evidence: dict[str, Any]) -> bool:
-    """What was settled as charged was not, a person says: its jobs are `pending` again, what was lost is given back.
+def take_back_loss(
+    connection: Connection, submission_id: UUID, evidence: dict[str, Any], *, settled_by: SettledBy = SettledBy.PERSON
+) -> bool:
+    """What was settled as charged was not, as it turns out: its jobs are `pending` again, what was lost is given back.
 
     A job that was run again meanwhile only gets back what it spent; one that a newer batch has bought meanwhile is
     `skipped`. What was skipped because of them waits for them again. False: nothing of it is counted as lost.
@@ -104,7 +118,7 @@ def take_back_loss(connection: Connection, submission_id: UUID, evidence: dict[s
             submissions.c.state == SubmissionState.RESOLVED,
             select(jobs.c.pk).where(*lost_jobs, jobs.c.state == JobState.FAILED).exists(),
         )
-        .values(charged=0, settled_by=SettledBy.PERSON, evidence=evidence)
+        .values(charged=0, settled_by=settled_by, evidence=evidence)
     ).rowcount
     if not taken_back:
         return False

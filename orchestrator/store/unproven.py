@@ -28,12 +28,14 @@ def name_another(connection: Connection, submission_id: UUID, request_id: str, a
         return False
 
 
-def withdraw(connection: Connection, submission_id: UUID, evidence: dict[str, Any], charged: object) -> bool:
-    """End an unproven submission by a person's word, without a request. False: as above."""
+def withdraw(
+    connection: Connection, submission_id: UUID, settled_by: SettledBy, evidence: dict[str, Any], charged: object
+) -> bool:
+    """End an unproven submission without a request. False: as above."""
     values = {
         "state": SubmissionState.RESOLVED,
         "request_id": null(),
-        "settled_by": SettledBy.PERSON,
+        "settled_by": settled_by,
         "evidence": evidence,
         "charged": charged,
         "due_at": null(),

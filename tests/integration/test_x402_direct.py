@@ -19,7 +19,7 @@ from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.money import ZERO
 from orchestrator.base.payments import Payment, Unit
 from orchestrator.catalog.bundled import bundled_catalog
-from orchestrator.engine import submit
+from orchestrator.engine import replay, submit
 from orchestrator.engine.reconcile import reconcile
 from orchestrator.operations.opening import Provider, open_engine
 from orchestrator.operations.resolving import resolve
@@ -357,6 +357,37 @@ async def test_a_word_that_is_taken_back_pays_for_nothing_twice(
         resolve(BATCH, "job-0", shop.settings, "not-charged")
         assert (await shop.run(scope))["state"] == "completed"
     assert len(shop.asked("payments")["payments"]) == 1
+    shop.check()
+
+
+async def test_a_request_that_was_named_for_nothing_costs_nothing_once_the_chain_has_told(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person named a request, unchecked; what was signed for it never settled."""
+    monkeypatch.setattr("orchestrator.operations.resolving.is_told", lambda *_: False)  # it cannot be asked now
+    scope = shop.make_batch(1)
+    shop.play(FaultRule(at="submit", kind="drop-before-charge", times=None))
+    with pytest.raises(TimeoutError):
+        await shop.run(scope, seconds=3)
+    shop.play()
+    resolve(BATCH, "job-0", shop.settings, UUID(int=7))
+    expire(shop)
+    hold_lease = (
+        "lease_token = gen_random_uuid(), lease_owner = 1, lease_until = orchestrator_now() + interval '1 hour'"
+    )
+    shop.run_sql(f"UPDATE submission SET {hold_lease}")
+    async with open_engine(shop.settings, shop.database, shop.provider, scope) as engine:
+        (work,) = await replay.claim(engine, 9)
+        await replay.go_on(engine, work)
+    assert [row.state for row in shop.rows()] == ["signed"], "it is left alone while the provider is asked about it"
+    shop.run_sql("UPDATE submission SET lease_token = NULL, lease_owner = NULL, lease_until = NULL")
+    expire(shop)
+    document = await shop.run(scope)
+    assert (document["state"], shop.jobs()["job-0"]["attempts"]) == ("completed", 2)
+    assert [row.state for row in shop.rows()] == ["void", "settled"]
+    assert [row.settled_by for row in shop.rows(submissions)] == ["chain", "provider"]
+    assert Decimal(document["usdc"]["spent"]) == shop.rows()[1].amount
+    assert document["usdc"]["lost"] == "0"
     shop.check()
 
 
