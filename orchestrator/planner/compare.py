@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from graphlib import TopologicalSorter
 from itertools import takewhile
 from typing import Any
@@ -108,8 +109,7 @@ def _verdict(job: PlannedJob, history: History, missing: Collection[int], again:
     made = [one for one in past if one.state is JobState.COMPLETED]
     there = [one for one in made if one.pk not in missing]
     if there:
-        best = max(there, key=lambda one: (one.destination == history.destination, one.name == job.id, one.pk))
-        return Verdict(job, Standing.REUSED, best)
+        return Verdict(job, Standing.REUSED, max(there, key=partial(_preference, job, history)))
     under_way = [one for one in past if one.state in _PAID_JOBS]
     if under_way:
         return Verdict(job, Standing.UNDER_WAY, under_way[0])
@@ -121,6 +121,12 @@ def _verdict(job: PlannedJob, history: History, missing: Collection[int], again:
     if charged or past[0].failed_for_good:
         return Verdict(job, Standing.FAILED_BEFORE, [*charged, past[0]][0])
     return Verdict(job, Standing.ASSET_MISSING, made[0]) if made else Verdict(job, Standing.RETRIED, past[0])
+
+
+def _preference(job: PlannedJob, history: History, one: PastJob) -> tuple[bool, bool, bool, int]:
+    """The greater, the rather a result is reused: one that nobody rejected, from here, of this name, the newest."""
+    is_wanted = one.origin_pk not in history.rejected
+    return is_wanted, one.destination == history.destination, one.name == job.id, one.pk
 
 
 def _mind_needs(plan: Plan, history: History, verdicts: dict[str, Verdict]) -> None:
@@ -149,7 +155,9 @@ def _stops(need: str, verdict: Verdict | None, history: History, rejected: Colle
         return None
     if verdict.standing in LEFT_OUT:
         return f"{need}, which is left out"
-    return f"{need}, whose result was rejected" if _answer(verdict, history) is Gate.REJECTED else None
+    reused = verdict.source if verdict.standing is Standing.REUSED else None
+    was_rejected = reused is not None and reused.origin_pk in history.rejected
+    return f"{need}, whose result was rejected" if was_rejected or _answer(verdict, history) is Gate.REJECTED else None
 
 
 def _may_differ(verdict: Verdict) -> bool:

@@ -81,13 +81,14 @@ class History:
     """What came of earlier jobs, by fingerprint (the newest first), and the last job of each name that it has now.
 
     Of several results, one in `destination` is preferred. `gates` are the answers that results (by `origin_pk`) were
-    given.
+    given, and `rejected` those that a person rejected when the results were looked at.
     """
 
     by_fingerprint: Mapping[str, tuple[PastJob, ...]] = field(default_factory=dict)
     by_name: Mapping[str, PastJob] = field(default_factory=dict)
     destination: str = ""
     gates: Mapping[int, Gate] = field(default_factory=dict)
+    rejected: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from orchestrator.base.states import Gate, JobState
 from orchestrator.planner.fingerprint import fingerprint
 from orchestrator.planner.standing import History, PastJob
+from orchestrator.store.reviews import rejected_results
 from orchestrator.store.spoilt import is_spoilt
 from orchestrator.store.tables import assets, batches, jobs
 
@@ -81,6 +82,7 @@ def history(
         by_name={past.name: past for past in _newest_of_each_name(connection, shelf, wanted)},
         destination=destination,
         gates=_answered_gates(connection, shelf, _one_of(gated)) if gated else {},
+        rejected=rejected_results(connection, wanted),
     )
 
 

@@ -155,5 +155,21 @@ def is_rejected() -> ColumnElement[bool]:
     return func.coalesce(newest == Decision.REJECT, False)
 
 
+def rejected_results(connection: Connection, wanted: ColumnElement[Any]) -> frozenset[int]:
+    """The jobs whose fingerprint is `wanted` (one of many) and whose results are rejected."""
+    newest = (
+        select(reviews.c.job_pk, reviews.c.decision)
+        .ext(distinct_on(reviews.c.job_pk))
+        .order_by(reviews.c.job_pk, reviews.c.pk.desc())
+        .subquery()
+    )
+    query = (
+        select(newest.c.job_pk)
+        .join(jobs, jobs.c.pk == newest.c.job_pk)
+        .where(newest.c.decision == Decision.REJECT, jobs.c.fingerprint == wanted)
+    )
+    return frozenset(connection.execute(query).scalars())
+
+
 def _is_of(origin_pks: Iterable[int]) -> ColumnElement[bool]:
     return reviews.c.job_pk == any_(literal(list(origin_pks), ARRAY(BigInteger())))

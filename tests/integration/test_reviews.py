@@ -105,9 +105,12 @@ def test_decisions_are_carried_out_once(site: Site) -> None:
 def test_what_is_rejected_stays_out_and_is_not_bought_again_by_itself(site: Site) -> None:
     jobs = [SHARED | {"id": name, "prompt": f"A {name}"} for name in ("mug", "cup")]
     apply(site, decisions(site, run(site, jobs), cup="reject"), price=None)
-    run(site, jobs)
+    frame = {"video_image_data": {"first_frame_image_url": {"from": "cup"}}}
+    later = run(site, [*jobs, CLIP | {"id": "spin"} | frame])
     assert indexed(site).keys() == {"mug"}
     assert charges(site) == 2
+    spin = looking.jobs(later, site.settings)[2]
+    assert (spin["state"], "cup, whose result was rejected" in spin["error"]["message"]) == ("skipped", True)
 
 
 def test_an_accepted_gate_opens_and_another_take_goes_before_what_waits(site: Site) -> None:

@@ -105,6 +105,14 @@ def test_of_several_results_the_nearest_is_taken(planned: Plan) -> None:
         assert verdict.source.pk == pk
 
 
+def test_a_result_that_nobody_rejected_is_taken_before_a_newer_one(planned: Plan) -> None:
+    found = history(past(planned, 1), past(planned, 2))
+    for rejected, expected in ((set[int](), 2), ({2}, 1), ({1, 2}, 2)):
+        verdict = compare(planned, replace(found, rejected=frozenset(rejected))).verdicts[0]
+        assert verdict.source is not None
+        assert (verdict.standing, verdict.source.pk) == (Standing.REUSED, expected)
+
+
 def test_again_buys_whatever_there_is(planned: Plan) -> None:
     assert standing(planned, past(planned), again=None) == Standing.AGAIN
     assert standing(planned, past(planned), again={"mug"}) == Standing.AGAIN
