@@ -3,17 +3,21 @@ back as it was agreed.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from orchestrator.base.states import SettledBy, SubmissionState
+from orchestrator.base.states import HoldCode, SettledBy, SubmissionState
 from orchestrator.store import leases, payments, quotes, replaying, resolving, sending
 from orchestrator.store.audit import audit
+from orchestrator.store.batches import lock_batch
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Connection, Database
+from orchestrator.store.holds import put_hold
 from orchestrator.store.leases import Lease
 
 from .store_rows import claim
@@ -76,6 +80,35 @@ def test_what_goes_back_costs_what_was_agreed(
     assert work.reserved == agreed
     with database.begin() as connection:
         assert audit(connection) == []
+
+
+def test_no_more_is_reserved_for_what_was_held_meanwhile(database: Database) -> None:
+    scope = usdc_batch(database, jobs=1)
+    (work,) = claim(database, scope)
+    with database.begin() as connection:
+        put_hold(connection, BATCH, HoldCode.PAYMENT_REFUSED, "no more is signed", "what to do")
+    with database.begin() as connection:
+        assert not quotes.raise_reserve(connection, work.id, work.token, QUOTED)
+        assert not quotes.raise_reserve(connection, work.id, uuid4(), QUOTED)
+        assert audit(connection) == []
+
+
+def test_no_more_is_reserved_beside_a_hold_that_is_just_being_put(database: Database) -> None:
+    scope = usdc_batch(database, jobs=1)
+    (work,) = claim(database, scope)
+
+    def raise_reserve() -> bool:
+        with database.begin() as connection:
+            return quotes.raise_reserve(connection, work.id, work.token, QUOTED)
+
+    with ThreadPoolExecutor(1) as other:
+        with database.begin() as connection:
+            lock_batch(connection, BATCH)
+            put_hold(connection, BATCH, HoldCode.PAYMENT_REFUSED, "no more is signed", "what to do")
+            raised = other.submit(raise_reserve)
+            with pytest.raises(TimeoutError):
+                raised.result(timeout=0.2)
+        assert not raised.result(timeout=10), "it has waited for the hold"
 
 
 def test_the_payment_of_a_dead_replayer_is_taken_up(database: Database) -> None:

@@ -372,10 +372,8 @@ async def test_a_request_that_was_named_for_nothing_costs_nothing_once_the_chain
     shop.play()
     resolve(BATCH, "job-0", shop.settings, UUID(int=7))
     expire(shop)
-    hold_lease = (
-        "lease_token = gen_random_uuid(), lease_owner = 1, lease_until = orchestrator_now() + interval '1 hour'"
-    )
-    shop.run_sql(f"UPDATE submission SET {hold_lease}")
+    leased = "lease_token = gen_random_uuid(), lease_owner = 1, lease_until = orchestrator_now() + interval '1 hour'"
+    shop.run_sql(f"UPDATE submission SET {leased}")
     async with open_engine(shop.settings, shop.database, shop.provider, scope) as engine:
         (work,) = await replay.claim(engine, 9)
         await replay.go_on(engine, work)
