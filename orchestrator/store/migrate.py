@@ -128,13 +128,18 @@ def mark_of(connection: Connection) -> Mark | None:
     return Mark(*parts) if len(parts) == _MARK_PARTS else None
 
 
-def set_mark(connection: Connection, mark: Mark | None, *, moved_to: str | None = None) -> None:
-    """Put a mark on a database of this release's schema, or take it off."""
+def set_mark(connection: Connection, mark: Mark, *, moved_to: str | None = None) -> None:
+    """Put a mark on a database."""
     connection.execute(text("ALTER TABLE alembic_version ADD COLUMN IF NOT EXISTS moved_to text"))
     connection.execute(
         text("UPDATE alembic_version SET version_num = :found, moved_to = :moved_to"),
-        {"found": head() if mark is None else str(mark), "moved_to": moved_to},
+        {"found": str(mark), "moved_to": moved_to},
     )
+
+
+def take_mark_off(connection: Connection) -> None:
+    """Have a database that has a mark be worked on, at the schema that it was marked at."""
+    connection.execute(text("UPDATE alembic_version SET version_num = split_part(version_num, '/', 2)"))
 
 
 def is_marked(database: Database) -> bool:

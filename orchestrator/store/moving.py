@@ -23,6 +23,7 @@ from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
 
 _TABLES = [table for table in SQLModel.metadata.sorted_tables if table is not tables.transitions]
+_NAMES = ", ".join(f'"{table.name}"' for table in _TABLES)
 _OTHERS = text(
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND application_name = 'orchestrator' AND pid <> pg_backend_pid()"
@@ -47,7 +48,7 @@ def move(source: Database, target: Database) -> Moved:
     with source.begin() as here:
         _lock(here)
         identity = _identity(here)
-        if migrate.mark_of(here) == migrate.Mark("moved", migrate.head(), identity):
+        if _is_marked(here, "moved", identity):
             _open(target, identity)
             return Moved({})
         migrate.require_revision(here, migrate.head(), of="the embedded database")
@@ -71,9 +72,8 @@ def bound_to_a_machine(connection: Connection) -> list[str]:
 
 def _lock(connection: Connection) -> None:
     """Nobody writes, migrates or moves from here on until the end of the transaction."""
-    names = ", ".join(f'"{table.name}"' for table in _TABLES)
     connection.execute(text("SET LOCAL lock_timeout = '10s'"))
-    connection.execute(text(f"LOCK TABLE alembic_version, {names} IN EXCLUSIVE MODE"))
+    connection.execute(text(f"LOCK TABLE alembic_version, {_NAMES} IN EXCLUSIVE MODE"))
 
 
 def _identity(connection: Connection) -> str:
@@ -95,6 +95,12 @@ def _require_unused(connection: Connection) -> None:
             raise Unusable("the embedded database is in use by another process", hint=_STOP_THEM)
         time.sleep(_LOOK_SECONDS)
         connection.execute(text("SELECT pg_stat_clear_snapshot()"))
+
+
+def _is_marked(connection: Connection, word: str, identity: str) -> bool:
+    """Whether it has this mark of ours, maybe from an earlier call by another release."""
+    mark = migrate.mark_of(connection)
+    return mark is not None and (mark.word, mark.source) == (word, identity)
 
 
 def _fill(here: Connection, there: Connection, identity: str) -> dict[str, int]:
@@ -119,8 +125,7 @@ def _fill(here: Connection, there: Connection, identity: str) -> dict[str, int]:
 
 
 def _empty(connection: Connection) -> None:
-    for table in reversed(_TABLES):
-        connection.execute(table.delete())
+    connection.execute(text(f"TRUNCATE {_NAMES}"))
 
 
 def _copy(table: Table, here: Connection, there: Connection) -> None:
@@ -187,8 +192,7 @@ END $$
 def _open(target: Database, identity: str) -> None:
     """Take the mark off a copy whose source is closed. Raises Unusable where that is not what is there."""
     with target.begin() as there:
-        found = migrate.mark_of(there)
-        if found == migrate.Mark("arriving", migrate.head(), identity):
-            migrate.set_mark(there, None)
+        if _is_marked(there, "arriving", identity):
+            migrate.take_mark_off(there)
             return
     raise Unusable("the embedded database was moved before, and its copy is open", hint=migrate.USE_THE_COPY)

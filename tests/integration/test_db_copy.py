@@ -120,6 +120,18 @@ def killed_at(boundary: int, source_url: str, target_url: str) -> bool:
     return os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
 
 
+def test_what_one_release_began_another_one_ends(source: Database, target: Database) -> None:
+    urls = [database.url.render_as_string(hide_password=False) for database in (source, target)]
+    for database in (source, target):
+        database.close()
+    assert killed_at(BOUNDARIES - 3, *urls), "after the source was closed"
+    for database in (source, target):
+        with database.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = replace(version_num, '/000', '/999')"))
+    assert moving.move(source, target).rows == {}
+    assert (migrate.current(target) or "").startswith("999")
+
+
 def test_a_database_in_use_is_not_moved(source: Database, target: Database) -> None:
     other = Database(source.url.render_as_string(hide_password=False), actor="watching")
     other.check()
