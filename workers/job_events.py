@@ -109,9 +109,11 @@ def _error(job: ShownJob) -> str:
 
 
 def _runtime_seconds(job: ShownJob) -> float | None:
-    """How long the provider took: from its acceptance (of a text, which comes with the answer: from our POST) until
-    it was found to be done; None where it never began.
+    """How long the provider took, by its own times; where it does not tell them, from its acceptance (of a text, which
+    comes with the answer: from our POST) until it was found to be done. None where it never began.
     """
+    if job.generation_seconds is not None:
+        return job.generation_seconds
     began_at = job.sent_at if job.type == "text" else job.accepted_at
     ends = [at for at in (job.generated_at, job.ended_at) if at is not None]
     return max((min(ends) - began_at).total_seconds(), 0.0) if began_at is not None and ends else None

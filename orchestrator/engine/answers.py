@@ -1,6 +1,7 @@
 """What the provider's answer says of each item, as outcomes for the store. Pure."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -39,7 +40,7 @@ def read_outcomes(
         for position, estimate in positions
         if position in charges
     )
-    return [outcome for outcome in read if outcome is not None]
+    return [_timed(outcome, _item_at(answer, outcome.position)) for outcome in read if outcome is not None]
 
 
 def is_stuck(answer: Answer, positions: Iterable[int]) -> bool:
@@ -50,6 +51,10 @@ def is_stuck(answer: Answer, positions: Iterable[int]) -> bool:
 def _is_done_with(answer: Answer, item: Item | None) -> bool:
     """An item that is not in the answer at all is waited for."""
     return item is not None and (answer.status in _FINAL or item.status in _DONE)
+
+
+def _timed(outcome: ItemOutcome, item: Item | None) -> ItemOutcome:
+    return replace(outcome, generation_seconds=item.generation_seconds) if item is not None else outcome
 
 
 def _item_at(answer: Answer, position: int) -> Item | None:

@@ -110,8 +110,19 @@ class Item(_Wire):
     type: Text = None
     status: Status = None
     output_assets: Annotated[list[OutputAsset], BeforeValidator(_objects)] = Field(default_factory=list)
+    started_at: Instant = None
+    completed_at: Instant = None
     metadata: MetadataField = Field(default_factory=Metadata)
     error: Any = None
+
+    @property
+    def generation_seconds(self) -> float | None:
+        """How long it was worked on (guide: "item-level processing timestamps"), in whole seconds; None where that
+        is not told, or was less than one.
+        """
+        if self.started_at is None or self.completed_at is None or self.completed_at <= self.started_at:
+            return None
+        return (self.completed_at - self.started_at).total_seconds()
 
 
 class Answer(_Wire):

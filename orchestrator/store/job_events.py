@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Text, and_, bindparam, func, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Text, and_, bindparam, cast, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.states import ENDED_BATCHES, BatchState, JobState
@@ -50,6 +50,8 @@ class ShownJob:
     #: When the provider was found to be done with the submission, and when the job had ended.
     generated_at: datetime | None
     ended_at: datetime | None
+    #: How long the provider worked on it, in its own words.
+    generation_seconds: float | None
     uris: tuple[str, ...]
 
 
@@ -136,6 +138,7 @@ def _shown(connection: Connection, condition: ColumnElement[bool], *, limit: int
             submissions.c.sent_at,
             submissions.c.accepted_at,
             submissions.c.ended_at.label("generated_at"),
+            submissions.c.answer["generation_seconds"][cast(jobs.c.position, Text)].as_float().label("seconds"),
             stored.label("uris"),
         )
         .join(batches, batches.c.id == jobs.c.batch_id)
@@ -166,5 +169,6 @@ def _shown_job(row: Any) -> ShownJob:
         accepted_at=row.accepted_at,
         generated_at=row.generated_at,
         ended_at=row.ended_at,
+        generation_seconds=row.seconds,
         uris=tuple(sorted(row.uris or ())),
     )

@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, insert, null, select, update
+from sqlalchemy import Connection, bindparam, func, insert, null, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
 
 from orchestrator.base.states import Book, JobState, SettledBy, SubmissionState
 from orchestrator.store import ledger, repricing
@@ -49,6 +50,8 @@ class ItemOutcome:
     is_told: bool = True
     #: What the job's labels say besides from now on.
     labels: dict[str, str] = field(default_factory=dict)
+    #: How long the provider worked on it, where it tells that.
+    generation_seconds: float | None = None
 
 
 def record_outcomes(
@@ -69,6 +72,7 @@ def record_outcomes(
         select(submissions.c.id).where(submissions.c.id == submission_id).with_for_update(key_share=True)
     )
     charges: dict[int, Decimal] = {}
+    moved: list[ItemOutcome] = []
     for outcome in outcomes:
         values: dict[str, Any] = {
             "state": outcome.state,
@@ -96,13 +100,31 @@ def record_outcomes(
         ).scalar_one_or_none()
         if pk is not None:
             charges[pk] = outcome.spent
+            moved.append(outcome)
             _insert_sources(connection, pk, outcome.sources)
     ledger.charge(connection, submission_id, charges)
     if not all(outcome.is_told for outcome in outcomes):
         connection.execute(
             update(submissions).where(submissions.c.id == submission_id).values(settled_by=SettledBy.ASSUMED)
         )
+    _keep_durations(connection, submission_id, moved)
     return len(charges)
+
+
+def _keep_durations(connection: Connection, submission_id: UUID, outcomes: Sequence[ItemOutcome]) -> None:
+    """With the answer, by the item's position: `generation_seconds`."""
+    told = {str(it.position): it.generation_seconds for it in outcomes if it.generation_seconds is not None}
+    if told:
+        connection.execute(_KEEP_DURATIONS, {"id": submission_id, "told": told})
+
+
+_KEEP_DURATIONS = text(
+    """
+    UPDATE submission SET answer = coalesce(answer, '{}') || jsonb_build_object(
+        'generation_seconds', coalesce(answer -> 'generation_seconds', '{}') || :told)
+    WHERE id = :id
+    """
+).bindparams(bindparam("told", type_=JSONB()))
 
 
 def _insert_sources(connection: Connection, job_pk: int, sources: Sequence[Source]) -> None:

@@ -54,11 +54,12 @@ def test_jobs_are_read_as_they_are_now_by_the_names_in_their_events(database: Da
 def test_open_jobs_are_those_that_were_sent_and_then_the_first_of_the_others(database: Database) -> None:
     scope = make_batch(database, jobs=6)
     with database.begin() as connection:
-        submission = put_submission(connection, BATCH, scope.account_pk, "accepted")
+        told = {"generation_seconds": {"2": 46.5}}  # by the position in the request
+        submission = put_submission(connection, BATCH, scope.account_pk, "accepted", answer=told)
         force_jobs(
             connection, BATCH, ["pending", "completed", "generating", "failed", "waiting", "in_doubt"], submission
         )
         found = job_events.open_jobs(connection, limit=3)
         counts = job_events.job_states(connection, job_pks=[job.pk for job in found], submission_ids=[submission])
-    assert [job.name for job in found] == ["job-2", "job-5", "job-0"]
+    assert [(job.name, job.generation_seconds) for job in found] == [("job-2", 46.5), ("job-5", None), ("job-0", None)]
     assert counts == {(BATCH, state): 1 for state in ("pending", "completed", "generating", "failed", "in_doubt")}

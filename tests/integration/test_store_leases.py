@@ -1,6 +1,7 @@
 """Leases: who lost one changes nothing, the dead are found at once, and what may have been paid is never sent again."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -334,16 +335,19 @@ def test_a_bundle_ends_item_by_item_and_charges_what_its_items_spent(database: D
     with database.begin() as connection:
         sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
         accepted(connection, work.id)
-        assert polling.record_outcomes(connection, work.id, [outcome(1, JobState.COPYING, "2.5")]) == 1
+        second = replace(outcome(1, JobState.COPYING, "2.5"), generation_seconds=46.0)
+        assert polling.record_outcomes(connection, work.id, [second]) == 1
         assert not polling.resolve_finished(connection, work.id, "processing")
         assert [position for position, _ in polling.open_items(connection, work.id)] == [0, 2]
     rest = [outcome(0, JobState.FAILED), outcome(1, JobState.FAILED), outcome(2, JobState.REJECTED, "0")]
+    rest = [replace(each, generation_seconds=float(each.position)) for each in rest]
     with database.begin() as connection:
         assert polling.record_outcomes(connection, work.id, rest) == 2, "what is final stays"
         assert polling.resolve_finished(connection, work.id, "partial_failure")
         assert not polling.resolve_finished(connection, work.id, "partial_failure")
     found = row(database, submissions)
     assert (found.state, found.charged, found.lease_token) == ("resolved", Decimal("5.5"), None)
+    assert found.answer["generation_seconds"] == {"0": 0.0, "1": 46.0, "2": 2.0}
     assert job_states(database, BATCH) == ["failed", "copying", "rejected"]
     with database.begin() as connection:
         assert polling.record_outcomes(connection, work.id, rest) == 0

@@ -15,6 +15,7 @@ from orchestrator.katana.wire import build_body, parse_answer, parse_object
 FIELDS = [
     "request_id", "status", "responses", "poll_after_seconds", "metadata", "error", "job_id", "type", "output_assets",
     "kind", "mime_type", "url", "original_data_url", "expires_at", "tags", "credits_spent", "code", "message", "detail",
+    "started_at", "completed_at",
 ]  # fmt: skip
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["1e999999", "NaN", "-1"])
@@ -126,3 +127,20 @@ def test_the_same_items_make_the_same_bytes(items: list[dict[str, Any]]) -> None
     shuffled = [dict(reversed(item.items())) for item in items]
     assert build_body(shuffled) == body
     assert build_body(json.loads(body)["requests"]) == body
+
+
+@pytest.mark.parametrize(
+    ("started_at", "completed_at", "seconds"),
+    [
+        ("2026-05-13T12:59:16+00:00", "2026-05-13T13:00:02+00:00", 46),
+        ("2026-05-13T12:59:16+00:00", "2026-05-13T12:59:16+00:00", None),
+        ("2026-05-13T12:59:16+00:00", "2026-05-13T12:59:15+00:00", None),
+        (None, "2026-05-13T13:00:02+00:00", None),
+        ("2026-05-13T12:59:16+00:00", 5, None),
+    ],
+)
+def test_how_long_an_item_was_worked_on(started_at: object, completed_at: object, seconds: float | None) -> None:
+    item = {"status": "completed", "started_at": started_at, "completed_at": completed_at}
+    answer = parse_answer(json.dumps({"request_id": "r-1", "responses": [item]}).encode())
+    assert answer is not None
+    assert answer.responses[0].generation_seconds == seconds

@@ -44,6 +44,7 @@ def job(state: JobState, **values: Any) -> ShownJob:
         "accepted_at": _at(12) if was_accepted else None,
         "generated_at": _at(58.5) if was_accepted and state is not JobState.GENERATING else None,
         "ended_at": _at(60) if state in (JobState.COMPLETED, JobState.FAILED, JobState.REJECTED) else None,
+        "generation_seconds": None,
         "uris": (),
     }
     return ShownJob(**facts | values)
@@ -129,6 +130,10 @@ def test_a_task_says_which_job_it_is_and_how_long_the_provider_took() -> None:
     assert ast.literal_eval(fields["args"]) == ("mug", "spring-20261122-7f3a", "spring")
     assert ast.literal_eval(fields["kwargs"]) == {"batch": "spring-20261122-7f3a", "request_id": "0f3f"}
     assert (fields["runtime"], fields["result"]) == (46.5, "s3://shop/mug/0-1f9c2b7e.png")
+
+
+def test_the_providers_own_times_are_the_true_ones() -> None:
+    assert story(job(JobState.COMPLETED, generation_seconds=46.0), None)[-1].fields["runtime"] == 46.0
 
 
 def test_a_text_took_as_long_as_its_post() -> None:
