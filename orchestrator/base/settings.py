@@ -225,9 +225,7 @@ def split_address(address: str) -> tuple[str, int]:
     """Host and port of a `host:port`, where an IPv6 host stands in brackets. Raises ValueError for anything else."""
     parts = _parts(f"//{address}")
     if parts is None or not parts.hostname or parts.port is None or parts.path or parts.username is not None:
-        raise ValueError(
-            "must be host:port, such as 127.0.0.1:9464 (0.0.0.0: all who reach this machine)"
-        )
+        raise ValueError("must be host:port, such as 127.0.0.1:9464 (0.0.0.0: all who reach this machine)")
     return parts.hostname, parts.port
 
 
