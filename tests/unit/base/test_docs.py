@@ -67,8 +67,8 @@ def test_the_version_has_one_source_and_its_changes_are_told() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert re.fullmatch(r"\d+\.\d+\.\d+", version)
     assert orchestrator.__version__ == version
-    compose = text_of(ROOT / "docker-compose.yml")
-    assert set(re.findall(r"image: katana-orchestrator:(\S+)", compose)) == {version}
+    for file in [ROOT / "docker-compose.yml", *(ROOT / "deploy" / "kubernetes").glob("*.yaml")]:
+        assert set(re.findall(r"(?:image: katana-orchestrator:|newTag: )(\S+)", text_of(file))) <= {version}, file
     released = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)
     assert released[0] == version
     assert released == sorted(released, key=lambda one: [int(part) for part in one.split(".")], reverse=True)
