@@ -12,7 +12,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext, MigrationInfo
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from orchestrator.base.errors import Unusable
@@ -81,8 +81,13 @@ def is_behind(database: Database) -> bool:
 
 
 @cache
-def _known_revisions() -> frozenset[str]:
-    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+def migrations() -> tuple[Script, ...]:
+    """This release's migrations, the newest first."""
+    return tuple(ScriptDirectory.from_config(_config()).walk_revisions())
+
+
+def _known_revisions() -> set[str]:
+    return {script.revision for script in migrations()}
 
 
 def require_usable(database: Database) -> None:
