@@ -111,8 +111,9 @@ def copy_database(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Move everything from the embedded database to a shared one. That has to be migrated and empty; the embedded one is
-    closed for good.
+    """Move everything from the embedded database to a shared one.
+
+    That has to be migrated and empty; the embedded one is closed for good.
     """
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import moving

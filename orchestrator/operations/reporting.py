@@ -24,20 +24,21 @@ from orchestrator.report.thumbnails import FEWEST_PIXELS, thumbnail
 from orchestrator.store import batches, reads
 from orchestrator.store.report_rows import ReportRow, report_rows
 
+__all__ = ["MAX_LINK_SECONDS", "report"]
+
 #: Files that are read, and thumbnails made, at the same time.
 _AT_ONCE = 8
 _LONGEST_TEXT_BYTES = 20_000
 
 
-def report(
-    reference: str, settings: Settings, target: str, *, link_seconds: float = MAX_LINK_SECONDS
-) -> dict[str, Any]:
+def report(reference: str, settings: Settings, target: str, *, link_seconds: float | None = None) -> dict[str, Any]:
     """Write the page of a batch to `target`, a file or s3://bucket/key, its thumbnails beside it in `..._files/`.
 
-    Links to private objects on S3 are signed and live `link_seconds`, at most a week. The batch may still run, and
-    nothing of it changes. Raises UsageError, Unusable, DestinationFailed.
+    Links to private objects on S3 are signed and live `link_seconds`: at most a week, which None means. The batch may
+    still run, and nothing of it changes. Raises UsageError, Unusable, DestinationFailed.
     """
     place = _place(target)
+    link_seconds = MAX_LINK_SECONDS if link_seconds is None else link_seconds
     if not 60 <= link_seconds <= MAX_LINK_SECONDS:
         raise UsageError("links to private objects live from a minute to seven days", hint="--links-for 7d")
     with open_database(settings) as database, database.begin() as connection:
