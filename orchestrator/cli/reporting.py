@@ -42,8 +42,7 @@ def report(
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import reporting
 
-    seconds = reporting.MAX_LINK_SECONDS if links_for is None else links_for
-    document = reporting.report(batch, load_settings(), html, link_seconds=seconds)
+    document = reporting.report(batch, load_settings(), html, link_seconds=links_for)
     if as_json:
         print_json(document)
         return
