@@ -64,18 +64,23 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     if body is None:
         return
     try:
-        has_account = await _has_account(engine)
+        if not await _knows_recipient(engine):
+            async with engine.first_payment:
+                if not await _knows_recipient(engine):
+                    await _pay_first(engine, work, body)
+                    return
     except RpcUnavailable as error:
         await _put_off(engine, work, error.reason)
         return
-    if has_account:
+    await _pay(engine, work, body)
+
+
+async def _pay_first(engine: Engine, work: ClaimedSubmission, body: bytes) -> None:
+    """One goes first: no more is at stake with a recipient who is new, and one alone pays the rent of its account."""
+    if await engine.transact(payments.any_signed, engine.scope.account_pk):
+        await _put_off(engine, work, "another payment is the first to its recipient")
+    else:
         await _pay(engine, work, body)
-        return
-    async with engine.making_account:  # else each of them would be asked for its rent
-        if await engine.transact(payments.any_signed, engine.scope.account_pk):
-            await _put_off(engine, work, "another payment may make the recipient's token account")
-        else:
-            await _pay(engine, work, body)
 
 
 async def _put_off(engine: Engine, work: ClaimedSubmission, reason: str) -> None:
@@ -83,13 +88,14 @@ async def _put_off(engine: Engine, work: ClaimedSubmission, reason: str) -> None
     await submit.take_back(engine, work, reason, retry_in_seconds=_CHAIN_AGAIN_SECONDS)
 
 
-async def _has_account(engine: Engine) -> bool:
-    """Whether the recipient is known to have an account for USDC, where it needs one."""
-    if _network(engine) is not Network.SOLANA:
-        return True
+async def _knows_recipient(engine: Engine) -> bool:
+    """Whether it is settled who is paid, and known to have an account for USDC where one is needed."""
+    network = _network(engine)
+    pay_to = engine.pay_to or await engine.transact(_pinned, engine.scope.account_pk, network)
+    if pay_to is None or network is not Network.SOLANA:
+        return pay_to is not None
     assert engine.chains is not None
-    pay_to = engine.pay_to or await engine.transact(_pinned, engine.scope.account_pk, Network.SOLANA)
-    return pay_to is not None and await engine.chains.has_token_account(pay_to)
+    return await engine.chains.has_token_account(pay_to)
 
 
 async def _pay(engine: Engine, work: ClaimedSubmission, body: bytes) -> None:

@@ -109,8 +109,8 @@ class Engine:
         self.uncharged_since: dict[UUID, datetime] = {}
         #: That list as it was read last, while something is in doubt; None where it could not be read.
         self.transactions: Sequence[WalletTransaction] | None = None
-        #: Held while a payment may make the recipient's account on Solana.
-        self.making_account = asyncio.Lock()
+        #: Held while a payment is the first to its recipient, and may make its account on Solana.
+        self.first_payment = asyncio.Lock()
         #: Readings of the balance in a row that did not work, and whether the next one decides.
         self.failed_readings = 0
         self.is_gathering_evidence = False

@@ -1,11 +1,13 @@
 """The first payee: whom the provider tells beside its offers, else nobody is pinned."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from orchestrator.base.payments import Payment
 from orchestrator.sandbox import FaultRule, Sandbox
 from orchestrator.store.database import Database
 
@@ -36,6 +38,21 @@ async def test_a_first_offer_for_somebody_else_pins_nobody(shop: Shop, caplog: p
     assert (await shop.resume(scope))["state"] == "completed"
     assert len(pinned(shop)) == 1
     assert caplog.text.count("it is pinned") == 1, "said once, by however many jobs at once"
+    shop.check()
+
+
+@pytest.mark.parametrize("payment", [Payment.X402_BASE, Payment.X402_SOLANA])
+async def test_the_first_payment_goes_alone(shop: Shop, payment: Payment) -> None:
+    """Until it is answered, no more than it is at stake."""
+    shop.payment = payment
+    scope = shop.make_batch(4)
+    shop.play(FaultRule(at="submit", kind="slow", seconds=2, times=1))
+    running = asyncio.create_task(shop.run(scope))
+    while not pinned(shop):  # noqa: ASYNC110 - it is in the database
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(1)
+    assert [row.state for row in shop.rows()] == ["signed"]
+    assert (await running)["state"] == "completed"
     shop.check()
 
 
