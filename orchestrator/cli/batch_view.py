@@ -214,6 +214,8 @@ def _next_commands(document: dict[str, Any], failures: Sequence[dict[str, Any]])
         commands = [f"orchestrator resume {batch}", *commands]
     elif failed_count(document) and state in ("failed", "partial_failure"):
         commands += _ways_to_mend(batch, failures)
+    elif state == "partial_failure" and document["jobs"]["skipped"]:  # a retry mended what they were skipped for
+        commands.append(f"orchestrator retry {batch}")
     return [safe("next: " + "   ".join(commands), "dim")]
 
 

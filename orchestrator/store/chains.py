@@ -88,12 +88,37 @@ _SKIP = text(
     WHERE job.pk = cause.job_pk AND job.state = 'waiting'
     """
 ).bindparams(bindparam("ended", type_=_PKS))
+#: Of what was skipped for jobs that now run again: what else keeps it from running, or else that it was left out.
+_RETELL = text(
+    """
+    UPDATE job SET error = job.error || jsonb_build_object('message', 'it needs ' || cause.name || CASE
+        WHEN cause.runs_again THEN ', and was left out when ' || cause.name || ' was run again'
+        WHEN cause.state = 'completed' THEN ', whose result was rejected'
+        WHEN cause.state IN ('cancelled', 'skipped') THEN ', which was ' || cause.state
+        ELSE ', which is ' || cause.state || coalesce(': ' || (cause.error ->> 'message'), '') END)
+    FROM (
+        SELECT DISTINCT ON (job_need.job_pk) job_need.job_pk, needed.name, needed.state, needed.error,
+               needed.pk = ANY(:jobs) AS runs_again
+        FROM job_need JOIN job AS needed ON needed.pk = job_need.needed_pk
+        WHERE job_need.job_pk IN (SELECT job_pk FROM job_need WHERE needed_pk = ANY(:jobs))
+          AND (needed.pk = ANY(:jobs) OR needed.state IN ('failed', 'rejected', 'skipped', 'cancelled')
+               OR needed.gate = 'rejected')
+        ORDER BY job_need.job_pk, needed.pk = ANY(:jobs), needed.ordinal
+    ) AS cause
+    WHERE job.pk = cause.job_pk AND job.state = 'skipped' AND job.error ->> 'code' = :code
+    """
+).bindparams(bindparam("jobs", type_=_PKS))
 
 
 def _skip_dependents(connection: Connection, ended: list[int]) -> int:
     """Skip some of those that wait; returns how many."""
     parameters = {"ended": ended, "code": JobError.DEPENDENCY_FAILED, "at_most": _DEPENDENTS_AT_ONCE}
     return connection.execute(_SKIP, parameters).rowcount
+
+
+def retell_skipped(connection: Connection, job_pks: Iterable[int]) -> None:
+    """Say anew why those stay skipped that need these jobs, which are run again without them."""
+    connection.execute(_RETELL, {"jobs": list(job_pks), "code": JobError.DEPENDENCY_FAILED})
 
 
 def skip_dependents(connection: Connection, needed_pk: int, why: str) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.states import JobError, JobState
 from orchestrator.store.branches import skipped_below, stopped_above
-from orchestrator.store.chains import wait_for_needs
+from orchestrator.store.chains import retell_skipped, wait_for_needs
 from orchestrator.store.doubtful import find_job
 from orchestrator.store.payments import is_awaited
 from orchestrator.store.spoilt import is_spoilt
@@ -178,3 +178,4 @@ def put_back(connection: Connection, batch_id: str, prices: Mapping[int, Decimal
     if connection.execute(_PUT_BACK, parameters).rowcount != len(prices):
         raise UsageError(f"the jobs of {batch_id} have changed meanwhile; nothing was sent", hint="look and try again")
     wait_for_needs(connection, prices)
+    retell_skipped(connection, prices)

@@ -214,6 +214,7 @@ def test_one_branch_of_two_is_revived_by_its_root_or_its_tip(site: Site, job: st
     mend(site)
     retry(BATCH, site.settings, job=job, confirm=yes)
     assert states(site) == {"hero": "completed", "turn": "completed", "other": "failed", "both": "skipped"}
+    assert site.jobs()["both"]["error"]["message"].startswith("it needs other, which is failed: ")
     assert retry(BATCH, site.settings, confirm=yes)["state"] == "completed"
     assert is_balanced(site)
 
@@ -229,6 +230,8 @@ def test_what_was_left_out_of_a_retry_is_no_completed_batch(site: Site) -> None:
     mend(site)
     assert retry(BATCH, site.settings, job="turn", confirm=yes)["state"] == "partial_failure"
     assert states(site) == {"hero": "completed", "turn": "completed", "spin": "skipped", "on": "skipped"}
+    reasons = [site.jobs()[name]["error"]["message"] for name in ("spin", "on")]
+    assert reasons == ["it needs hero, and was left out when hero was run again", "it needs spin, which was skipped"]
     assert retry(BATCH, site.settings, confirm=yes)["state"] == "completed"
     assert set(states(site).values()) == {"completed"}
     assert is_balanced(site)

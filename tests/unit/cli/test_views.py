@@ -80,6 +80,12 @@ def test_what_failed_is_mended_by_what_helps(codes: list[str], said: str) -> Non
     assert text.endswith("again" if "left out" in codes else said)
 
 
+def test_what_a_retry_left_out_is_mended_by_another() -> None:
+    skipped = job("spin", {"code": "dependency-failed", "message": "left out", "charged": False}) | {"state": "skipped"}
+    text = shown(batch("partial_failure", completed=2, skipped=1), [skipped])
+    assert text.endswith("next: orchestrator jobs b-1   orchestrator retry b-1")
+
+
 def test_another_try_of_what_was_charged_is_not_offered_without_a_word() -> None:
     errors = [("request-lost", True), ("provider-failed", False), ("payment-lost", True)]
     failures = [job(code, {"code": code, "message": "", "charged": charged}) for code, charged in errors]
