@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
-from celery import current_app
 from celery.signals import worker_process_shutdown, worker_shutdown
 
 from orchestrator.base.heartbeats import Loop
@@ -25,6 +24,7 @@ from orchestrator.operations.opening import open_engine
 from orchestrator.store import settling
 from orchestrator.store.accounts import Scope
 from orchestrator.store.job_events import stopped_batches
+from workers.app import app
 from workers.bench import Bench
 from workers.chunks import Moved
 from workers.heartbeats import HEARTBEATS
@@ -80,7 +80,7 @@ async def _open_engines() -> AsyncIterator[list[Engine]]:
     async with AsyncExitStack() as stack:
         database = stack.enter_context(open_database(settings))
         with database.begin() as connection:
-            providers = worker_providers(settings, connection, submits="submit" in kinds_of(current_app))
+            providers = worker_providers(settings, connection, submits="submit" in kinds_of(app))
             scopes = [Scope(provider.account_pk(connection)) for provider in providers]
         yield [
             await stack.enter_async_context(open_engine(settings, database, provider, scope))

@@ -132,12 +132,14 @@ def test_what_one_release_began_another_one_ends(source: Database, target: Datab
     assert (migrate.current(target) or "").startswith("999")
 
 
-def test_a_database_in_use_is_not_moved(source: Database, target: Database) -> None:
+def test_a_database_in_use_is_not_moved(source: Database, target: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "_LEAVE_SECONDS", 0.1)
     other = Database(source.url.render_as_string(hide_password=False), actor="watching")
     other.check()
     with pytest.raises(Unusable, match="in use by another process"):
         moving.move(source, target)
     other.close()
+    monkeypatch.undo()
     assert moving.move(source, target).rows["batch"] == 1
 
 
