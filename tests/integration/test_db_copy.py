@@ -135,9 +135,10 @@ def test_what_one_release_began_another_one_ends(source: Database, target: Datab
 def test_a_database_in_use_is_not_moved(source: Database, target: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     other = Database(source.url.render_as_string(hide_password=False), actor="watching")
     other.check()
-    with monkeypatch.context() as patched, pytest.raises(Unusable, match="in use by another process"):
+    with monkeypatch.context() as patched:
         patched.setattr(moving, "_LEAVE_SECONDS", 0.1)
-        moving.move(source, target)
+        with pytest.raises(Unusable, match="in use by another process"):
+            moving.move(source, target)
     other.close()
     assert moving.move(source, target).rows["batch"] == 1
 
