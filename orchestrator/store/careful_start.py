@@ -30,9 +30,10 @@ def waits_for_canary() -> ColumnElement[bool]:
 
 
 def note_canary(connection: Connection, batch_id: str) -> None:
-    """Once no canary is under way, or will be as soon as it is told of an end, say what they cost and that the rest
-    waits for a person."""
-    is_under_way = or_(has_job(jobs.c.state.in_(_UNDER_WAY)), has_ends_to_pass_on())
+    """Once no canary is under way, or will be as soon as it is told of an end or its gate is opened, say what they cost
+    and that the rest waits for a person."""
+    is_at_gate = and_(jobs.c.state == JobState.WAITING, jobs.c.waits_for == WaitsFor.GATE)
+    is_under_way = or_(has_job(or_(jobs.c.state.in_(_UNDER_WAY), is_at_gate)), has_ends_to_pass_on())
     only_waits = and_(has_job(waits_for_canary()), ~is_under_way)
     if not connection.execute(select(only_waits).where(batches.c.id == batch_id)).scalar_one():
         lift_holds(connection, batch_id, (HoldCode.CANARY,))
