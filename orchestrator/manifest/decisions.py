@@ -7,9 +7,10 @@ from pathlib import Path
 from orchestrator.base.diagnostics import Code
 from orchestrator.base.states import Decision
 from orchestrator.manifest import values
+from orchestrator.manifest.files import Sources, uri_of
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence, fault_of
-from orchestrator.manifest.source import read_source
+from orchestrator.manifest.source import read_node
 
 LONGEST_NOTE = 2000
 _VERSION = 1
@@ -45,7 +46,7 @@ class Decisions:
 
 def read_decisions(path: Path, findings: Findings) -> Decisions | None:
     """The decisions in a file, less those that are not sound; None where it names no batch. Faults go to `findings`."""
-    root = read_source(path, findings)
+    root = read_node(uri_of(path), Sources(), findings, "the file of decisions")
     if root is None:
         return None
     if not isinstance(root, Mapping):

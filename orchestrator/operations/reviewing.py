@@ -63,8 +63,9 @@ def apply_review(
     with open_database(settings) as database, ExitStack() as stack:
         header, work = _look(database, decisions, findings)
         takes, stored = _takes_left(database, header, work)
-        spends = work.answers.sets_free or bool(takes)
-        if spends or settings.broker_url is None:
+        is_over = header.state in ENDED_BATCHES  # then its index is all that is left to do
+        writes_index = bool(work.new) and is_over and (header.sandbox or settings.broker_url is None)
+        if work.answers.sets_free or takes or writes_index:
             require_ours(settings, database, header)
         provider = None if header.sandbox or not takes else provider_for(settings, header.payment)
         priced = stack.enter_context(priced_takes(settings, database, header.id, provider, takes, work.gated))
@@ -75,8 +76,7 @@ def apply_review(
             raise SpendRefused("not confirmed: nothing was changed or sent", hint="say yes with --yes")
         with database.begin() as connection:
             _carry_out(connection, header, decisions, work, quote)
-        is_over = header.state in ENDED_BATCHES  # then its index is all that is left to do
-        if work.answers.sets_free or (work.new and is_over):
+        if work.answers.sets_free or writes_index:
             run_here(settings, database, [header], progress)
         bought = [_buy(settings, header, each, progress) for each in priced]
         stored += [document["batch"] for document in bought]
@@ -190,7 +190,7 @@ def _buy(settings: Settings, header: BatchHeader, takes: PricedTakes, progress: 
     """Submit takes under their key: beside what else of the collection runs, since they are all that is bought."""
 
     def still_agreed(bought: Plan) -> bool:
-        if takes.terms is None and bought.amount > takes.amount:
+        if bought.amount > takes.estimate:
             raise SpendRefused(
                 f"the takes cost {canonical(bought.amount)} now; the decisions are kept, and no take was bought",
                 hint="apply the file again",

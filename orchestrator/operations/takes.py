@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from orchestrator.assets.destination import open_destination
+from orchestrator.base.money import ZERO
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import JobState
 from orchestrator.operations import exporting
@@ -27,13 +28,14 @@ class PricedTakes:
     """Takes as they are bought under one submit key. `file` is the plan to be submitted, there while it is priced.
 
     `others` are the jobs that are bought besides: what waits at a take's gate, or a needed file that is gone. `amount`
-    is in the unit of the payment, `terms` who pays whom where that is not credits.
+    is the most that they may cost, in the unit of the payment, and `terms` who pays whom where that is not credits.
     """
 
     key: str
     names: tuple[str, ...]
     others: tuple[str, ...]
     file: Path
+    estimate: Decimal
     amount: Decimal
     terms: Terms | None
 
@@ -71,11 +73,13 @@ def _plan(
     manifest = folder / "takes.yaml"
     manifest.write_text(exporting.manifest(batch_id, settings, only=wanted), "utf-8", "surrogatepass")
     planned = plan(manifest, settings)
-    require_valid(planned)
+    if not planned.only_over_budget:  # what is there already is in it, too; what is bought is held against it later
+        require_valid(planned)
     jobs = tuple(
         replace(job, row=_row(known[job.id])) for job in planned.jobs if job.id in exporting.with_needs(wanted, known)
     )
-    chosen = replace(planned, jobs=jobs, job_count=len(jobs), estimate=sum((job.estimate for job in jobs), Decimal(0)))
+    estimate = sum((job.estimate for job in jobs), ZERO)
+    chosen = replace(planned, jobs=jobs, job_count=len(jobs), estimate=estimate, errors=())
     save_plan(chosen, folder / "takes.json")
     return plan(folder / "takes.json", settings)
 
@@ -117,7 +121,8 @@ def _priced(
             terms = terms_of(connection, provider, bought)
         terms = None if terms is None else with_told(terms, provider)
     others = tuple(job.id for job in bought.jobs if job.id not in names)
-    return PricedTakes(key, names, others, Path(planned.file), bought.amount if terms is None else terms.at_most, terms)
+    at_most = bought.amount if terms is None else terms.at_most
+    return PricedTakes(key, names, others, Path(planned.file), bought.amount, at_most, terms)
 
 
 def _compared(

@@ -161,13 +161,16 @@ def test_a_file_that_does_not_fit_changes_nothing(site: Site) -> None:
     assert all(job["review"] is None for job in looking.jobs(batch, site.settings))
 
 
-def test_without_a_yes_nothing_is_written_down(site: Site) -> None:
-    batch = run(site, [SHARED | {"id": name, "prompt": f"A {name}"} for name in ("mug.1", "mug.2")])
-    file = decisions(site, batch, **{"mug.1": "take", "mug.2": "reject"})
+def test_one_of_several_takes_is_made_anew_alone_and_only_with_a_yes(site: Site) -> None:
+    batch = run(site, [SHARED | {"id": "mug", "prompt": "A mug", "takes": 2}])
+    file = decisions(site, batch, **{"mug.1": "reject", "mug.2": "take"})
     with pytest.raises(SpendRefused):
         apply_review(file, site.settings, confirm=lambda _: False)
     assert all(job["review"] is None for job in looking.jobs(batch, site.settings))
     assert charges(site) == 2
+    (takes,) = apply(site, file, price=PICTURE)["take_batches"]
+    assert [job["id"] for job in looking.jobs(takes["batch"], site.settings)] == ["mug.2"]
+    assert (charges(site), indexed(site).keys()) == (3, {"mug.2"})
 
 
 class _Dies:
