@@ -1,4 +1,4 @@
-"""A payment in doubt whose chain does not answer: a run does not wait for ever, and the next one asks again."""
+"""Chains that say nothing, or take back what they said: a run does not wait for ever, and nothing is paid twice."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -47,4 +47,29 @@ async def test_a_run_ends_in_doubt_where_the_chain_stays_silent_and_resume_asks_
         expire(shop)
         assert (await shop.resume(scope))["state"] == "completed"
         assert [row.state for row in shop.rows()] == ["void", "settled"]
+        shop.check()
+
+
+async def test_what_a_chain_takes_back_after_it_was_final_is_not_bought_again(
+    tmp_path: Path, database: Database, database_url: str
+) -> None:
+    """An answer, or a final block, has ended the doubt: nobody looks again, and nothing is signed anew (F16)."""
+    with Sandbox(tmp_path / "sandbox", time_scale=0.02) as sandbox:
+        site = make_site(tmp_path, sandbox, database, database_url)
+        shop = DeafShop(site.folder, site.sandbox, site.database, site.settings)
+        scope = shop.make_batch(2)
+        shop.refuse_replays()
+        shop.play(FaultRule(at="submit", kind="drop-after-charge"))
+        with pytest.raises(TimeoutError):
+            await shop.run(scope, seconds=5)
+        expire(shop)
+        assert (await shop.run(scope))["state"] == "held"
+        before = (shop.rows(), sorted(shop.states()))
+        assert before[1] == ["completed", "in_doubt"]
+        assert {row.state for row in before[0]} == {"settled"}
+        with Sandbox(tmp_path / "fork", time_scale=0.02) as fork:  # whose chain never saw them
+            shop.rpc_url = f"{fork.base_url}/rpc/base"
+            assert (await shop.resume(scope))["state"] == "held"
+        assert (shop.rows(), sorted(shop.states())) == before
+        assert len(shop.asked("payments")["payments"]) == 2
         shop.check()

@@ -491,6 +491,23 @@ async def test_payments_that_come_to_nothing_are_not_signed_for_ever(
     shop.check()
 
 
+async def test_a_wallet_that_is_empty_after_a_payment_came_to_nothing_signs_no_more(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scope = shop.make_batch(1)
+    shop.play(FaultRule(at="submit", kind="drop-before-charge", times=None))
+    await run_until_doubtful(shop, scope)
+    shop.play()
+    with monkeypatch.context() as patched:
+        patched.setattr("orchestrator.sandbox.base_rpc.FIRST_FUNDS", 1)  # of a millionth: its owner took the rest
+        document = await shop.run(scope)
+    assert (document["state"], shop.states()) == ("held", ["pending"])
+    assert [row.state for row in shop.rows()] == ["void"]
+    assert "0.000001 USDC on base, a payment of " in shop.holds()["balance-low"]
+    assert (await shop.resume(scope))["state"] == "completed"
+    shop.check()
+
+
 async def test_the_recipients_account_on_solana_is_paid_for_once(shop: Shop) -> None:
     shop.payment = Payment.X402_SOLANA
     document = await shop.run(shop.make_batch(4))
