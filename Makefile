@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 3
 
-.PHONY: help demo test lint docs simulate crash chaos clean
+.PHONY: help demo test lint docs simulate crash chaos large clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -29,6 +29,9 @@ simulate: $(VENV)/.dev ## Random batches, faults and kills in virtual time: SEED
 
 crash: $(VENV)/.dev ## Kills at every boundary under both drivers, and pairs of kills: CRASH_SEED=
 	CRASH=all $(BIN)/pytest -n $(WORKERS) --dist worksteal tests/crash
+
+large: $(VENV)/.dev ## A CSV catalogue of a thousand rows, worked to the end
+	$(BIN)/pytest -m large tests/acceptance
 
 chaos: $(VENV)/.dev ## Real processes under random kills and faults: SECONDS=300 SEED=
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))

@@ -67,9 +67,9 @@ class Cli:
         self.started.append(process)
         return process
 
-    def __call__(self, *arguments: str, env: dict[str, str] | None = None) -> Result:
+    def __call__(self, *arguments: str, env: dict[str, str] | None = None, seconds: float = 60) -> Result:
         """A command run to its end; no traceback is ever shown."""
-        output = forked.run(arguments, environment=self.environment(env), folder=self.folder, timeout_seconds=60)
+        output = forked.run(arguments, environment=self.environment(env), folder=self.folder, timeout_seconds=seconds)
         return _result(*output)
 
     def manifest(self, name: str, jobs: Sequence[dict[str, Any]], **keys: Any) -> str:
