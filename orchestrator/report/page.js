@@ -283,7 +283,14 @@
     for (const file of card.files) {
       if (file.text !== null) files.append(element("pre", file.text));
       else if (file.kind === "video") files.append(element("video", null, { src: file.href, controls: true, poster: file.thumb || "", preload: "metadata", muted: true, loop: true }));
-      else files.append(element("img", null, { src: file.href, alt: card.prompt || card.id }));
+      else {
+        const image = element("img", null, { src: file.href, alt: card.prompt || card.id });
+        image.addEventListener("error", () => { // gone, or its link has ended: the small picture beside the page is still there
+          if (file.thumb) image.src = file.thumb;
+          say(`${card.id}: the original cannot be opened; make the report again.`);
+        }, { once: true });
+        files.append(image);
+      }
       files.append(element("a", "the original file", { href: file.href, target: "_blank", rel: "noopener noreferrer" }), ` ${file.about}`);
     }
     facts.replaceChildren();
