@@ -124,6 +124,6 @@ def check_caps(connection: Connection, account_pk: int, amount: Decimal, usd_rat
             raise SpendRefused(
                 f"this needs up to {in_words(needed, cap.unit)}, and the {cap.window} cap of "
                 f"{in_words(cap.amount, cap.unit)} has {left} until {cap.ends} 00:00 UTC; nothing was stored or sent",
-                hint=f"make it smaller, or raise the cap: {budgets.raise_command(found, amount, usd_rate)}",
+                hint=f"make it smaller, or raise the cap: {budgets.raise_command(found, [(amount, usd_rate)])}",
                 code="over-budget",
             )

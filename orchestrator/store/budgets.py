@@ -1,9 +1,5 @@
-"""What may still be reserved: a batch's budget, and the account's daily and monthly caps (UTC).
+"""What counts against a batch's budget, and against the account's daily and monthly caps (UTC)."""
 
-Read and used only under the account's row lock, so that whatever runs at the same time cannot pass a cap.
-"""
-
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -12,14 +8,9 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Date, func, literal_column, select, text
 
-from orchestrator.base.money import ZERO, canonical, in_words
-from orchestrator.base.notices import NoticeEvent
+from orchestrator.base.money import ZERO, canonical
 from orchestrator.base.payments import Payment, Unit
-from orchestrator.base.states import HoldCode, JobState
-from orchestrator.store import outbox
-from orchestrator.store.holds import put_hold
-from orchestrator.store.tables import accounts, jobs, usages
-from orchestrator.store.units import account_unit
+from orchestrator.store.tables import accounts, usages
 
 #: What a cap is set in: the account's own unit, or dollars (which are that of a USDC account, under another name).
 CapUnit = Literal["credits", "usdc", "usd"]
@@ -37,8 +28,8 @@ _FOLD = text(
 _TODAY = literal_column("(orchestrator_now() AT TIME ZONE 'UTC')::date", Date())
 #: The finest amount that the store keeps.
 _FINEST = Decimal("0.000001")
-#: The share of a cap from which on it is worth a word.
-_NEAR = Decimal("0.8")
+#: The share of a limit from which on it is worth a word.
+NEAR = Decimal("0.8")
 
 
 @dataclass(slots=True)
@@ -63,7 +54,7 @@ class Cap:
     @property
     def is_near(self) -> bool:
         """Whether most of it is used."""
-        return self.used >= _NEAR * self.amount
+        return self.used >= NEAR * self.amount
 
     def lacks(self, amount: Decimal, usd_rate: Decimal) -> Decimal:
         """What is missing, in the cap's unit, to reserve so much of the account's more; zero or less where it fits."""
@@ -81,15 +72,15 @@ class Cap:
         }
 
 
-def committed_credits(connection: Connection, batch_id: str) -> Decimal:
+def committed_credits(connection: Connection, batch_id: str, *, fold: bool = True) -> Decimal:
     """Money of a batch, in its account's unit, that is spent, reserved, lost, or in doubt at their worst case.
 
-    Call it under the account's lock: it folds what it has read.
+    `fold`: fold what is read, under the account's lock.
     """
     total, rows = connection.execute(
         select(func.coalesce(func.sum(usages.c.credits), 0), func.count()).where(usages.c.batch_id == batch_id)
     ).one()
-    if rows > _MANY_ROWS:
+    if fold and rows > _MANY_ROWS:
         connection.execute(_FOLD, {"batch": batch_id})
     return Decimal(total)
 
@@ -131,108 +122,23 @@ def used_since(connection: Connection, account_pk: int, unit: CapUnit, since: da
     return Decimal(connection.execute(total).scalar_one())
 
 
-class Purse:
-    """What one claim may reserve. It counts what it has granted, so that several batches share the caps."""
-
-    def __init__(self, connection: Connection, account_pk: int) -> None:
-        self._connection = connection
-        self._account_pk = account_pk
-        self._unit = account_unit(connection, account_pk)
-        self._caps = account_caps(connection, account_pk)
-        self._committed: dict[str, Decimal] = {}
-        self._granted: defaultdict[str, Decimal] = defaultdict(Decimal)
-
-    def affordable(self, batch: Any, rows: Sequence[Any]) -> Sequence[Any]:
-        """The first rows (with `price`) that fit; the batch is held at the first one that does not.
-
-        `batch` has `id`, `budget` (None: none) and `usd_per_credit`. A job that costs nothing always fits. Whoever
-        wants to know is told of a limit that is nearly reached.
-        """
-        fitting = self._fitting(batch, rows)
-        if rows:
-            self._note_near_limits(batch)
-        return fitting
-
-    def _fitting(self, batch: Any, rows: Sequence[Any]) -> Sequence[Any]:
-        for number, row in enumerate(rows):
-            if row.price <= 0:
-                continue
-            left = self._left_of(batch)
-            if left is not None and row.price > left:
-                self._hold_for_budget(batch, row, left)
-                return rows[:number]
-            passed = next((cap for cap in self._caps if cap.lacks(row.price, batch.usd_per_credit) > 0), None)
-            if passed is not None:
-                self._hold_for_cap(batch, row, passed)
-                return rows[:number]
-            self._granted[batch.id] += row.price
-            for cap in self._caps:
-                cap.used += in_unit(row.price, cap.unit, batch.usd_per_credit)
-        return rows
-
-    def _note_near_limits(self, batch: Any) -> None:
-        """Once for each amount that a limit is set to."""
-        left = self._left_of(batch)
-        if left is not None and left < batch.budget and batch.budget - left >= _NEAR * batch.budget:
-            self._note_near(batch, f"budget:{batch.id}", "batch", self._unit.value, batch.budget, batch.budget - left)
-        for cap in self._caps:
-            if cap.used > 0 and cap.is_near:
-                occasion = f"cap:{self._account_pk}:{cap.window}:{cap.ends}:{cap.unit}"
-                self._note_near(batch, occasion, cap.window, cap.unit, cap.amount, cap.used)
-
-    def _note_near(self, batch: Any, occasion: str, kind: str, unit: str, amount: Decimal, used: Decimal) -> None:
-        limit = {"kind": kind, "unit": unit, "amount": canonical(amount), "used": canonical(used)}
-        occasion = f"{occasion}:{limit['amount']}"
-        outbox.note(self._connection, batch.id, NoticeEvent.BUDGET, occasion, {"limit": limit})
-
-    def _left_of(self, batch: Any) -> Decimal | None:
-        if batch.id not in self._committed:  # also without a budget: it folds the rows that the caps are summed from
-            self._committed[batch.id] = committed_credits(self._connection, batch.id)
-        if batch.budget is None:
-            return None
-        return Decimal(batch.budget - self._committed[batch.id] - self._granted[batch.id])
-
-    def _hold_for_budget(self, batch: Any, row: Any, left: Decimal) -> None:
-        message = (
-            f"job {row.name} needs {in_words(row.price, self._unit)}, {canonical(row.price - left)} more than the "
-            f"budget of {canonical(batch.budget)} has left"
-        )
-        enough = max(batch.budget - left + self._unsent(batch), batch.budget)
-        command = raise_batch_command(batch.id, self._unit, enough)
-        put_hold(self._connection, batch.id, HoldCode.BUDGET_REACHED, message, command)
-
-    def _hold_for_cap(self, batch: Any, row: Any, cap: Cap) -> None:
-        needed, missing = in_unit(row.price, cap.unit, batch.usd_per_credit), cap.lacks(row.price, batch.usd_per_credit)
-        message = (
-            f"job {row.name} needs {in_words(needed, cap.unit)}, {canonical(missing)} more than the "
-            f"{cap.window} cap of {in_words(cap.amount, cap.unit)} has left"
-        )
-        command = raise_command(self._caps, self._unsent(batch), batch.usd_per_credit)
-        put_hold(self._connection, batch.id, HoldCode.BUDGET_REACHED, message, command)
-
-    def _unsent(self, batch: Any) -> Decimal:
-        """What the jobs cost that are not sent yet and not granted just now: a hold's command is enough for all."""
-        price = func.coalesce(jobs.c.price, jobs.c.estimate)
-        total = select(func.coalesce(func.sum(price), 0)).where(
-            jobs.c.batch_id == batch.id, jobs.c.state.in_([JobState.PENDING, JobState.WAITING])
-        )
-        return Decimal(self._connection.execute(total).scalar_one() - self._granted[batch.id])
-
-
 def raise_batch_command(batch_id: str, unit: Unit, enough: Decimal) -> str:
     """The command that sets a batch's budget to so much, in its account's unit."""
     flag = "--credits" if unit is Unit.CREDITS else "--usd"
     return f"orchestrator budget set --batch {batch_id} {flag} {canonical(enough)}"
 
 
-def raise_command(caps: Sequence[Cap], amount: Decimal, usd_rate: Decimal) -> str:
-    """The command that gives every cap of an account that is too low room for so much more, in its unit."""
+def raise_command(caps: Sequence[Cap], wants: Sequence[tuple[Decimal, Decimal]]) -> str | None:
+    """The command that gives every cap of an account that is too low room for all these amounts more.
+
+    Each is in the account's unit, with what one of that costs in dollars. None: there is room.
+    """
     wanted = []
     for cap in caps:
-        lacks = cap.lacks(amount, usd_rate)
+        lacks = sum((in_unit(amount, cap.unit, usd_rate) for amount, usd_rate in wants), -cap.left)
         if lacks > 0:
             wanted.append((cap, (cap.amount + lacks).quantize(_FINEST, ROUND_CEILING)))
-    return _set_command(wanted)
+    return _set_command(wanted) if wanted else None
 
 
 def raise_to_command(caps: Sequence[Cap], amount: Decimal) -> str:

@@ -13,6 +13,7 @@ from orchestrator.base.payments import Unit
 from orchestrator.base.states import HoldCode
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.budgets import CapUnit, Window, account_caps, bounds, committed_credits, today, used_since
+from orchestrator.store.money_holds import told_holds
 from orchestrator.store.tables import accounts, batches, holds
 from orchestrator.store.units import account_unit, batch_unit
 
@@ -102,12 +103,14 @@ def in_units(unit: Unit, amount: Decimal, usd: Decimal) -> dict[str, str]:
 def held_for_money(connection: Connection, account_pk: int) -> list[dict[str, Any]]:
     """The batches of an account that a cap or their own budget holds, the longest held first."""
     query = (
-        select(batches.c.id, batches.c.budget, holds.c.message, holds.c.command)
+        select(batches.c.id, batches.c.budget)
         .join(holds, holds.c.batch_id == batches.c.id)
         .where(batches.c.account_pk == account_pk, holds.c.code == HoldCode.BUDGET_REACHED)
         .order_by(holds.c.since, batches.c.id)
     )
     return [
-        {"batch": row.id, "budget": optional_canonical(row.budget), "message": row.message, "command": row.command}
-        for row in connection.execute(query)
+        {"batch": row.id, "budget": optional_canonical(row.budget), "message": hold.message, "command": hold.command}
+        for row in connection.execute(query).all()
+        for hold in told_holds(connection, row.id)
+        if hold.code is HoldCode.BUDGET_REACHED
     ]

@@ -18,11 +18,11 @@ from orchestrator.base.money import ZERO
 from orchestrator.base.states import IN_FLIGHT_JOBS, JobState, SubmissionState
 from orchestrator.store import breaker, ledger
 from orchestrator.store.accounts import Scope, lock_account
-from orchestrator.store.budgets import Purse
 from orchestrator.store.database import NOW
 from orchestrator.store.heads import queue_heads
 from orchestrator.store.holds import may_send
 from orchestrator.store.leases import Lease
+from orchestrator.store.purse import Purse
 from orchestrator.store.room import Room
 from orchestrator.store.tables import batches, jobs, submissions
 

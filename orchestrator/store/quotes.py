@@ -16,9 +16,9 @@ from orchestrator.base.payments import ATOMIC, from_atomic, to_atomic
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store import ledger
 from orchestrator.store.accounts import lock_account
-from orchestrator.store.budgets import Purse
 from orchestrator.store.holds import is_blocked
 from orchestrator.store.prices import AGREED, PRICE
+from orchestrator.store.purse import Purse
 from orchestrator.store.tables import batches, jobs, submissions
 
 _UNSENT = (JobState.PENDING, JobState.WAITING)

@@ -19,6 +19,7 @@ from orchestrator.store.budgets import account_caps
 from orchestrator.store.database import NOW
 from orchestrator.store.deliveries import troubled_notices
 from orchestrator.store.history import job_histories
+from orchestrator.store.money_holds import told_holds
 from orchestrator.store.paid import PAYMENT_COLUMNS, payment_document
 from orchestrator.store.payments import may_settle
 from orchestrator.store.pulse import provider_document
@@ -162,7 +163,6 @@ def account_of(connection: Connection, batch_id: str) -> int:
 
 def _holds(connection: Connection, batch_id: str, totals: Totals) -> list[dict[str, Any]]:
     """Each with the money, in the batch's unit, that it is about."""
-    rows = connection.execute(select(holds).where(holds.c.batch_id == batch_id).order_by(holds.c.code))
     return [
         {
             "code": row.code,
@@ -170,9 +170,9 @@ def _holds(connection: Connection, batch_id: str, totals: Totals) -> list[dict[s
             "message": row.message,
             "command": row.command,
             "blocking": row.blocking,
-            "at_stake": canonical(totals.at_stake(HoldCode(row.code))),
+            "at_stake": canonical(totals.at_stake(row.code)),
         }
-        for row in rows
+        for row in told_holds(connection, batch_id)
     ]
 
 

@@ -11,9 +11,10 @@ from orchestrator.base.states import ACTIVE_JOBS, ENDED_JOBS, BatchState, Gate, 
 from orchestrator.store.database import NOW
 from orchestrator.store.doubts import outlook
 from orchestrator.store.leases import count_alive, is_dead
+from orchestrator.store.money_holds import told_holds
 from orchestrator.store.room import Room
 from orchestrator.store.silence import is_awaited
-from orchestrator.store.tables import accounts, batches, holds, job_needs, jobs, paces, submissions
+from orchestrator.store.tables import accounts, batches, job_needs, jobs, paces, submissions
 
 _MOVABLE = (*ACTIVE_JOBS, JobState.IN_DOUBT)
 
@@ -81,7 +82,7 @@ def read_standing(connection: Connection, batch_id: str, *, max_in_flight: int) 
     account = connection.execute(select(accounts).where(accounts.c.pk == batch.account_pk)).one()
     found = _oldest(connection, batch)
     room = Room(connection, batch.account_pk, max_in_flight=max_in_flight)
-    of_batch = connection.execute(select(holds).where(holds.c.batch_id == batch_id).order_by(holds.c.code))
+    told = told_holds(connection, batch_id)
     paused = connection.execute(
         select(paces.c.model, paces.c.paused_until).where(
             paces.c.account_pk == batch.account_pk, paces.c.paused_until > NOW
@@ -93,7 +94,7 @@ def read_standing(connection: Connection, batch_id: str, *, max_in_flight: int) 
         state=BatchState(batch.state),
         sandbox=batch.sandbox,
         is_cancelled=batch.cancelled_at is not None,
-        holds=tuple(HoldRow(HoldCode(row.code), row.message, row.command, row.blocking) for row in of_batch),
+        holds=tuple(HoldRow(hold.code, hold.message, hold.command, hold.blocking) for hold in told),
         workers=count_alive(connection),
         breaker_opened_at=account.breaker_opened_at,
         breaker_probe_at=account.breaker_probe_at,

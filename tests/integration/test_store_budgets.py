@@ -18,6 +18,9 @@ from orchestrator.store.batches import resume_batch
 from orchestrator.store.budgets import account_caps, bounds, committed_credits
 from orchestrator.store.caps import Limit
 from orchestrator.store.database import Database
+from orchestrator.store.holds import put_hold
+from orchestrator.store.money_holds import ToldHold, told_holds
+from orchestrator.store.standing import read_standing
 from orchestrator.store.tables import accounts, jobs, usages
 
 from .store_rows import PRICE, account, claim, job_states, make_batch, row
@@ -41,6 +44,13 @@ def hold(database: Database, batch_id: str = BATCH) -> Any:
         return connection.execute(
             text("SELECT * FROM hold WHERE batch_id = :batch AND code = 'budget-reached'"), {"batch": batch_id}
         ).one()
+
+
+def told(database: Database, batch_id: str = BATCH) -> ToldHold:
+    """The hold as it is told now."""
+    with database.begin() as connection:
+        (found,) = told_holds(connection, batch_id)
+    return found
 
 
 def obey(database: Database, command: str, account_pk: int) -> None:
@@ -117,6 +127,47 @@ def test_a_budgets_hold_names_what_is_missing_and_the_command_that_is_enough(dat
         resume_batch(connection, BATCH)
     claim(database, scope)
     assert job_states(database, BATCH) == [JobState.SUBMITTING] * 5
+
+
+def test_a_hold_says_what_is_so_now_and_never_lowers_a_cap(database: Database) -> None:
+    scope = make_batch(database, jobs=4)
+    set_caps(database, scope.account_pk, daily=Limit(Decimal(7), "credits"), monthly=Limit(Decimal("0.04"), "usd"))
+    while claim(database, scope):
+        pass
+    assert told(database).command == "orchestrator budget set --daily 12credits --monthly 0.0624usd"
+    set_caps(database, scope.account_pk, daily=Limit(Decimal(100), "credits"))
+    assert told(database).message == "job job-2 needs 0.0156 usd, 0.0068 more than the monthly cap of 0.04 usd has left"
+    assert told(database).command == "orchestrator budget set --monthly 0.0624usd"
+    set_caps(database, scope.account_pk, monthly=None)
+    assert told(database).message == "there is room again for job job-2, which needs 3 credits"
+    assert told(database).command == f"orchestrator resume {BATCH}"
+    set_budget(database, BATCH, "7")
+    assert told(database).command == f"orchestrator budget set --batch {BATCH} --credits 12"
+    with database.begin() as connection:
+        assert caps.budget_document(connection, scope.account_pk)["held"][0]["command"] == told(database).command
+        assert read_standing(connection, BATCH, max_in_flight=8).holds[0].command == told(database).command
+
+
+def test_the_command_of_each_held_batch_is_enough_for_all_of_them(database: Database) -> None:
+    ids = [f"things-20261122-000{number}" for number in range(1, 4)]
+    pk = account(database)
+    scopes = [make_batch(database, batch_id, jobs=2, account_pk=pk, name=batch_id) for batch_id in ids]
+    set_caps(database, pk, daily=Limit(Decimal(2), "credits"))
+    for scope in scopes:
+        assert claim(database, scope) == []
+    assert {told(database, batch_id).command for batch_id in ids} == {"orchestrator budget set --daily 18credits"}
+    assert hold(database, ids[-1]).command == "orchestrator budget set --daily 18credits", "as its notification says"
+    obey(database, told(database, ids[0]).command, pk)
+    assert [told(database, batch_id).command for batch_id in ids] == [f"orchestrator resume {each}" for each in ids]
+
+
+def test_room_for_a_direct_payment_is_room_for_a_dearer_offer(database: Database) -> None:
+    make_batch(database, jobs=1, budget=3)
+    with database.begin() as connection:
+        connection.execute(text("UPDATE batch SET payment = 'x402-base'"))
+        put_hold(connection, BATCH, HoldCode.BUDGET_REACHED, "an offer", "what was said then")
+    assert told(database).message == "job job-0 needs 3.31 USDC, 0.31 more than the budget of 3 has left"
+    assert told(database).command == f"orchestrator budget set --batch {BATCH} --usd 3.31"
 
 
 def test_raising_a_cap_lifts_no_hold_by_itself(database: Database) -> None:

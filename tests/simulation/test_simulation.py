@@ -11,7 +11,7 @@ from orchestrator.base.payments import Payment
 from orchestrator.base.states import SettledBy, SubmissionState
 from orchestrator.engine import copy, replay, settle, submit
 from orchestrator.sandbox import FaultRule, Ways
-from orchestrator.store import budgets, ledger, payments, resolving, sending
+from orchestrator.store import ledger, payments, purse, resolving, sending
 from orchestrator.store.embedded import EmbeddedPostgres
 from orchestrator.store.leases import Rescued
 
@@ -90,7 +90,7 @@ def test_a_rescue_that_sends_again_is_seen(stage: Stage, monkeypatch: pytest.Mon
 
 
 def test_a_budget_that_is_not_checked_is_seen(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budgets.Purse, "affordable", lambda _, __, rows: rows)
+    monkeypatch.setattr(purse.Purse, "affordable", lambda _, __, rows: rows)
     world = scenario()
     world.batches[0].budget = Decimal(7)
     assert "I2 cap" in broken(stage, world)
