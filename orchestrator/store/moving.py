@@ -3,9 +3,11 @@
 What every release reads before it works on a database is `alembic_version.version_num`. While a copy is `arriving`, and
 once its source has `moved`, that is a word that no release knows, with the revision and the source's identity behind:
 
-1. the target is filled and marked as arriving, in one transaction: killed before its end, the target is empty;
+1. the target is filled, marked as arriving and takes no writes, in one transaction: killed before, it is empty;
 2. the source is marked as moved, and takes no writes any more: killed before that, the source is as it was;
-3. the target's mark is taken off: killed before that, the same command only does this last step.
+3. the target's mark is taken off and it takes writes: killed before that, the same command only does this last step.
+
+The mark stops who opens a database, the refusal to write who has it open.
 """
 
 import hashlib
@@ -30,6 +32,7 @@ _OTHERS = text(
 )
 _LEAVE_SECONDS, _LOOK_SECONDS = 2.0, 0.05
 _STOP_THEM = "stop every orchestrator process that uses it, then again"
+_EMBEDDED, _TARGET = "the embedded database", "the database to copy to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,8 @@ class Moved:
 def move(source: Database, target: Database) -> Moved:
     """Copy all rows, prove that they are the same and that the books are, and close the source for good.
 
-    Safe to repeat after any interruption. Raises Unusable where the source is in use or was moved elsewhere, or the
-    target is at another schema or holds anything.
+    Safe to repeat after any interruption. Raises Unusable where one of both is in use, the source was moved
+    elsewhere, or the target is at another schema or holds anything.
     """
     with source.begin() as here:
         _lock(here)
@@ -51,8 +54,8 @@ def move(source: Database, target: Database) -> Moved:
         if _is_marked(here, "moved", identity):
             _open(target, identity)
             return Moved({})
-        migrate.require_revision(here, migrate.head(), of="the embedded database")
-        _require_unused(here)
+        migrate.require_revision(here, migrate.head(), of=_EMBEDDED)
+        _require_unused(here, _EMBEDDED)
         with target.begin() as there:
             rows = _fill(here, there, identity)
         _close(here, identity, moved_to=target.label)
@@ -71,9 +74,10 @@ def bound_to_a_machine(connection: Connection) -> list[str]:
 
 
 def _lock(connection: Connection) -> None:
-    """Nobody writes, migrates or moves from here on until the end of the transaction."""
+    """Nobody writes, migrates or moves from here on until the end of the transaction; who starts waits for it."""
     connection.execute(text("SET LOCAL lock_timeout = '10s'"))
-    connection.execute(text(f"LOCK TABLE alembic_version, {_NAMES} IN EXCLUSIVE MODE"))
+    connection.execute(text("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE"))
+    connection.execute(text(f"LOCK TABLE {_NAMES} IN EXCLUSIVE MODE"))
 
 
 def _identity(connection: Connection) -> str:
@@ -87,12 +91,12 @@ def _identity(connection: Connection) -> str:
     return hashlib.sha256(str(found).encode()).hexdigest()[:16]
 
 
-def _require_unused(connection: Connection) -> None:
+def _require_unused(connection: Connection, of: str) -> None:
     """Whoever had opened it would go on with it; one that has just ended may still be seen. Raises Unusable."""
     give_up_at = time.monotonic() + _LEAVE_SECONDS
     while connection.execute(_OTHERS).scalar_one():
         if time.monotonic() > give_up_at:
-            raise Unusable("the embedded database is in use by another process", hint=_STOP_THEM)
+            raise Unusable(f"{of} is in use by another process", hint=_STOP_THEM)
         time.sleep(_LOOK_SECONDS)
         connection.execute(text("SELECT pg_stat_clear_snapshot()"))
 
@@ -109,17 +113,17 @@ def _fill(here: Connection, there: Connection, identity: str) -> dict[str, int]:
     if (mark := migrate.mark_of(there)) == migrate.Mark("arriving", revision, identity):
         _empty(there)  # by an earlier call of ours, that ended before the source was closed
     elif mark is not None:
-        raise Unusable("the database to copy to holds another copy, or was itself moved", hint="make a new, empty one")
+        raise Unusable(f"{_TARGET} holds another copy, or was itself moved", hint="make a new, empty one")
     else:
-        migrate.require_revision(there, revision, of="the database to copy to")
+        migrate.require_revision(there, revision, of=_TARGET)
+    _require_unused(there, _TARGET)
     filled = [table.name for table in _TABLES if there.execute(select(1).select_from(table).limit(1)).first()]
     if filled:
-        raise Unusable(
-            f"the database to copy to is not empty ({', '.join(filled)})", hint="make a new one and migrate it"
-        )
+        raise Unusable(f"{_TARGET} is not empty ({', '.join(filled)})", hint="make a new one and migrate it")
     for table in _TABLES:
         _copy(table, here, there)
     _copy_sequences(here, there)
+    _refuse_writes(there, "what was to be copied to this database is not all there")
     migrate.set_mark(there, migrate.Mark("arriving", revision, identity))
     return _require_same(here, there)
 
@@ -169,30 +173,40 @@ def _count(connection: Connection, table: Table) -> int:
 
 
 def _close(connection: Connection, identity: str, *, moved_to: str) -> None:
-    """For good: also for a process that had opened it and slept, which does not look at the mark again."""
+    """For good."""
+    _refuse_writes(connection, "this database was moved: nothing is written to it any more")
+    migrate.set_mark(connection, migrate.Mark("moved", migrate.head(), identity), moved_to=moved_to)
+
+
+def _refuse_writes(connection: Connection, reason: str) -> None:
+    """Also to a process that has it open, which does not look at the mark again."""
     connection.execute(text(_REFUSE))
     for table in _TABLES:
         connection.execute(
             text(
-                f'CREATE TRIGGER moved BEFORE INSERT OR UPDATE OR DELETE ON "{table.name}" '
-                "FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_write()"
+                f'CREATE OR REPLACE TRIGGER moved BEFORE INSERT OR UPDATE OR DELETE ON "{table.name}" '
+                f"FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_write('{reason}')"
             )
         )
-    migrate.set_mark(connection, migrate.Mark("moved", migrate.head(), identity), moved_to=moved_to)
 
 
 _REFUSE = """
-CREATE FUNCTION refuse_to_write() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION refuse_to_write() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'this database was moved: nothing is written to it any more' USING ERRCODE = '25006';
+    RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = '25006';
 END $$
 """
 
 
+def _take_writes(connection: Connection) -> None:
+    connection.execute(text("DROP FUNCTION IF EXISTS refuse_to_write() CASCADE"))  # with its triggers
+
+
 def _open(target: Database, identity: str) -> None:
-    """Take the mark off a copy whose source is closed. Raises Unusable where that is not what is there."""
+    """Let a copy whose source is closed be worked on. Raises Unusable where that is not what is there."""
     with target.begin() as there:
         if _is_marked(there, "arriving", identity):
+            _take_writes(there)
             migrate.take_mark_off(there)
             return
     raise Unusable("the embedded database was moved before, and its copy is open", hint=migrate.USE_THE_COPY)

@@ -11,7 +11,7 @@ from sqlmodel import SQLModel
 from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
 from orchestrator.store import audit, migrate, moving
-from orchestrator.store.database import Database, OutOfReach
+from orchestrator.store.database import Database, OutOfReach, outages_told
 from orchestrator.store.embedded import EmbeddedPostgres
 from orchestrator.store.leases import WorkerSession
 
@@ -76,7 +76,7 @@ def test_everything_is_there_and_goes_on_where_it_was(source: Database, target: 
 
 
 def test_the_embedded_one_is_closed_for_good(source: Database, target: Database) -> None:
-    still_open = Database(source.url.render_as_string(hide_password=False), actor="asleep")
+    still_open = another(source)
     moving.move(source, target)
     with pytest.raises(Unusable, match="was moved to copied on") as caught:
         migrate.require_usable(source)
@@ -132,8 +132,11 @@ def test_what_one_release_began_another_one_ends(source: Database, target: Datab
     assert (migrate.current(target) or "").startswith("999")
 
 
-def test_a_database_in_use_is_not_moved(source: Database, target: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = Database(source.url.render_as_string(hide_password=False), actor="watching")
+@pytest.mark.parametrize("used", ["source", "target"])
+def test_a_database_in_use_is_neither_moved_nor_filled(
+    source: Database, target: Database, monkeypatch: pytest.MonkeyPatch, used: str
+) -> None:
+    other = another({"source": source, "target": target}[used])
     other.check()
     with monkeypatch.context() as patched:
         patched.setattr(moving, "_LEAVE_SECONDS", 0.1)
@@ -141,6 +144,52 @@ def test_a_database_in_use_is_not_moved(source: Database, target: Database, monk
             moving.move(source, target)
     other.close()
     assert moving.move(source, target).rows["batch"] == 1
+
+
+def another(database: Database) -> Database:
+    """The same database, as another process has it open."""
+    return Database(database.url.render_as_string(hide_password=False), actor="another")
+
+
+def test_until_the_source_is_closed_nobody_writes_to_the_copy(
+    source: Database, target: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "_require_unused", lambda *_: None)  # it is not seen behind some poolers
+    before = everything(source)
+    waiting = another(target)
+    migrate.require_usable(waiting)
+    urls = [database.url.render_as_string(hide_password=False) for database in (source, target)]
+    for database in (source, target):
+        database.close()
+    assert killed_at(BOUNDARIES - 4, *urls), "the copy is there, its source is open"
+    assert is_usable(source)
+    with pytest.raises(OutOfReach, match="not all there"):
+        account(waiting, "credits:new")
+    moving.move(source, target)
+    assert everything(target) == before
+    account(waiting, "credits:new")
+    waiting.close()
+
+
+def test_who_starts_during_the_copy_waits_and_then_sees_the_mark(
+    source: Database, target: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting = another(target)
+    with starting.engine.connect() as connection:
+        connection.execute(text("SET lock_timeout = '50ms'"))
+        connection.commit()
+        seen: list[str] = []
+
+        def start(*_: object) -> None:
+            with pytest.raises(OutOfReach, match="lock timeout"), outages_told():
+                connection.execute(text("SELECT version_num FROM alembic_version"))
+            seen.append("waited")
+
+        monkeypatch.setattr(moving, "_copy_sequences", start)
+        monkeypatch.setattr(moving, "_require_unused", lambda *_: None)
+        moving.move(source, target)
+    starting.close()
+    assert seen == ["waited"]
 
 
 def test_only_an_empty_database_of_this_schema_is_filled(source: Database, target: Database) -> None:
