@@ -3,7 +3,9 @@
 import asyncio
 
 from orchestrator.base.payments import Network
+from orchestrator.chain.chains import Chains
 from orchestrator.katana.client import KatanaClient, ProviderUnavailable
+from orchestrator.katana.x402 import Offer
 from orchestrator.katana.x402_document import read_recipient
 from orchestrator.payments import guard
 from orchestrator.payments.guard import PaymentRefused
@@ -19,6 +21,13 @@ async def told_recipient(client: KatanaClient, network: Network) -> str | None:
     except (ProviderUnavailable, TimeoutError):
         return None
     return None if told is None else guard.address_of(told, network)
+
+
+async def creates_account(chains: Chains, network: Network, offer: Offer) -> bool:
+    """Whether paying an offer makes its recipient's account for USDC. Raises RpcUnavailable."""
+    if network is not Network.SOLANA or guard.address_of(offer.pay_to, network) is None:
+        return False
+    return not await chains.has_token_account(offer.pay_to)
 
 
 async def require_as_told(client: KatanaClient, network: Network, offered: str) -> None:

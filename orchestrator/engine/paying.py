@@ -23,7 +23,7 @@ from orchestrator.chain.rpc import RpcUnavailable
 from orchestrator.engine import submit
 from orchestrator.engine.answers import job_error
 from orchestrator.engine.bodies import call_for
-from orchestrator.engine.payee import require_as_told
+from orchestrator.engine.payee import creates_account, require_as_told
 from orchestrator.engine.policy import Effect, filed_under, on_post
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.signing import sign_offer, without_signature
@@ -132,8 +132,9 @@ async def _guarded(engine: Engine, work: ClaimedSubmission, offer: Offer) -> Quo
     """Whether everything in an offer is as it should be; its recipient is pinned. Raises PaymentRefused."""
     network = _network(engine)
     expected = engine.pay_to or await engine.transact(_pinned, engine.scope.account_pk, network)
-    creates_account = await _creates_account(engine, offer)
-    limit = guard.spend_limit(_planned(work), work.price_tolerance, creates_account=creates_account)
+    assert engine.chains is not None
+    makes_account = await creates_account(engine.chains, network, offer)
+    limit = guard.spend_limit(_planned(work), work.price_tolerance, creates_account=makes_account)
     try:
         pay_to = guard.check(offer, network, limit=limit, pay_to=expected)
     except PaymentRefused as error:
@@ -142,7 +143,7 @@ async def _guarded(engine: Engine, work: ClaimedSubmission, offer: Offer) -> Quo
         await require_as_told(engine.client, network, pay_to)
         pinned = await engine.transact(_pin, engine.scope.account_pk, network, pay_to)
         guard.check(offer, network, limit=limit, pay_to=pinned)  # another may have been quicker
-    return Quote(offer, from_atomic(offer.amount), pay_to, creates_account)
+    return Quote(offer, from_atomic(offer.amount), pay_to, makes_account)
 
 
 class _Refused(PaymentRefused):
@@ -156,13 +157,6 @@ class _Refused(PaymentRefused):
 def _planned(work: ClaimedSubmission) -> Decimal:
     """The price of the work as it was planned (or approved since), in USDC, without what is set aside to settle it."""
     return max(work.reserved - len(work.jobs) * settlement_share(work.bundle, work.type), ZERO)
-
-
-async def _creates_account(engine: Engine, offer: Offer) -> bool:
-    if _network(engine) is not Network.SOLANA or guard.address_of(offer.pay_to, Network.SOLANA) is None:
-        return False
-    assert engine.chains is not None
-    return not await engine.chains.has_token_account(offer.pay_to)
 
 
 def _pinned(connection: Connection, account_pk: int, network: Network) -> str | None:

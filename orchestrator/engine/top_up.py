@@ -24,7 +24,7 @@ from orchestrator.base.payments import Network, from_atomic
 from orchestrator.base.states import PaymentState
 from orchestrator.chain.chains import Chains
 from orchestrator.chain.word import ChainState, Outstanding
-from orchestrator.engine.payee import require_as_told
+from orchestrator.engine.payee import creates_account, require_as_told
 from orchestrator.engine.receipts import Receipts
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.signing import sign_offer, without_signature
@@ -137,16 +137,10 @@ async def quote(till: Till, credited: Decimal) -> Quote:
     offer = guard.choose(told.offers, till.network)
     pinned = await till.transact(payees.pinned, till.origin, till.network)
     expected = till.pay_to or pinned
-    creates_account = await _creates_account(till, offer)
-    limit = guard.spend_limit(credited, ZERO, creates_account=creates_account)
+    makes_account = await creates_account(till.chains, till.network, offer)
+    limit = guard.spend_limit(credited, ZERO, creates_account=makes_account)
     pay_to = guard.check(offer, till.network, limit=limit, pay_to=expected)
-    return Quote(credited, from_atomic(offer.amount), pay_to, offer, expected is None, creates_account)
-
-
-async def _creates_account(till: Till, offer: Offer) -> bool:
-    if till.network is not Network.SOLANA or guard.address_of(offer.pay_to, till.network) is None:
-        return False
-    return not await till.chains.has_token_account(offer.pay_to)
+    return Quote(credited, from_atomic(offer.amount), pay_to, offer, expected is None, makes_account)
 
 
 async def sign(till: Till, quoted: Quote) -> TopUp:

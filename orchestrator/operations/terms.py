@@ -11,13 +11,11 @@ from orchestrator.chain.chains import Chains
 from orchestrator.chain.rpc import RpcUnavailable
 from orchestrator.engine.payee import told_recipient
 from orchestrator.operations.opening import Provider
+from orchestrator.payments import guard
 from orchestrator.planner.result import Plan
 from orchestrator.planner.ways import count_requests
 from orchestrator.store import payees
 from orchestrator.store.database import Connection
-
-#: By how much a quote may pass the price of the work where the manifest allows no less.
-QUOTE_TOLERANCE = Decimal("0.10")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ def _at_most(bought: Plan) -> Decimal:
     most = usdc.total
     if bought.payment.is_direct:
         allowed = bought.price_tolerance
-        tolerance = QUOTE_TOLERANCE if allowed is None else min(QUOTE_TOLERANCE, allowed)
+        tolerance = guard.TOLERANCE if allowed is None else min(guard.TOLERANCE, allowed)
         settlement = SETTLEMENT_ALLOWANCE * count_requests(bought.jobs, bought.bundle)
         most = (usdc.work * (1 + tolerance)).quantize(ATOMIC, ROUND_UP) + settlement
     return most if bought.budget is None else min(most, bought.budget)

@@ -1,9 +1,6 @@
 """The sandbox's endpoints of the virtual chains tell the truth about payments, and lie on demand."""
 
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,38 +12,11 @@ from orchestrator.chain.word import ChainState, ChainWord, Outstanding
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
 
 from ..x402_wallets import BaseWallet, decoded, offers
+from .paid_sandbox import BODY, POSTS, FakeTime, client, clock, sandbox
 
-MUG = {"type": "image", "model": "gpt-image-2", "prompt": "A ceramic mug", "aspect_ratio": "16:9"}
-POSTS = "/v1/generation-requests?wait=false"
-BODY = {"requests": [MUG]}
+__all__ = ["client", "clock", "sandbox"]
+
 USDC = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"
-
-
-class FakeTime:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> FakeTime:
-    return FakeTime()
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path, clock: FakeTime) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path / "sandbox", clock=clock) as running:
-        yield running
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=sandbox.base_url) as opened:
-        yield opened
 
 
 def ask(client: httpx.Client, method: str, *params: Any) -> Any:

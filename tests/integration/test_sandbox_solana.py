@@ -1,9 +1,7 @@
 """The sandbox takes USDC on Solana: what a transaction may hold, blockhashes, token accounts, and what RPC tells."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,39 +17,12 @@ from orchestrator.payments.svm import SvmWallet
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
 
 from ..x402_wallets import MEMO_PROGRAM, SolanaWallet, create_account, decoded, offers
+from .paid_sandbox import BODY, POSTS, FakeTime, client, clock, sandbox
 
-MUG = {"type": "image", "model": "gpt-image-2", "prompt": "A ceramic mug", "aspect_ratio": "16:9"}
-POSTS = "/v1/generation-requests?wait=false"
-BODY = {"requests": [MUG]}
+__all__ = ["client", "clock", "sandbox"]
+
 USDC = Pubkey.from_string("EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v")
 STRANGER = Keypair().pubkey()
-
-
-class FakeTime:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> FakeTime:
-    return FakeTime()
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path, clock: FakeTime) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path / "sandbox", clock=clock) as running:
-        yield running
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=sandbox.base_url) as opened:
-        yield opened
 
 
 @pytest.fixture

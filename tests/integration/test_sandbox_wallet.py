@@ -1,7 +1,5 @@
 """The sandbox keeps wallets' balances: top-ups, proofs, debits and refunds, reads, and the shortfall of a 402."""
 
-import time
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,40 +10,14 @@ import pytest
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
 
 from ..x402_wallets import BaseWallet, decoded, offers
+from .paid_sandbox import MUG, POSTS, FakeTime, client, clock, sandbox
 
-MUG = {"type": "image", "model": "gpt-image-2", "prompt": "A ceramic mug", "aspect_ratio": "16:9"}
+__all__ = ["client", "clock", "sandbox"]
+
 FAILING = {**MUG, "prompt": "A broken mug [sandbox:fail]"}
-POSTS = "/v1/generation-requests?wait=false"
 TOP_UPS = "/v1/x402/top-up"
 #: The sandbox's clock, where a test puts its time.
 NOW = object()
-
-
-class FakeTime:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> FakeTime:
-    return FakeTime()
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path, clock: FakeTime) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path / "sandbox", clock=clock) as running:
-        yield running
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=sandbox.base_url) as opened:
-        yield opened
 
 
 @pytest.fixture

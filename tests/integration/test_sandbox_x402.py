@@ -1,7 +1,5 @@
 """The sandbox takes USDC: discovery, direct payments on Base, receipts, replays, and everything it must refuse."""
 
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,37 +13,9 @@ from orchestrator.payments.evm import EvmWallet
 from orchestrator.sandbox import FaultRule, Faults, Sandbox, Ways
 
 from ..x402_wallets import BaseWallet, decoded, encoded, offers
+from .paid_sandbox import BODY, MUG, POSTS, FakeTime, client, clock, sandbox
 
-MUG = {"type": "image", "model": "gpt-image-2", "prompt": "A ceramic mug", "aspect_ratio": "16:9"}
-POSTS = "/v1/generation-requests?wait=false"
-BODY = {"requests": [MUG]}
-
-
-class FakeTime:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> FakeTime:
-    return FakeTime()
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path, clock: FakeTime) -> Iterator[Sandbox]:
-    with Sandbox(tmp_path / "sandbox", clock=clock) as running:
-        yield running
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=sandbox.base_url) as opened:
-        yield opened
+__all__ = ["client", "clock", "sandbox"]
 
 
 @pytest.fixture
