@@ -95,6 +95,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
             duties=[announcer],
             retired=[announcer.close],
             broker_is_there=lambda: watcher.broker_is_there,
+            steps=kinds,
         )
         self._open.callback(self._monitor.close)
         return watcher

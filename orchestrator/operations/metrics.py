@@ -7,7 +7,7 @@ scraped and each series is there once.
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -33,6 +33,8 @@ log = logging.getLogger("orchestrator.operations")
 #: How often the snapshot is read, and how many times longer than it took the next one waits at least.
 _REFRESH_SECONDS = 10.0
 _REST_FACTOR = 20
+#: What workers may divide among each other.
+STEPS = ("submit", "poll", "copy")
 #: Generation takes from seconds (images) to an hour (a queue of videos).
 _GENERATION_BUCKETS = (2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 3600)
 _POLL_BUCKETS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 100)
@@ -103,7 +105,7 @@ class Counts:
 class Metrics(Collector):
     """The metrics of this process, and while it leads those of everything; `registry` has them all.
 
-    `ledger` knows what batches' books do not balance.
+    `ledger` knows what batches' books do not balance; `steps` are those that this process does.
     """
 
     def __init__(
@@ -112,12 +114,14 @@ class Metrics(Collector):
         heartbeats: Heartbeats,
         *,
         ledger: LedgerWatch | None = None,
+        steps: Collection[str] = STEPS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # else there is a second series for each
         self._database = database
         self._heartbeats = heartbeats
         self._ledger = ledger
+        self._steps = steps
         self._monotonic = monotonic
         self._read: tuple[float, Snapshot] | None = None
         self._next_at = 0.0
@@ -150,6 +154,8 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         ages: Values = {(loop.value,): age for loop, age in self._heartbeats.ages().items()}
         yield _gauge("orchestrator_loop_age_seconds", "Since a loop of this worker moved last.", ["loop"], ages)
+        does: Values = {(step,): float(step in self._steps) for step in STEPS}
+        yield _gauge("orchestrator_works", "Whether this worker does the step.", ["step"], does)
         read = self._read
         leads = 0.0 if read is None else 1.0
         yield _gauge("orchestrator_leader", "Whether this worker tells of everything.", [], {(): leads})

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from orchestrator.base.errors import Unusable
@@ -12,7 +12,7 @@ from orchestrator.base.settings import Settings
 from orchestrator.operations.following import Follower, tell
 from orchestrator.operations.leading import Leader
 from orchestrator.operations.ledger_watch import LedgerWatch
-from orchestrator.operations.metrics import Metrics
+from orchestrator.operations.metrics import STEPS, Metrics
 from orchestrator.operations.probes import ProbeServer
 from orchestrator.store import event_tail, migrate
 from orchestrator.store.database import Database, outages_told
@@ -27,7 +27,8 @@ class Monitor:
     """One worker's. From `start` on it serves, and leads if nobody else does; `drain` is the beginning of its end.
 
     `duties` are what else the leader does each second, and `retired` are called when it leads no more. `/readyz` asks
-    `broker_is_there`. Nothing is served without ORCHESTRATOR_METRICS_ADDRESS.
+    `broker_is_there`, and `steps` are those that this worker does. Without ORCHESTRATOR_METRICS_ADDRESS nothing is
+    served.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Monitor:
         duties: Sequence[Duty] = (),
         retired: Sequence[Duty] = (),
         broker_is_there: Callable[[], bool] = lambda: True,
+        steps: Collection[str] = STEPS,
     ) -> None:
         """Raises Unusable where the address cannot be had."""
         self._database = database
@@ -46,7 +48,7 @@ class Monitor:
         self._broker_is_there = broker_is_there
         self._is_draining = False
         ledger = LedgerWatch(database)
-        metrics = Metrics(database, heartbeats, ledger=ledger)
+        metrics = Metrics(database, heartbeats, ledger=ledger, steps=steps)
         followers = _followers(settings, database, metrics)
         address = settings.metrics_address
         reads = [] if address is None else [metrics.refresh]

@@ -53,7 +53,9 @@ class Ticker:
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Nothing looks, and nothing beats, where there is no account whose schedules could be run."""
+        if self._account_pks:
+            self._thread.start()
 
     def stop(self) -> None:
         """Begin nothing more; returns at once."""
@@ -61,7 +63,8 @@ class Ticker:
 
     def join(self) -> None:
         """Wait until nothing is under way, but not for ever."""
-        self._thread.join(_STOP_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
         if self._thread.is_alive():
             log.warning("a scheduled submission is still under way; the next worker takes it up again")
 

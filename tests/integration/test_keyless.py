@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.base.errors import Unusable
+from orchestrator.base.heartbeats import Heartbeats, Loop
 from orchestrator.base.payments import Payment, Unit
 from orchestrator.base.settings import load_settings
 from orchestrator.engine.local import LocalDriver, steps
+from orchestrator.operations import ticking
 from orchestrator.operations.keyless import worker_providers
 from orchestrator.operations.opening import open_engine
 from orchestrator.sandbox import Sandbox
@@ -93,6 +95,16 @@ def test_a_worker_without_keys_copies_what_the_one_with_keys_submits_and_polls(
                 document = site.wait_ended(batch_id)
         assert (document["state"], document["jobs"]["completed"]) == ("completed", 4)
         assert len(site.originals()) == 4
+
+
+def test_without_an_account_to_run_schedules_of_no_ticker_beats(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ticking, "_LOOK_SECONDS", 0.001)
+    heartbeats = Heartbeats()
+    with ticking.ticking(load_settings(), database, beat=lambda: heartbeats.beat(Loop.TICKER)):
+        time.sleep(0.02)
+    assert heartbeats.ages() == {}
 
 
 def test_a_worker_without_keys_ends_once_there_is_an_account_that_it_was_not_started_for(

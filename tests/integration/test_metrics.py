@@ -16,7 +16,7 @@ from orchestrator.base.logs import JsonFormatter
 from orchestrator.base.states import Book, EntryKind, HoldCode, JobState
 from orchestrator.operations.following import Follower, tell
 from orchestrator.operations.ledger_watch import LedgerWatch
-from orchestrator.operations.metrics import Metrics
+from orchestrator.operations.metrics import STEPS, Metrics
 from orchestrator.store import audit, event_tail
 from orchestrator.store import metrics as store_metrics
 from orchestrator.store.caps import Limit, set_caps
@@ -107,12 +107,14 @@ def test_files_that_wait_and_when_the_first_is_gone(database: Database) -> None:
 def test_who_does_not_lead_tells_of_itself_alone(database: Database) -> None:
     heartbeats = Heartbeats()
     heartbeats.beat(Loop.WATCH)
-    metrics = Metrics(database, heartbeats)
+    metrics = Metrics(database, heartbeats, steps={"copy", "settle"})
     metrics.refresh()
     metrics.retire()
     names = {metric.name for metric in metrics.registry.collect() if metric.name.startswith("orchestrator")}
-    assert names == {"orchestrator_leader", "orchestrator_loop_age_seconds"}
-    assert served(metrics)("orchestrator_leader") == 0
+    assert names == {"orchestrator_leader", "orchestrator_loop_age_seconds", "orchestrator_works"}
+    value = served(metrics)
+    assert value("orchestrator_leader") == 0
+    assert [value("orchestrator_works", step=step) for step in STEPS] == [0, 0, 1]
 
 
 def passed(connection: Connection, seconds: int) -> None:
