@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from orchestrator.base.payments import Unit
 from orchestrator.engine import breaker, copy, paying, poll, reconcile, replay, settle, submit
 from orchestrator.engine.runtime import COPY_SLOTS, Engine
 from orchestrator.store.due import next_due
@@ -46,14 +45,14 @@ class Step(Generic[W]):
 def steps(engine: Engine) -> tuple[Step[Any], ...]:
     """The steps, with as many slots as make sense for each. Direct payments are sent, and sent again, by their own.
 
-    Without the account's keys files can be fetched; polled is then only what was paid in USDC (guide, "Main Generation
-    Endpoint").
+    Without the account's keys files can be fetched; polled is then only what carried a payment of its own (guide, "Main
+    Generation Endpoint").
     """
     slots = min(engine.limits.max_in_flight, 32)
     polling = Step("poll", poll.claim, poll.ask, slots=32)
     copying = Step("copy", copy.claim, copy.store, slots=COPY_SLOTS)
     if not engine.has_keys:
-        return (copying,) if engine.payment.unit is Unit.CREDITS else (polling, copying)
+        return (polling, copying) if engine.payment.is_direct else (copying,)
     if not engine.payment.is_direct:
         return Step("submit", submit.claim, submit.send, slots=slots), polling, copying
     replaying = Step("replay", replay.claim, replay.go_on, slots=8)

@@ -54,7 +54,7 @@ async def _record(engine: Engine, work: ClaimedPoll, polled: Polled) -> None:
 def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, polled: Polled) -> None:
     answer = polled.answer
     breaker.note_poll_success(connection, engine.scope.account_pk)
-    patience_over = (work.not_found_seconds or 0) >= engine.limits.request_lost_after_seconds
+    patience_over = _is_patience_over(engine, work)
     open_items = polling.open_items(connection, work.id)
     tariff = tariff_of(connection, work.id)
     outcomes = read_outcomes(answer, open_items, patience_over=patience_over, tariff=tariff)
@@ -75,10 +75,15 @@ def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, po
         )
 
 
+def _is_patience_over(engine: Engine, work: ClaimedPoll) -> bool:
+    """Whether what is not there counts as lost. From whoever does not prove who asks, it may be hidden."""
+    return engine.has_keys and (work.not_found_seconds or 0) >= engine.limits.request_lost_after_seconds
+
+
 def _record_failure(connection: Connection, engine: Engine, work: ClaimedPoll, error: ProviderUnavailable) -> None:
     rule = on_poll(error.status)
     not_found = error.status == 404
-    lost = not_found and (work.not_found_seconds or 0) >= engine.limits.request_lost_after_seconds
+    lost = not_found and _is_patience_over(engine, work)
     if lost or work.age_seconds > rule.patience_seconds:
         lost_items = _given_up(polling.open_items(connection, work.id), f"the provider does not give it out: {error}")
         polling.record_outcomes(connection, work.id, lost_items)

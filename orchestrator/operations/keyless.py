@@ -1,7 +1,7 @@
 """Workers that submit nothing, and so need no keys: whose work they do, and what of it.
 
-Files are fetched without any key. Requests that were paid in USDC are polled by their unguessable id alone; those of an
-account of credits are polled with its key (guide, "Main Generation Endpoint").
+Files are fetched without any key. Requests that carried a payment of their own are polled by their unguessable id
+alone; those of an account, or of a wallet's balance, with its key (guide, "Main Generation Endpoint").
 """
 
 from orchestrator.base.payments import Payment

@@ -1,4 +1,4 @@
-"""Workers that submit nothing need no keys: they copy for every account, and poll what was paid in USDC."""
+"""Workers that submit nothing need no keys: they copy for every account, and poll what carried its own payment."""
 
 import asyncio
 import threading
@@ -16,8 +16,8 @@ from orchestrator.engine.local import LocalDriver, steps
 from orchestrator.operations import ticking
 from orchestrator.operations.keyless import worker_providers
 from orchestrator.operations.opening import open_engine
-from orchestrator.sandbox import Sandbox
-from orchestrator.store.accounts import account_pk
+from orchestrator.sandbox import FaultRule, Sandbox
+from orchestrator.store.accounts import Scope, account_pk
 from orchestrator.store.database import Database
 from workers import watch
 from workers.kinds import SETTLE
@@ -58,7 +58,7 @@ def test_who_submits_has_keys_and_who_does_not_works_for_all_accounts_of_the_pro
         assert [one.has_keys for one in found] == [True, False, False]
 
 
-async def test_what_was_paid_in_usdc_is_polled_and_copied_without_a_key(
+async def test_what_carried_its_own_payment_is_polled_and_copied_without_a_key_and_never_taken_for_lost(
     tmp_path: Path, database: Database, database_url: str
 ) -> None:
     with Sandbox(tmp_path / "sandbox", time_scale=0.02) as sandbox:
@@ -73,11 +73,26 @@ async def test_what_was_paid_in_usdc_is_polled_and_copied_without_a_key(
 
         with database.begin() as connection:
             (keyless,) = worker_providers(shop.settings, connection, submits=False)
-        async with asyncio.timeout(30), open_engine(shop.settings, database, keyless, scope) as engine:
+        impatient = shop.settings.model_copy(update={"request_lost_after": 0.0})
+        shop.play(FaultRule(at="poll", kind="404", times=2))
+        async with asyncio.timeout(30), open_engine(impatient, database, keyless, scope) as engine:
             assert [step.name for step in steps(engine)] == ["poll", "copy"]
             await LocalDriver(engine).run()
         assert shop.states() == ["completed"] * 3
         shop.check()
+
+
+async def test_of_an_account_only_files_are_fetched_without_its_key(
+    tmp_path: Path, database: Database, database_url: str
+) -> None:
+    settings = load_settings(home=tmp_path, database_url=database_url, katana_base_url=ORIGIN)
+    account(database, "wallet-base:0xabc")
+    account(database, "credits:one")
+    with database.begin() as connection:
+        for provider in worker_providers(settings, connection, submits=False):
+            scope = Scope(provider.account_pk(connection))
+            async with open_engine(settings, database, provider, scope) as engine:
+                assert [step.name for step in steps(engine)] == ["copy"]
 
 
 @pytest.mark.redis
