@@ -1,5 +1,6 @@
 """`review apply`: price what people decided on a report's page, and carry it out once."""
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.base.diagnostics import Code
-from orchestrator.base.errors import ManifestError, SpendRefused
+from orchestrator.base.errors import Interrupted, ManifestError, OrchestratorError, SpendRefused
 from orchestrator.base.money import ZERO, canonical, in_words
 from orchestrator.base.payments import Unit
 from orchestrator.base.settings import Settings
@@ -31,14 +32,19 @@ from orchestrator.store import answering, batches, reads, reviews
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.reads import BatchHeader
 
+log = logging.getLogger("orchestrator.operations")
+
 _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewQuote:
-    """What carrying out a file of decisions may spend, in `unit`; `notes` say on what."""
+    """What carrying out a file of decisions may spend, in `unit`, `freed` of it on what their batch sends then; `notes`
+    say on what.
+    """
 
     amount: Decimal
+    freed: Decimal
     usd: Decimal
     unit: Unit
     notes: tuple[str, ...]
@@ -76,11 +82,12 @@ def apply_review(
             raise SpendRefused("not confirmed: nothing was changed or sent", hint="say yes with --yes")
         with database.begin() as connection:
             _carry_out(connection, header, decisions, work, quote)
-        if work.answers.sets_free or writes_index:
-            run_here(settings, database, [header], progress)
-        bought = [_buy(settings, header, each, progress) for each in priced]
-        stored += [document["batch"] for document in bought]
-        return _document(database, header, work, stored)
+        bought, fault = _buy_all(settings, header, priced, progress)
+        worked = [header.id] if work.answers.sets_free or writes_index else []
+        _work(settings, database, [*worked, *bought], progress)
+        if fault is not None:
+            raise fault
+        return _document(database, header, work, [*stored, *bought])
 
 
 def exit_code(document: dict[str, Any]) -> int:
@@ -135,7 +142,7 @@ def _takes_left(database: Database, header: BatchHeader, work: Work) -> tuple[di
 def _quote(database: Database, header: BatchHeader, work: Work, priced: Sequence[PricedTakes]) -> ReviewQuote:
     """What all of it may spend. Raises SpendRefused where budget or caps do not allow that."""
     unit = header.payment.unit
-    amount = sum((each.amount for each in priced), ZERO)
+    amount, freed = sum((each.amount for each in priced), ZERO), ZERO
     notes = [_take_note(each, unit) for each in priced]
     notes += [each.terms.words() for each in priced if each.terms is not None]
     if work.charged:
@@ -143,22 +150,29 @@ def _quote(database: Database, header: BatchHeader, work: Work, priced: Sequence
     with database.begin() as connection:
         if work.answers.sets_free:
             free = answering.price_of(connection, header.id, work.answers)
-            freed = Quote(
+            quote = Quote(
                 header.id, free.freed_jobs, free.freed_credits, free.by_itself, header.usd_per_credit, unit=unit
             )
-            check_quote(connection, freed)
-            amount += freed.credits
-            notes.append(
-                f"what was accepted lets {free.freed_jobs} jobs of {header.id} go: {in_words(freed.credits, unit)}"
-            )
+            check_quote(connection, quote)
+            freed = quote.credits
+            amount += freed
+            notes += _freed_notes(quote)
         if amount and not header.sandbox:
             check_caps(connection, header.account_pk, amount, header.usd_per_credit)
-    return ReviewQuote(amount, amount * header.usd_per_credit, unit, tuple(notes))
+    return ReviewQuote(amount, freed, amount * header.usd_per_credit, unit, tuple(notes))
 
 
 def _take_note(each: PricedTakes, unit: Unit) -> str:
     others = f", and with them {_named(each.others)}" if each.others else ""
     return f"other takes of {_named(each.names)}{others}: {in_words(each.amount, unit)}"
+
+
+def _freed_notes(quote: Quote) -> list[str]:
+    price = in_words(quote.job_credits, quote.unit)
+    notes = [f"what was accepted lets {quote.jobs} jobs of {quote.batch_id} go: {price}"]
+    if quote.other_credits:
+        notes.append(f"what else of it is not sent yet goes on, too: {in_words(quote.other_credits, quote.unit)}")
+    return notes
 
 
 def _named(names: Sequence[str]) -> str:
@@ -177,8 +191,10 @@ def _carry_out(
     batches.lock_batch(connection, header.id)
     if work_of(decisions, _standing(connection, header.id), Findings("")) != work:
         raise SpendRefused("the batch has moved on meanwhile; nothing was changed or sent", hint="apply it again")
-    if work.answers.sets_free and answering.price_of(connection, header.id, work.answers).freed_credits > quote.amount:
-        raise SpendRefused("the prices have risen meanwhile; nothing was changed or sent", hint="apply it again")
+    if work.answers.sets_free:
+        now = answering.price_of(connection, header.id, work.answers)
+        if now.freed_credits + now.by_itself > quote.freed:
+            raise SpendRefused("the prices have risen meanwhile; nothing was changed or sent", hint="apply it again")
     reviews.record_reviews(connection, work.new)
     if any(review.decision is not Decision.TAKE for review in work.new):
         reviews.write_index_anew(connection, header.id)
@@ -186,19 +202,53 @@ def _carry_out(
         answering.give(connection, header.id, work.answers)
 
 
-def _buy(settings: Settings, header: BatchHeader, takes: PricedTakes, progress: Progress | None) -> dict[str, Any]:
-    """Submit takes under their key: beside what else of the collection runs, since they are all that is bought."""
+def _buy_all(
+    settings: Settings, header: BatchHeader, priced: Sequence[PricedTakes], progress: Progress | None
+) -> tuple[list[str], OrchestratorError | None]:
+    """The batches of these takes, stored before anything is worked, which may take hours; and the first fault, where
+    not all of them could be stored.
+    """
+    stored, first = [], None
+    for each in priced:
+        try:
+            stored.append(_buy(settings, header, each, progress))
+        except Interrupted:
+            raise
+        except OrchestratorError as fault:
+            log.warning("other takes of %s are not bought yet: %s", _named(each.names), fault.message)
+            first = first or fault
+    return stored, first
+
+
+def _buy(settings: Settings, header: BatchHeader, takes: PricedTakes, progress: Progress | None) -> str:
+    """Submit takes under their key, for whoever works batches (a sandbox batch is worked here and now): beside what
+    else of the collection runs, since they are all that is bought. Returns their batch.
+    """
 
     def still_agreed(bought: Plan) -> bool:
         if bought.amount > takes.estimate:
             raise SpendRefused(
-                f"the takes cost {canonical(bought.amount)} now; the decisions are kept, and no take was bought",
+                f"the takes cost {canonical(bought.amount)} now; the decisions are kept, and these were not bought",
                 hint="apply the file again",
             )
         return True
 
-    options = SubmitOptions(sandbox=header.sandbox, alongside=True, key=takes.key, again=True, again_jobs=takes.names)
-    return submit(takes.file, settings, options, confirm=still_agreed, progress=progress)
+    options = SubmitOptions(
+        sandbox=header.sandbox,
+        detach=not header.sandbox,
+        alongside=True,
+        key=takes.key,
+        again=True,
+        again_jobs=takes.names,
+    )
+    document = submit(takes.file, settings, options, confirm=still_agreed, progress=progress)
+    return str(document["batch"])
+
+
+def _work(settings: Settings, database: Database, batch_ids: Sequence[str], progress: Progress | None) -> None:
+    with database.begin() as connection:
+        headers = [reads.batch_header(connection, batch_id) for batch_id in batch_ids]
+    run_here(settings, database, [header for header in headers if header.is_open], progress)
 
 
 def _document(database: Database, header: BatchHeader, work: Work, take_batches: Sequence[str]) -> dict[str, Any]:

@@ -153,6 +153,7 @@ def _facts(job: ShownJob) -> list[tuple[str, str]]:
         "in the provider's words": error.get("provider"),
         "reused from": document["reused_from"],
         "decision": ", ".join(filter(None, (review.get(key) for key in ("decision", "note", "actor", "at")))),
+        "verdict": review.get("verdict"),
         "labels": ", ".join(f"{name}={value}" for name, value in document["labels"].items()),
         "row": ", ".join(f"{name}={value}" for name, value in (job.row or {}).items()),
         "request": document["request_id"],

@@ -129,30 +129,43 @@ def write_index_anew(connection: Connection, batch_id: str) -> None:
 
 
 def job_reviews(connection: Connection, batch_id: str) -> dict[int, dict[str, Any]]:
-    """By job (row) of a batch: the `review` of its document."""
+    """By job (row) of a batch: the `review` of its document: the newest decision, and the `verdict` that stands."""
     rows = connection.execute(
-        select(jobs.c.pk, reviews.c.decision, reviews.c.note, reviews.c.at, reviews.c.actor)
+        select(
+            jobs.c.pk, reviews.c.decision, reviews.c.note, reviews.c.at, reviews.c.actor, _verdict().label("verdict")
+        )
         .ext(distinct_on(jobs.c.pk))
         .join(reviews, reviews.c.job_pk == _ORIGIN_PK)
         .where(jobs.c.batch_id == batch_id)
         .order_by(jobs.c.pk, reviews.c.pk.desc())
     )
     return {
-        row.pk: {"decision": row.decision, "note": row.note, "at": rfc3339(row.at), "actor": row.actor} for row in rows
+        row.pk: {
+            "decision": row.decision,
+            "note": row.note,
+            "at": rfc3339(row.at),
+            "actor": row.actor,
+            "verdict": row.verdict,
+        }
+        for row in rows
     }
 
 
 def is_rejected() -> ColumnElement[bool]:
-    """Whether the newest decision about a job's result is no."""
-    newest = (
+    """Whether the verdict on a job's result is no."""
+    return func.coalesce(_verdict() == Decision.REJECT, False)
+
+
+def _verdict() -> ColumnElement[str | None]:
+    """The newest yes or no on a job's result: asking for another take answers neither, and that may never be made."""
+    return (
         select(reviews.c.decision)
-        .where(reviews.c.job_pk == _ORIGIN_PK)
+        .where(reviews.c.job_pk == _ORIGIN_PK, reviews.c.decision != Decision.TAKE)
         .order_by(reviews.c.pk.desc())
         .limit(1)
         .correlate(jobs)
         .scalar_subquery()
     )
-    return func.coalesce(newest == Decision.REJECT, False)
 
 
 def rejected_results(connection: Connection, wanted: ColumnElement[Any]) -> frozenset[int]:
@@ -160,6 +173,7 @@ def rejected_results(connection: Connection, wanted: ColumnElement[Any]) -> froz
     newest = (
         select(reviews.c.job_pk, reviews.c.decision)
         .ext(distinct_on(reviews.c.job_pk))
+        .where(reviews.c.decision != Decision.TAKE)
         .order_by(reviews.c.job_pk, reviews.c.pk.desc())
         .subquery()
     )

@@ -504,7 +504,7 @@ class Asset(SQLModel, table=True):
 
 
 class Review(SQLModel, table=True):
-    """What a person decided about the result of a job; of several, the newest is what holds.
+    """What a person decided about the result of a job; of several yes and no, the newest is what holds.
 
     `asset_sha256` is the hash of its first original, "" where it gave none. `take_key` is the submit key of the batch
     that makes another take: a result is taken anew once, however often the same is asked for.

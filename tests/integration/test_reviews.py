@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from orchestrator.base.errors import ManifestError, SpendRefused
+from orchestrator.base.states import Decision
 from orchestrator.operations import looking
+from orchestrator.operations.resuming import resume
 from orchestrator.operations.reviewing import ReviewQuote, apply_review, exit_code
 from orchestrator.operations.submitting import SubmitOptions, submit
 from orchestrator.sandbox import Sandbox
+from orchestrator.store import reviews
 from orchestrator.store.database import Database
+from orchestrator.store.tables import jobs as store_jobs
 
 from .engine_site import Site, make_site
 
@@ -91,13 +96,13 @@ def test_decisions_are_carried_out_once(site: Site) -> None:
     assert again["decisions"]["unchanged"] == 3
     assert [each["batch"] for each in again["take_batches"]] == [takes["batch"]]
     assert (charges(site), indexed(site)) == (4, after)
-    reviews = {job["id"]: job["review"] for job in looking.jobs(batch, site.settings)}
-    assert {name: review["decision"] for name, review in reviews.items()} == {
+    told = {job["id"]: job["review"] for job in looking.jobs(batch, site.settings)}
+    assert {name: review["decision"] for name, review in told.items()} == {
         "mug": "accept",
         "cup": "reject",
         "pot": "take",
     }
-    assert (reviews["cup"]["note"], reviews["cup"]["actor"]) == ("too dark", site.settings.actor)
+    assert (told["cup"]["note"], told["cup"]["actor"]) == ("too dark", site.settings.actor)
     apply(site, decisions(site, batch, cup="accept", pot="take"), price=None)
     assert (charges(site), indexed(site)) == (4, before | {"pot": after["pot"]})
 
@@ -111,6 +116,24 @@ def test_what_is_rejected_stays_out_and_is_not_bought_again_by_itself(site: Site
     assert charges(site) == 2
     spin = looking.jobs(later, site.settings)[2]
     assert (spin["state"], "cup, whose result was rejected" in spin["error"]["message"]) == ("skipped", True)
+
+
+def test_asking_for_another_take_of_what_was_rejected_does_not_take_the_rejection_back(site: Site) -> None:
+    jobs = [SHARED | {"id": name, "prompt": f"A {name}"} for name in ("mug", "cup")]
+    batch = run(site, jobs)
+    apply(site, decisions(site, batch, cup="reject"), price=None)
+    with site.database.begin() as connection:  # as a process leaves it that dies before it buys the take
+        (cup,) = [job for job in reviews.reviewable_jobs(connection, batch) if job.name == "cup"]
+        taken = reviews.NewReview(cup.origin_pk, Decision.TAKE, cup.asset_sha256, None, "key")
+        reviews.record_reviews(connection, [taken])
+    review = looking.jobs(batch, site.settings)[1]["review"]
+    assert (review["decision"], review["verdict"]) == ("take", "reject")
+    frame = {"video_image_data": {"first_frame_image_url": {"from": "cup"}}}
+    later = run(site, [*jobs, CLIP | {"id": "spin"} | frame])
+    assert (charges(site), indexed(site).keys()) == (2, {"mug"})
+    assert looking.jobs(later, site.settings)[2]["state"] == "skipped"
+    assert apply(site, decisions(site, batch, cup="take"), price=PICTURE)["decisions"]["unchanged"] == 1
+    assert (charges(site), indexed(site).keys()) == (3, {"mug", "cup"})
 
 
 def test_an_accepted_gate_opens_and_another_take_goes_before_what_waits(site: Site) -> None:
@@ -173,6 +196,27 @@ def test_one_of_several_takes_is_made_anew_alone_and_only_with_a_yes(site: Site)
     assert (charges(site), indexed(site).keys()) == (3, {"mug.2"})
 
 
+def test_what_is_let_go_is_not_dearer_than_was_agreed_though_takes_cost_more(site: Site) -> None:
+    frame = {"video_image_data": {"first_frame_image_url": {"from": "mug"}}}
+    jobs = [
+        SHARED | {"id": "mug", "prompt": "A mug", "gate": "manual"},
+        SHARED | {"id": "cup", "prompt": "A cup"},
+        CLIP | {"id": "spin"} | frame,
+    ]
+    batch = run(site, jobs)
+
+    def agree_late(quote: ReviewQuote) -> bool:
+        assert quote.amount == TURN + PICTURE
+        with site.database.begin() as connection:
+            connection.execute(update(store_jobs).where(store_jobs.c.name == "spin").values(price=TURN + 1))
+        return True
+
+    with pytest.raises(SpendRefused, match="risen"):
+        apply_review(decisions(site, batch, mug="accept", cup="take"), site.settings, confirm=agree_late)
+    assert charges(site) == 2
+    assert all(job["review"] is None for job in looking.jobs(batch, site.settings))
+
+
 class _Dies:
     """Someone who looks at the progress, and with whom the command breaks off."""
 
@@ -182,7 +226,7 @@ class _Dies:
         raise BrokenPipeError
 
 
-def test_a_take_that_was_not_bought_when_the_command_died_is_bought_by_the_next(site: Site) -> None:
+def test_takes_are_stored_before_anything_is_worked_so_that_resume_makes_them(site: Site) -> None:
     frame = {"video_image_data": {"first_frame_image_url": {"from": "mug"}}}
     jobs = [
         SHARED | {"id": "mug", "prompt": "A mug", "gate": "manual"},
@@ -194,8 +238,8 @@ def test_a_take_that_was_not_bought_when_the_command_died_is_bought_by_the_next(
     with pytest.raises(BrokenPipeError):
         apply_review(file, site.settings, confirm=lambda _: True, progress=_Dies())
     assert looking.jobs(batch, site.settings)[1]["review"]["decision"] == "take"
-    assert charges(site) == 3
-    document = apply(site, file, price=PICTURE)
+    document = apply(site, file, price=None)
     assert (document["decisions"]["unchanged"], len(document["take_batches"])) == (2, 1)
-    apply(site, file, price=None)
+    resume(None, site.settings, confirm=lambda *_: True)
     assert charges(site) == 4
+    assert looking.status(document["take_batches"][0]["batch"], site.settings)["state"] == "completed"
