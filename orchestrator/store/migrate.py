@@ -114,7 +114,7 @@ def require_usable(database: Database) -> None:
 @dataclass(frozen=True, slots=True)
 class Mark:
     """Why a database is not to be worked on (`moving`): `word` is arriving or moved. It takes the revision's place,
-    where every release looks first.
+    where every release looks first, and stands before the oldest code's, where it looks next.
     """
 
     word: str
@@ -134,17 +134,26 @@ def mark_of(connection: Connection) -> Mark | None:
 
 
 def set_mark(connection: Connection, mark: Mark, *, moved_to: str | None = None) -> None:
-    """Put a mark on a database."""
-    connection.execute(text("ALTER TABLE alembic_version ADD COLUMN IF NOT EXISTS moved_to text"))
+    """Put a mark on a database; it may have one."""
+    for column in ("moved_to", "oldest_code"):
+        connection.execute(text(f"ALTER TABLE alembic_version ADD COLUMN IF NOT EXISTS {column} text"))
     connection.execute(
-        text("UPDATE alembic_version SET version_num = :found, moved_to = :moved_to"),
-        {"found": str(mark), "moved_to": moved_to},
+        text(
+            "UPDATE alembic_version SET version_num = CAST(:mark AS text), moved_to = :moved_to, "
+            "oldest_code = CAST(:mark AS text) || '/' || split_part(oldest_code, '/', -1)"
+        ),
+        {"mark": str(mark), "moved_to": moved_to},
     )
 
 
 def take_mark_off(connection: Connection) -> None:
     """Have a database that has a mark be worked on, at the schema that it was marked at."""
-    connection.execute(text("UPDATE alembic_version SET version_num = split_part(version_num, '/', 2)"))
+    connection.execute(
+        text(
+            "UPDATE alembic_version "
+            "SET version_num = split_part(version_num, '/', 2), oldest_code = split_part(oldest_code, '/', -1)"
+        )
+    )
 
 
 def is_marked(database: Database) -> bool:

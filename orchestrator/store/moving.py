@@ -1,7 +1,8 @@
 """Moving everything from one database into another one, so that at no time both can be worked on.
 
-What every release reads before it works on a database is `alembic_version.version_num`. While a copy is `arriving`, and
-once its source has `moved`, that is a word that no release knows, with the revision and the source's identity behind:
+What every release reads before it works on a database is `alembic_version`: the schema, and where it does not know
+that, the oldest code for it. While a copy is `arriving`, and once its source has `moved`, both are words that no
+release knows, with the revision and the source's identity behind:
 
 1. the target is filled, marked as arriving and takes no writes, in one transaction: killed before, it is empty;
 2. the source is marked as moved, and takes no writes any more: killed before that, the source is as it was;

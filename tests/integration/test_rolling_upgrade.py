@@ -82,6 +82,25 @@ def output(code: Path, environment: dict[str, str], folder: Path, *command: str)
     return stdout
 
 
+def test_the_previous_release_does_not_work_on_what_is_being_moved_or_was(
+    previous: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    database = Database(environment["ORCHESTRATOR_DATABASE_URL"], actor="tests")
+    migrate.upgrade(database)
+    row = text("SELECT version_num, oldest_code FROM alembic_version")
+    with database.begin() as connection:
+        unmarked = connection.execute(row).one()
+        for word in ("arriving", "moved"):
+            migrate.set_mark(connection, migrate.Mark(word, migrate.head(), "0123456789abcdef"))
+    with running(previous, environment, tmp_path, "status") as process:
+        _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, "newer than this release" in stderr) == (4, True)
+    with database.begin() as connection:
+        migrate.take_mark_off(connection)
+        assert connection.execute(row).one() == unmarked
+    database.close()
+
+
 def test_the_previous_release_goes_on_and_this_one_ends_the_batch(
     previous: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
