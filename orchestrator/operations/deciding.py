@@ -53,6 +53,17 @@ class Work:
     unchanged: int
 
 
+def why_not(decision: Decision, state: JobState, gate: Gate | None, *, has_item: bool) -> str | None:
+    """Why a decision about such a job cannot be carried out, after the job's name; None where it can."""
+    if not has_item:
+        return f"was left out for its row: there is nothing to {_VERBS[decision]}"
+    if state not in _MAY_BE[decision]:
+        return f"is {state.replace('_', ' ')}: there is nothing to {_VERBS[decision]}"
+    if decision is Decision.ACCEPT and gate is Gate.REJECTED:
+        return "has a gate that was answered with no, and what waited for it is skipped"
+    return None
+
+
 def work_of(decisions: Decisions, standing: Standing, findings: Findings) -> Work:
     """What a file asks for; what stands against it goes to `findings`."""
     by_name = {job.name: job for job in standing.jobs}
@@ -76,19 +87,15 @@ def _job_of(one: Decided, by_name: Mapping[str, Reviewable], findings: Findings)
     """The job that a decision is about; None after reporting why it cannot be carried out."""
     own = findings.for_job(one.job)
     job = by_name.get(one.job)
+    why = None if job is None else why_not(one.decision, job.state, job.gate, has_item=job.has_item)
     if job is None:
         message = f"the batch has no job `{one.job}`{did_you_mean(one.job, sorted(by_name))}"
         own.error(Code.UNKNOWN_JOB, one.place("job"), message, "job")
-    elif job.state not in _MAY_BE[one.decision] or not job.has_item:
-        why = f"is {job.state.replace('_', ' ')}" if job.has_item else "was left out for its row"
-        message = f"`{one.job}` {why}: there is nothing to {_VERBS[one.decision]}"
-        own.error(Code.INVALID_VALUE, one.place("decision"), message, "decision")
+    elif why is not None:
+        own.error(Code.INVALID_VALUE, one.place("decision"), f"`{one.job}` {why}", "decision")
     elif job.asset_sha256 != one.asset_sha256:
         message = f"the result of `{one.job}` is another one than was looked at; make the report again"
         own.error(Code.ASSET_CHANGED, one.place("asset_sha256"), message, "asset_sha256")
-    elif one.decision is Decision.ACCEPT and job.gate is Gate.REJECTED:
-        message = f"the gate of `{one.job}` was answered with no, and what waited for it is skipped"
-        own.error(Code.INVALID_VALUE, one.place("decision"), message, "decision")
     else:
         return job
     return None

@@ -17,7 +17,9 @@ from orchestrator.base.clock import rfc3339
 from orchestrator.base.errors import Unusable, UsageError
 from orchestrator.base.money import unit_word
 from orchestrator.base.settings import Settings
+from orchestrator.base.states import Decision, JobState
 from orchestrator.operations.database import open_database
+from orchestrator.operations.deciding import why_not
 from orchestrator.report.document import ShownFile, ShownJob, by_model, page_document, seconds_text
 from orchestrator.report.page import Head, render
 from orchestrator.report.thumbnails import FEWEST_PIXELS, thumbnail
@@ -191,7 +193,14 @@ def _quoted(path: str) -> str:
 
 def _shown(document: Mapping[str, Any], row: ReportRow, contents: list[_Content], links: _Links) -> ShownJob:
     files = [_file(asset, content, links) for asset, content in zip(document["assets"], contents, strict=True)]
-    return ShownJob(document, row.item, row.row, row.made_in_seconds, row.ended_at, files)
+    return ShownJob(document, row.item, row.row, row.made_in_seconds, row.ended_at, files, _refused(document, row))
+
+
+def _refused(document: Mapping[str, Any], row: ReportRow) -> dict[str, str]:
+    """The decisions that `review apply` would refuse, with the reason."""
+    state = JobState(document["state"])
+    found = {decision.value: why_not(decision, state, row.gate, has_item=bool(row.item)) for decision in Decision}
+    return {decision: why for decision, why in found.items() if why is not None}
 
 
 def _file(asset: Mapping[str, Any], content: _Content, links: _Links) -> ShownFile:

@@ -45,7 +45,9 @@ class ShownFile:
 
 @dataclass(frozen=True, slots=True)
 class ShownJob:
-    """One job: its document as `jobs` has it, what it was made of, and its files."""
+    """One job: its document as `jobs` has it, what it was made of, and its files. `refused` are the decisions that
+    cannot be made about it, each with the reason.
+    """
 
     document: Mapping[str, Any]
     item: Mapping[str, Any]
@@ -53,6 +55,7 @@ class ShownJob:
     made_in_seconds: float | None
     ended_at: str | None
     files: Sequence[ShownFile] = field(default_factory=tuple)
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def amounts(self) -> Mapping[str, Any]:
@@ -124,6 +127,7 @@ def _card(job: ShownJob, group: int, variant: str) -> dict[str, Any]:
         "labels": document["labels"],
         "error": None if error is None else {"code": error["code"], "message": _cut(error["message"])},
         "review": document["review"],
+        "refused": dict(job.refused),
         "files": [file.document() for file in job.files],
         "facts": _facts(job),
     }

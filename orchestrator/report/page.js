@@ -5,7 +5,6 @@
   const grid = at("cards"), search = at("search"), told = at("told");
   const STORED = `orchestrator-review:${page.batch}`;
   const WORDS = { accept: "Accepted", reject: "Rejected", take: "Another take" };
-  const MAY = { accept: ["completed"], reject: ["completed"], take: ["completed", "failed", "rejected"] };
 
   // What was decided: job id -> {decision, note, asset_sha256}. Kept in this browser, where it lets us.
   const decided = new Map();
@@ -19,7 +18,7 @@
     for (const card of page.cards) {
       if (!Object.hasOwn(kept, card.id)) continue;
       const one = kept[card.id];
-      if (one.asset_sha256 === hash(card) && MAY[one.decision]?.includes(card.state)) decided.set(card.id, one);
+      if (one.asset_sha256 === hash(card) && Object.hasOwn(WORDS, one.decision) && !card.refused[one.decision]) decided.set(card.id, one);
       else dropped += 1;
     }
     if (dropped) say(`${dropped} earlier decision(s) were about results that are no longer these; they are dropped.`);
@@ -89,7 +88,8 @@
     one.node.dataset.decision = word;
     const note = mine ? mine.note : stored ? stored.note : null;
     const by = !mine && stored ? ` (applied${stored.actor ? `, ${stored.actor}` : ""})` : "";
-    last.textContent = word ? `${WORDS[word]}${by}${note ? `: ${note}` : ""}` : "";
+    const holds = !mine && word === "take" && stored.verdict === "reject" ? "; until then, rejected" : "";
+    last.textContent = word ? `${WORDS[word]}${by}${note ? `: ${note}` : ""}${holds}` : "";
     one.node.setAttribute("aria-label", [one.card.id, one.card.state, last.textContent].filter(Boolean).join(", "));
   }
 
@@ -243,12 +243,20 @@
   function ask(decision) {
     if (!current) return;
     const { card } = current;
-    if (!MAY[decision].includes(card.state)) { say(`${card.id} is ${card.state.replace("_", " ")}: there is nothing to ${decision === "take" ? "take again" : decision} yet`); return; }
+    if (card.refused[decision]) { refuse(`${card.id} ${card.refused[decision]}.`, decision); return; }
     if (decision !== "reject") { decide(decision); return; }
     at("note-title").textContent = `Reject ${card.id}`;
     at("note-text").value = decided.get(card.id)?.note || "";
     at("note").showModal();
     at("note-text").focus();
+  }
+
+  // Who rejects goes on to write a note: a dialog takes its letters, which would be keys here.
+  function refuse(why, decision) {
+    if (decision !== "reject") { say(why); return; }
+    at("refused-why").textContent = why;
+    at("refused").showModal();
+    at("refused-why").focus();
   }
 
   function back() {
@@ -338,6 +346,9 @@
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); rejectWithNote(); }
   });
   at("note").querySelector("form").addEventListener("submit", (event) => { event.preventDefault(); rejectWithNote(); });
+  at("refused").addEventListener("keydown", (event) => {
+    if (event.key === "Enter") { event.preventDefault(); at("refused").close(); }
+  });
   at("note-cancel").addEventListener("click", () => at("note").close());
   for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", () => current && go(current, true));
   at("detail").addEventListener("close", () => at("detail-files").replaceChildren());

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, extract, func, select
 
 from orchestrator.base.clock import rfc3339
+from orchestrator.base.states import Gate
 from orchestrator.store.tables import assets, jobs, submissions
 
 _MADE = jobs.alias("made")
@@ -24,6 +25,7 @@ class ReportRow:
     made_in_seconds: float | None
     ended_at: str | None
     thumbnails: Mapping[int, str]
+    gate: Gate | None = None
 
 
 def report_rows(connection: Connection, batch_id: str) -> dict[str, ReportRow]:
@@ -38,7 +40,7 @@ def report_rows(connection: Connection, batch_id: str) -> dict[str, ReportRow]:
         thumbnails.setdefault(picture.job_pk, {})[picture.position] = picture.uri
     seconds = extract("epoch", submissions.c.ended_at - submissions.c.sent_at).label("seconds")
     rows = connection.execute(
-        select(jobs.c.pk, jobs.c.name, jobs.c.item, jobs.c.row, _MADE.c.ended_at, seconds)
+        select(jobs.c.pk, jobs.c.name, jobs.c.item, jobs.c.row, jobs.c.gate, _MADE.c.ended_at, seconds)
         .join(_MADE, _MADE.c.pk == func.coalesce(jobs.c.reused_from_pk, jobs.c.pk))
         .outerjoin(submissions, submissions.c.id == _MADE.c.submission_id)
         .where(jobs.c.batch_id == batch_id)
@@ -50,6 +52,7 @@ def report_rows(connection: Connection, batch_id: str) -> dict[str, ReportRow]:
             made_in_seconds=None if row.seconds is None else float(row.seconds),
             ended_at=rfc3339(row.ended_at),
             thumbnails=thumbnails.get(row.pk, {}),
+            gate=None if row.gate is None else Gate(row.gate),
         )
         for row in rows
     }

@@ -82,7 +82,11 @@ def test_decided_by_keyboard_alone_and_carried_out(
         page = opened(browser, url, told, viewport={"width": 1400, "height": 900}, accept_downloads=True)
         press(page, "a", "r")
         page.keyboard.type("too dark")
-        press(page, "Enter", "t", "t", "u", "u", "j", "t")  # `cup-wide` is asked for, and taken back; `bad` is retried
+        press(page, "Enter", "t", "t", "u", "u", "j")  # `cup-wide` is asked for, and taken back
+        press(page, "r")  # `bad` has nothing to reject: the note that follows is no command
+        assert page.text_content("#refused-why") == "bad is failed: there is nothing to reject."
+        page.keyboard.type("a lid at ease")
+        press(page, "Enter", "t")
         assert decided(page) == {"mug": "Accepted", "cup": "Rejected: too dark", "bad": "Another take"}
         press(page, " ")
         page.wait_for_function("() => document.querySelector('article video')?.readyState >= 2")

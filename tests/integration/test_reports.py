@@ -46,6 +46,7 @@ def test_a_report_shows_what_there_is(site: Site) -> None:
     made = report("things", site.settings, str(page))
     assert (made["files"], made["thumbnails"], made["missing"], made["links_end_at"]) == (3, 2, 0, None)
     mug, cup, words = page_data(page)["cards"]
+    assert mug["refused"] == {}
     assert (mug["cost"], mug["state"], words["files"][0]["thumb"]) == ("14 credits", "completed", None)
     assert len(words["files"][0]["text"]) > 5
     assert Path(unquote(urlsplit(mug["files"][0]["href"]).path)).is_file()
@@ -70,6 +71,7 @@ def test_a_batch_that_has_nothing_yet_can_be_looked_at(site: Site) -> None:
     assert "had not ended when this page was made" in page.read_text()
     data = page_data(page)
     assert [(card["state"], card["cost"]) for card in data["cards"]] == [("pending", "about 3 credits")] * 2
+    assert data["cards"][0]["refused"]["take"] == "is pending: there is nothing to take again"
 
 
 @pytest.mark.parametrize("target", ["s3://bucket", "s3://bucket/", "https://host/page.html", ".", "folder/"])

@@ -43,7 +43,7 @@ def work(found: Standing, *decided: Decided) -> tuple[Work, list[str]]:
         (job(1, state=JobState.FAILED, asset_sha256=""), Decision.REJECT, "is failed: there is nothing to reject"),
         (job(1, state=JobState.IN_DOUBT), Decision.TAKE, "is in doubt: there is nothing to take again"),
         (job(1, state=JobState.REJECTED, has_item=False), Decision.TAKE, "was left out for its row"),
-        (job(1, gate=Gate.REJECTED), Decision.ACCEPT, "was answered with no"),
+        (job(1, gate=Gate.REJECTED), Decision.ACCEPT, "has a gate that was answered with no"),
         (job(1, asset_sha256="b" * 64), Decision.ACCEPT, "make the report again"),
         (job(2), Decision.ACCEPT, "has no job `job-1`; did you mean `job-2`?"),
     ],
