@@ -91,10 +91,12 @@ class JsonFormatter(logging.Formatter):
 #: What stands for a secret.
 MASK = "***"
 _SHORTEST_SECRET = 6
-_PATTERNS = (
+_PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     # Whatever a URL carries besides its place: signed ones are as good as the file. And its password.
     (re.compile(r"(\bhttps?://[^\s?\"'<>\\]+\?)[^\s\"'<>\\]+"), rf"\1{MASK}"),
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@\"'<>\\]+@"), rf"\1{MASK}@"),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,15}://)[^\s/@\"'<>\\]+@"), rf"\1{MASK}@"),
+    # One with a slash in it, as nobody should write it; of a web page that may be its place.
+    (re.compile(r"(\b(?!https?:)[a-z][a-z0-9+.-]{0,15}://)[^\s/@:\"'<>\\]*:[^\s@\"'<>\\]+@"), rf"\1{MASK}@"),
     # A header or variable that is named like a secret.
     (
         re.compile(
@@ -105,14 +107,27 @@ _PATTERNS = (
         ),
         rf"\1{MASK}",
     ),
-    # Signed payments and tokens in base64 or base58; a hash in hexadecimal is none.
-    (re.compile(r"\b(?![0-9a-fA-F]+\b)[A-Za-z0-9+/_-]{80,}={0,2}"), MASK),
+    # Signed payments and tokens in base64 or base58. A hash in hexadecimal is none, nor is the place of a file, nor
+    # what is told to be a transaction: that one is public, and evidence.
+    (
+        re.compile(
+            r"(\b[a-z][a-z0-9+.-]{0,15}://[^\s\"'<>\\]+|\btransaction\\*\": \\*\"\w+)"
+            r"|\b(?![0-9a-fA-F]+\b)[A-Za-z0-9+/_-]{80,}={0,2}"
+        ),
+        lambda found: found[1] or MASK,
+    ),
 )
+
+
+def written(secret: str) -> set[str]:
+    """How it may stand in a text: as it is, and as in JSON."""
+    return {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
 
 
 def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
     """Masks these secrets, and whatever looks like one, in a text."""
-    known = sorted({re.escape(secret) for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    forms = {form for secret in secrets if len(secret) >= _SHORTEST_SECRET for form in written(secret)}
+    known = sorted(map(re.escape, forms), key=len, reverse=True)
     exact = re.compile("|".join(known)) if known else None
 
     def redact(text: str) -> str:

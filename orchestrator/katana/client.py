@@ -22,6 +22,7 @@ from orchestrator.katana.exchange import (
     join_credentials,
     pay_transport,
     read_transport,
+    scrubbed,
     whole_reply,
 )
 from orchestrator.katana.problem import Problem, read_problem
@@ -129,6 +130,7 @@ class KatanaClient:
     ) -> None:
         self._clock = clock
         self._proof = proof
+        self._credentials = tuple(headers.values())
         self._balance_of = balance_of
         self._skew = timedelta()
         #: How far the provider's clock was ahead of ours, by the `Date` of its last answer; None before there is one.
@@ -239,7 +241,8 @@ class KatanaClient:
                 )
                 if call.is_chat:
                     join_credentials(request.headers)
-                return self._heed_date(await whole_reply(await self._pay.send(request, stream=True))), None
+                reply = await whole_reply(await self._pay.send(request, stream=True))
+                return self._heed_date(scrubbed(reply, [*self._credentials, *headers.values()])), None
         except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
             return None, failure_words(error)
 
@@ -338,11 +341,13 @@ class KatanaClient:
     async def _ask(self, path: str, *, is_text: bool) -> Reply:
         try:
             async with asyncio.timeout(_READ_DEADLINE_SECONDS):
-                request = self._read.build_request("GET", path, headers=dict(self._proven()))
+                proof = self._proven()
+                request = self._read.build_request("GET", path, headers=dict(proof))
                 if is_text:
                     join_credentials(request.headers)
                 faults.point("ask.request")
-                reply = self._heed_date(await whole_reply(await self._read.send(request, stream=True)))
+                reply = await whole_reply(await self._read.send(request, stream=True))
+                reply = self._heed_date(scrubbed(reply, [*self._credentials, *proof.values()]))
                 faults.point("ask.answered")
         except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
             raise ProviderUnavailable(failure_words(error)) from None

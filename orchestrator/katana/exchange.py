@@ -4,6 +4,8 @@ What pays opens a fresh connection for every POST: a kept-alive one that the ser
 request in doubt.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,11 +14,14 @@ from httpx_aiohttp import AiohttpTransport
 
 from orchestrator.base import faults
 from orchestrator.base.clock import Clock
+from orchestrator.base.logs import MASK, written
 from orchestrator.base.proxies import proxy_for
 from orchestrator.katana.verdict import Reply
 
 #: More than this of an answer is not read.
 _MAX_BODY_BYTES = 16 * 1024 * 1024
+#: What is shorter is no credential that anybody has, and may stand in any answer.
+_SHORTEST_SECRET = 8
 
 
 class TooLate(OSError):
@@ -65,6 +70,18 @@ def join_credentials(headers: httpx.Headers) -> None:
     key, secret = headers.pop("X-API-Key", None), headers.pop("X-API-Secret", None)
     if key is not None and secret is not None:
         headers["Authorization"] = f"Bearer {key}:{secret}"
+
+
+def scrubbed(reply: Reply, credentials: Iterable[str]) -> Reply:
+    """An answer without the credentials that it echoes: what it says is kept with the job, for all who look at that."""
+    forms = {form for value in credentials if len(value) >= _SHORTEST_SECRET for form in written(value)}
+
+    def scrub(content: bytes) -> bytes:
+        for form in sorted(forms, key=len, reverse=True):
+            content = content.replace(form.encode(), MASK.encode())
+        return content
+
+    return replace(reply, body=None if reply.body is None else scrub(reply.body), part=scrub(reply.part))
 
 
 def failure_words(error: Exception) -> str:

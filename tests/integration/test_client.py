@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 import pytest
 
 from orchestrator.katana import client as katana
@@ -19,6 +20,9 @@ from orchestrator.sandbox import FaultRule, Faults, Sandbox
 HEADERS = {"X-API-Key": "key", "X-API-Secret": "s3cret"}
 BODY = b'{"requests":[]}'
 OK = b'{"request_id":"r-1","status":"queued"}'
+
+#: Whatever they meet, an error may echo it, and in JSON it is written otherwise.
+LONG_HEADERS = {"X-API-Key": "the-key-of-katana", "X-API-Secret": 'the "secret" of katana'}
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -336,3 +340,21 @@ async def test_an_attestation_is_asked_for_with_the_same_token() -> None:
     (asked,) = server.received
     assert b"authorization: bearer key:s3cret" in asked.lower()
     assert b"x-api-" not in asked.lower()
+
+
+async def test_what_the_provider_says_has_none_of_the_credentials_that_it_echoes() -> None:
+    def echo(request: httpx.Request) -> httpx.Response:
+        heard = request.headers.get("Authorization") or " ".join(request.headers[name] for name in LONG_HEADERS)
+        proof = request.headers["X-Sign-In-With-X"]
+        return httpx.Response(403, json={"error": {"code": "forbidden", "message": f"no {heard} {proof}"}})
+
+    proof = {"X-Sign-In-With-X": "the-proof-of-a-wallet"}
+    transport = httpx.MockTransport(echo)
+    async with KatanaClient("http://p.test", LONG_HEADERS, proof=lambda _: proof, transport=transport) as client:
+        verdict = await client.submit(BODY)
+        assert verdict.problem is not None
+        assert verdict.problem.message == "no *** *** ***"
+        chat = await client.submit(BODY, call=katana.CHAT)
+        assert chat.reason == "HTTP 403: no Bearer ***:*** ***"
+        with pytest.raises(ProviderUnavailable, match=r"^HTTP 403: no \*\*\* \*\*\* \*\*\*$"):
+            await client.poll("r-1")

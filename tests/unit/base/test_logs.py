@@ -12,7 +12,7 @@ import pytest
 from orchestrator.base.logs import JsonFormatter, LogEvent, Redacting, as_event, redactor
 from orchestrator.base.settings import load_settings
 
-redact = redactor(["hunter-2-hunter", "short", "hunter-2-hunter-and-more"])
+redact = redactor(["hunter-2-hunter", "short", "hunter-2-hunter-and-more", 'quoted-"\\-secret-ü'])
 
 
 def line_of(**fields: Any) -> dict[str, Any]:
@@ -62,6 +62,13 @@ def test_what_has_no_name_is_a_note_and_an_exception_is_a_fault() -> None:
         (f"signed {'eyJ4' * 25}== here", "signed *** here"),
         (f"sha256 {'0f' * 32}, tx 0x{'ab' * 32}", f"sha256 {'0f' * 32}, tx 0x{'ab' * 32}"),
         ("hunter-2-hunter-and-more, hunter-2-hunter", "***, ***"),
+        (json.dumps('quoted-"\\-secret-ü'), '"***"'),
+        (json.dumps('quoted-"\\-secret-ü', ensure_ascii=False), '"***"'),
+        ("postgresql://me:pa/5word@db.test/o", "postgresql://***@db.test/o"),
+        ("s3://shop/" + "k/" * 60 + "0-1@2x.png", "s3://shop/" + "k/" * 60 + "0-1@2x.png"),
+        (json.dumps({"transaction": "5j7s" * 22}), json.dumps({"transaction": "5j7s" * 22})),
+        (json.dumps(json.dumps({"transaction": "5j7s" * 22})), json.dumps(json.dumps({"transaction": "5j7s" * 22}))),
+        ("5j7s" * 22, "***"),
         ("a short word is no secret", "a short word is no secret"),
         ("batch spring-catalog-20261122-7f3a: job mug", "batch spring-catalog-20261122-7f3a: job mug"),
     ],
