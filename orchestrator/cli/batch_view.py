@@ -12,7 +12,7 @@ from rich.text import Text
 from orchestrator.base.money import unit_word
 from orchestrator.cli.console import printable, safe
 from orchestrator.cli.pace import in_flight, left, provider_lines, rate, troubles
-from orchestrator.cli.words import ago, elapsed_between, money, money_text, place, since_text, state_counts
+from orchestrator.cli.words import ago, counted, elapsed_between, money, money_text, place, since_text, state_counts
 
 #: Holds that `resume` leaves: their own command answers them.
 ANSWERED_HOLDS = ("in-doubt", "canary", "price-changed", "unusual-work", "gate")
@@ -165,15 +165,30 @@ def needs(document: dict[str, Any], *, named: bool = False) -> list[Text]:
     `named`: each says of which batch it is.
     """
     who = f"{document['batch']} " if named else ""
-    return [
-        Text.assemble(
-            (printable(f"{who}held [{hold['code']}]: {hold['message']}"), "yellow"),
-            f"\n  {_stake(document, hold)}",
-            f"\n  next: {printable(hold['command'])}" if hold["command"] else "",
-            overflow="fold",
-        )
+    holds = [
+        _need(f"{who}held [{hold['code']}]: {hold['message']}", _stake(document, hold), hold["command"])
         for hold in document["holds"]
     ]
+    return holds + _unstored(document, who)
+
+
+def _need(what: str, stake: str, command: str) -> Text:
+    return Text.assemble(
+        (printable(what), "yellow"),
+        f"\n  {stake}",
+        f"\n  next: {printable(command)}" if command else "",
+        overflow="fold",
+    )
+
+
+def _unstored(document: dict[str, Any], who: str) -> list[Text]:
+    """That files are not stored though it was tried more than once, unless a hold tells it."""
+    found = document["unstored"]
+    if found is None or any(hold["code"] == "destination-failing" for hold in document["holds"]):
+        return []
+    what = f"{who}not stored [{counted(found['jobs'], 'job')}]: {found['error']}; it is tried again by itself"
+    expiry = f" · the first file is to be had until {found['first_expires_at']}" if found["first_expires_at"] else ""
+    return [_need(what, _stake(document, found) + expiry, f"mend that; orchestrator resume {document['batch']}")]
 
 
 def _stake(document: dict[str, Any], hold: dict[str, Any]) -> str:

@@ -46,7 +46,7 @@ def _progress(document: dict[str, Any], totals: Totals, pulse: Pulse, *, workers
 def _rest(document: dict[str, Any], totals: Totals, pulse: Pulse) -> Remaining | None:
     """None where the batch does not go on by itself to its end."""
     stands = document["state"] != BatchState.RUNNING or document["provider"]["down_since"] is not None
-    if stands or totals.kept_back or any(hold["blocking"] for hold in document["holds"]):
+    if stands or totals.kept_back or document["unstored"] or any(hold["blocking"] for hold in document["holds"]):
         return None
     at_once = sum(each.under_way for each in totals.work)
     return remaining(totals.work, pulse.typical, at_once=at_once, per_minute=pulse.ended_per_minute)

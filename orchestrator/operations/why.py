@@ -9,6 +9,7 @@ from orchestrator.base.clock import rfc3339
 from orchestrator.base.states import BatchState, HoldCode, JobState, WaitsFor
 from orchestrator.store.pacing import WHOLE_ACCOUNT
 from orchestrator.store.standing import HoldRow, Oldest, Standing
+from orchestrator.store.unstored import TOLD_FAILURES
 
 
 class Mover(StrEnum):
@@ -123,6 +124,8 @@ def _of_paid(standing: Standing, oldest: Oldest) -> Reason:
     stops = {JobState.GENERATING: HoldCode.PROVIDER_REFUSING, JobState.COPYING: HoldCode.DESTINATION_FAILING}
     if oldest.state in stops and (hold := _hold(standing, stops[oldest.state])):
         return _held(hold)
+    if oldest.copy_failures >= TOLD_FAILURES and standing.workers:
+        return _of_unstored(standing, oldest)
     if oldest.worker_lives:
         return Reason("at-work", f"the worker that is {_WORK[oldest.state]}", Mover.WORKER)
     if standing.workers == 0:
@@ -135,6 +138,13 @@ def _of_paid(standing: Standing, oldest: Oldest) -> Reason:
     if oldest.state is JobState.GENERATING:
         return _of_generating(standing, oldest)
     return Reason("at-work", "its request is about to be sent", Mover.WORKER)
+
+
+def _of_unstored(standing: Standing, oldest: Oldest) -> Reason:
+    words = f"its files to be stored: {oldest.copy_failures} tries failed, the last one: {oldest.trouble}"
+    command = f"orchestrator resume {standing.batch_id}"
+    mover = Mover.PERSON if oldest.is_fetched else Mover.WORKER
+    return Reason("not-stored", words, mover, until=_later(standing, oldest), command=command)
 
 
 _WORK = {

@@ -28,6 +28,7 @@ from orchestrator.store.tables import accounts, assets, batches, holds, jobs, pa
 from orchestrator.store.totals import Totals, batch_totals
 from orchestrator.store.units import batch_unit
 from orchestrator.store.unsent import unsent
+from orchestrator.store.unstored import has_unstored, unstored_document
 
 
 def now(connection: Connection) -> str:
@@ -145,6 +146,7 @@ def batch_with_totals(connection: Connection, batch_id: str) -> tuple[dict[str, 
         },
         "usdc": amounts["usdc"],
         "holds": _holds(connection, batch_id, totals),
+        "unstored": unstored_document(connection, batch_id),
         "near_caps": _near_caps(connection, batch),
         "provider": None if has_ended else provider_document(connection, batch.account_pk),
         "notifications": troubled_notices(connection, batch_id),
@@ -186,7 +188,7 @@ def _near_caps(connection: Connection, batch: Any) -> list[dict[str, Any]]:
 def recent_batches(connection: Connection, limit: int = 20) -> list[str]:
     """The newest batches; those that need a person come first, then those that still run."""
     is_held = exists().where(holds.c.batch_id == batches.c.id)
-    urgency = case((is_held, 0), (batches.c.finished_at.is_(None), 1), else_=2)
+    urgency = case((or_(is_held, has_unstored()), 0), (batches.c.finished_at.is_(None), 1), else_=2)
     found = connection.execute(
         select(batches.c.id).order_by(urgency, batches.c.created_at.desc(), batches.c.id).limit(limit)
     ).scalars()

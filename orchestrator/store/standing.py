@@ -15,6 +15,7 @@ from orchestrator.store.money_holds import told_holds
 from orchestrator.store.room import Room
 from orchestrator.store.silence import is_awaited
 from orchestrator.store.tables import accounts, batches, job_needs, jobs, paces, submissions
+from orchestrator.store.unstored import has_fetched_file
 
 _MOVABLE = (*ACTIVE_JOBS, JobState.IN_DOUBT)
 
@@ -36,6 +37,9 @@ class Oldest:
     worker_lives: bool | None = None
     #: What the last try met.
     trouble: str | None = None
+    #: How often in a row its files were not stored, and whether all that is missing is that the destination takes them.
+    copy_failures: int = 0
+    is_fetched: bool = False
     #: The provider says since then that there is no such request, or nothing to fetch.
     not_found_since: datetime | None = None
     #: Whether it carries a signed payment that is still sent again, or looked up on its chain.
@@ -126,6 +130,8 @@ def _oldest_of(connection: Connection, batch: Any, group: Any) -> Oldest | None:
             jobs.c.name,
             jobs.c.model,
             jobs.c.copy_error,
+            jobs.c.copy_failures,
+            has_fetched_file().label("is_fetched"),
             sent_at.label("sent_at"),
             (submissions.c.due_at if at_provider else jobs.c.due_at).label("due_at"),
             case((leased.c.lease_token.is_not(None), ~is_dead(leased))).label("worker_lives"),
@@ -157,6 +163,8 @@ def _oldest_of(connection: Connection, batch: Any, group: Any) -> Oldest | None:
         due_at=row.due_at,
         worker_lives=row.worker_lives,
         trouble=row.copy_error if group.state == JobState.COPYING else row.reason if has_trouble else None,
+        copy_failures=row.copy_failures if group.state == JobState.COPYING else 0,
+        is_fetched=row.is_fetched,
         not_found_since=row.not_found_since if group.state == JobState.GENERATING else None,
         is_awaited=row.awaited,
         needs=_needs(connection, row.pk) if group.state == JobState.WAITING else (),

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, text, update
+from sqlalchemy import insert, select, text, update
 
 from orchestrator.base.states import HoldCode, JobState
 from orchestrator.operations.watching import rest_seconds, watched_document
@@ -15,7 +15,7 @@ from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.holds import put_hold
 from orchestrator.store.standing import read_standing
-from orchestrator.store.tables import accounts, job_needs, jobs, paces
+from orchestrator.store.tables import accounts, assets, job_needs, jobs, paces
 
 from .store_rows import PRICE, claim, force_jobs, make_batch, put_submission
 
@@ -119,6 +119,36 @@ def test_the_last_errors_and_what_a_hold_is_about(database: Database, scope: Sco
         "budget-reached": (str(5 * PRICE), True),
     }
     assert told["progress"]["remaining_seconds"] is None
+
+
+def test_files_that_are_not_stored_are_told_soon_and_no_time_is_promised(database: Database, scope: Scope) -> None:
+    """Long before that is a hold: the second failure is told."""
+    make_batch(database, "things-20261122-0002", account_pk=scope.account_pk)
+    with worker(database):
+        with database.begin() as connection:
+            finish(connection, scope, "job-7", seconds=20)
+            finish(connection, scope, "job-6", seconds=20)
+            made = put_submission(connection, BATCH, scope.account_pk, "resolved")
+            force_jobs(connection, BATCH, ["copying"] * 6, made)
+            connection.execute(insert(assets).values(asset_of(connection, "job-0")))
+            connection.execute(update(jobs).where(jobs.c.name == "job-0").values(copy_error="in the way"))
+        told = document(database)
+        assert (told["unstored"], told["progress"]["remaining_seconds"] is None) == (None, False)
+        with database.begin() as connection:
+            connection.execute(update(jobs).where(jobs.c.name.in_(["job-0", "job-1"])).values(copy_failures=2))
+            assert reads.recent_batches(connection) == [BATCH, "things-20261122-0002"]
+        told = document(database)
+        assert told["progress"]["remaining_seconds"] is None
+        found = told["unstored"]
+        assert (found["jobs"], found["at_stake"], found["error"]) == (2, str(2 * PRICE), "in the way")
+        assert [(row["code"], row["mover"]) for row in why(database)] == [("not-stored", "person")]
+
+
+def asset_of(connection: Connection, job: str) -> dict[str, Any]:
+    """A file that is fetched, and not stored."""
+    pk = connection.execute(select(jobs.c.pk).filter_by(batch_id=BATCH, name=job)).scalar_one()
+    source = {"source_url": "https://cdn.test/a.png", "source_expires_at": text("now() + interval '1 day'")}
+    return source | {"job_pk": pk, "position": 0, "role": "original", "kind": "image", "tags": [], "sha256": "0" * 64}
 
 
 def test_of_many_jobs_only_those_that_are_asked_for_are_read(database: Database, scope: Scope) -> None:

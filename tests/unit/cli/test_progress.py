@@ -32,7 +32,7 @@ def batch(
         "batch": "b-1", "name": "b", "state": "running", "sandbox": False,
         "jobs": {"total": sum(jobs.values()), **jobs},
         "credits": {"estimated": "28", "reserved": "4", "spent": "14", "in_doubt": "0", "lost": "0", "budget": "30"},
-        "usdc": None, "holds": list(holds), "provider": provider or QUIET, "progress": progress,
+        "usdc": None, "holds": list(holds), "unstored": None, "provider": provider or QUIET, "progress": progress,
     }  # fmt: skip
 
 

@@ -23,7 +23,8 @@ def batch(
     return {
         "batch": "b-1", "name": "b", "state": state, "sandbox": sandbox, "jobs": {"total": sum(jobs.values()), **jobs},
         "credits": {"estimated": "28", "reserved": "0", "spent": "14", "in_doubt": "14", "lost": "0", "budget": "30"},
-        "usd": {"estimated": "0.1456", "spent": "0.0728"}, "usdc": None, "holds": list(holds), "near_caps": [],
+        "usd": {"estimated": "0.1456", "spent": "0.0728"}, "usdc": None, "holds": list(holds), "unstored": None,
+        "near_caps": [],
         "notifications": [], "destination": "file:///a%20folder",
         "created_at": "2026-11-22T01:00:00Z", "cancelled_at": None, "finished_at": "2026-11-22T01:02:05Z",
     }  # fmt: skip
@@ -58,6 +59,18 @@ def test_a_summary_says_how_where_what_for_and_what_next() -> None:
     assert text.index("next: orchestrator jobs b-1\n") < text.index("files: ")  # what needs a person comes first
     assert "orchestrator resume" not in text  # doubt stays until it is settled
     assert "orchestrator resume b-1" in shown(batch("held", holds=(hold | {"code": "balance-low"},), pending=1), [])
+
+
+def test_files_that_are_not_stored_are_told_before_there_is_a_hold() -> None:
+    found = {"jobs": 4, "since": "2026-11-22T01:01:00Z", "error": "a file is in the way of /a folder", "at_stake": "56"}
+    found["first_expires_at"] = "2026-11-23T01:01:00Z"
+    failing = batch("running", copying=4) | {"unstored": found}
+    text = shown(failing, [])
+    assert "not stored [4 jobs]: a file is in the way of /a folder; it is tried again by itself\n  since 2026-" in text
+    assert "56 credits at stake · the first file is to be had until 2026-11-23T01:01:00Z\n  next: mend that;" in text
+    hold = {"code": "destination-failing", "since": "2026-11-22T01:06:00Z", "message": "it takes nothing"}
+    held = failing | {"holds": [hold | {"at_stake": "56", "command": "orchestrator resume b-1"}]}
+    assert "not stored" not in shown(held, [])
 
 
 @pytest.mark.parametrize(
