@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.operations.planning import plan
     from orchestrator.operations.pruning import prune
     from orchestrator.operations.reporting import report
-    from orchestrator.operations.resolving import resolve
+    from orchestrator.operations.resolving import resolve, resolve_all
     from orchestrator.operations.resuming import resume
     from orchestrator.operations.retrying import retry
     from orchestrator.operations.reviewing import apply_review
@@ -81,6 +81,7 @@ __all__ = [
     "remove_schedule",
     "report",
     "resolve",
+    "resolve_all",
     "resume",
     "resume_schedule",
     "retry",
@@ -126,6 +127,7 @@ _HOMES = {
     "remove_schedule": "orchestrator.operations.scheduling",
     "report": "orchestrator.operations.reporting",
     "resolve": "orchestrator.operations.resolving",
+    "resolve_all": "orchestrator.operations.resolving",
     "resume": "orchestrator.operations.resuming",
     "resume_schedule": "orchestrator.operations.scheduling",
     "retry": "orchestrator.operations.retrying",

@@ -1,4 +1,4 @@
-"""The question before money is spent."""
+"""The questions before money is spent, and before what was paid is settled by a person's word."""
 
 import sys
 
@@ -10,9 +10,22 @@ def may_spend(what: str, *, yes: bool) -> bool:
     """Whether the user agrees to `what`. Raises SpendRefused where there is nobody to ask."""
     if yes:
         return True
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _is_somebody_there():
         raise SpendRefused(
             f"{what}, and there is no terminal to ask on: nothing was sent", hint="agree beforehand with --yes"
         )
+    return _ask(what)
+
+
+def may_settle(what: str, *, yes: bool) -> bool:
+    """Whether the user agrees to `what`, which spends nothing: a script, which cannot be asked, has said so."""
+    return yes or not _is_somebody_there() or _ask(what)
+
+
+def _is_somebody_there() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _ask(what: str) -> bool:
     err().print(f"{what}. Proceed? [y/N] ", end="")
     return sys.stdin.readline().strip().lower() in ("y", "yes")

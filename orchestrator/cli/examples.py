@@ -39,6 +39,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "resolve": (
         "orchestrator resolve latest --job mug --as not-charged  # send it again",
         "orchestrator resolve latest --job mug --as charged  # count it as spent",
+        "orchestrator resolve latest --all --as not-charged  # all that is in doubt in it",
         "orchestrator resolve latest --job mug --request-id 0f3f2c1e-5a64-4b7e-9d5e-2f6f0c8a1b2c",
     ),
     "adopt": ("orchestrator adopt 0f3f2c1e-5a64-4b7e-9d5e-2f6f0c8a1b2c --name found",),

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from orchestrator.base.money import ZERO, canonical, unit_word
-from orchestrator.store.doubts import SETTLING_SECONDS, Situation, Told, ripe_at
+from orchestrator.store.doubts import NO_BASELINE, SETTLING_SECONDS, Situation, Told, ripe_at
 
 #: Two readings that are to agree lie at least this far apart.
 GAP_SECONDS = 30.0
@@ -91,7 +91,7 @@ def document(known: Situation, judgement: Judgement) -> dict[str, Any]:
 def _disqualified(known: Situation) -> str | None:
     """Why no reading can tell, if so."""
     if known.baseline is None:
-        return "it was not read before the POST while nothing else was open or in doubt"
+        return NO_BASELINE
     if any(doubt.evidence is not None for doubt in known.doubts):
         return "it could not tell about an earlier doubt that is still open"
     if known.last_release_at is not None and known.last_release_at <= known.baseline.at:

@@ -1,14 +1,14 @@
-"""`resolve`: a person settles a job whose payment is in doubt. Buys nothing and needs no credentials: with them, the
-provider is asked about a request id before it is taken.
+"""`resolve`: a person settles a job whose payment is in doubt, or all that is of a batch. Buys nothing and needs no
+credentials: with them, the provider is asked about a request id before it is taken.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
 from orchestrator.base.clock import rfc3339
-from orchestrator.base.errors import UsageError
+from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.money import canonical
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import BatchState, PaymentState, SettledBy
@@ -31,16 +31,20 @@ from orchestrator.store import (
     settling,
     unproven,
 )
-from orchestrator.store.database import Connection
+from orchestrator.store.database import Connection, Database
 from orchestrator.store.doubtful import Doubtful
 from orchestrator.store.orders import order_of
 from orchestrator.store.paid import payment_of
 from orchestrator.store.units import account_unit
 
-#: Told the evidence before anything is settled.
+#: Told the evidence of each submission before anything is settled.
 ShowEvidence = Callable[[dict[str, Any]], None]
-#: What a person says became of a payment: charged or not, or the request that it was for.
-Said = Literal["charged", "not-charged"] | UUID
+#: Whether to settle it, asked once all the evidence was shown.
+Confirm = Callable[[], bool]
+#: What a person says became of a payment.
+Outcome = Literal["charged", "not-charged"]
+#: The same, or the request that the payment was for.
+Said = Outcome | UUID
 
 
 def resolve(
@@ -50,6 +54,7 @@ def resolve(
     said: Said,
     *,
     show_evidence: ShowEvidence | None = None,
+    confirm: Confirm | None = None,
 ) -> dict[str, Any]:
     """Settle the submission of a job in doubt, with all jobs that were sent with it; returns the batch's document.
 
@@ -57,8 +62,8 @@ def resolve(
     had been taken for charged; workers or `resume` send them. A request id that was found by hand: they are
     `generating` and polled; the provider is asked about it first, where it can be, and as long as it has told nothing
     of it, another word may be said. Of not charged, and of a request that the provider knows, a receipt is left.
-    Raises UsageError for what is not in doubt, and for a request that is another's or not known; ReceiptFailed, with
-    nothing settled.
+    Raises UsageError for what is not in doubt, and for a request that is another's or not known; ReceiptFailed and,
+    where `confirm` says no, SpendRefused, with nothing settled.
     """
     with open_database(settings) as database:
         with database.begin() as connection:
@@ -69,27 +74,65 @@ def resolve(
             header = reads.batch_header(connection, batch_id)
             if isinstance(said, UUID):
                 _require_free(connection, doubt, job, str(said))
-        if show_evidence is not None:
-            show_evidence(shown)
+        _show(show_evidence, confirm, [shown])
         told = isinstance(said, UUID) and is_told(settings, header, catalog, str(said), doubt.items)
+        return _settle_them(database, settings, batch_id, {job: (doubt, shown)}, said, told=told)
+
+
+def resolve_all(
+    reference: str,
+    settings: Settings,
+    said: Outcome,
+    *,
+    show_evidence: ShowEvidence | None = None,
+    confirm: Confirm | None = None,
+) -> dict[str, Any]:
+    """Settle all that is in doubt in a batch as `resolve` does, or nothing of it; returns the batch's document."""
+    with open_database(settings) as database:
         with database.begin() as connection:
-            evidence = {
-                "by": settings.actor,
-                "at": reads.now(connection),
-                "said": str(said),
-                "told": told,
-                "shown": shown,
+            batch_id = batches.find_batch(connection, reference)
+            found = {
+                job: doubtful.find_doubtful(connection, batch_id, job) for job in doubtful.named(connection, batch_id)
             }
-            batch = batches.lock_batch(connection, batch_id)
-            _settle(connection, doubt, job, said, evidence)
+            if not found:
+                raise UsageError(f"nothing of {batch_id} is in doubt", hint=f"orchestrator status {batch_id}")
+            shown = {job: (doubt, evidence_document(connection, doubt)) for job, doubt in found.items()}
+        _show(show_evidence, confirm, [document for _, document in shown.values()])
+        return _settle_them(database, settings, batch_id, shown, said)
+
+
+def _show(show_evidence: ShowEvidence | None, confirm: Confirm | None, shown: Sequence[dict[str, Any]]) -> None:
+    """The evidence first, then the question. Raises SpendRefused."""
+    if show_evidence is not None:
+        for document in shown:
+            show_evidence(document)
+    if confirm is not None and not confirm():
+        raise SpendRefused("not confirmed; nothing was settled")
+
+
+def _settle_them(
+    database: Database,
+    settings: Settings,
+    batch_id: str,
+    found: Mapping[str, tuple[Doubtful, dict[str, Any]]],
+    said: Said,
+    *,
+    told: bool = False,
+) -> dict[str, Any]:
+    """Settle submissions (by a job of each), with the evidence that was shown of them, in one transaction."""
+    with database.begin() as connection:
+        word = {"by": settings.actor, "at": reads.now(connection), "said": str(said), "told": told}
+        batch = batches.lock_batch(connection, batch_id)
+        for job, (doubt, shown) in found.items():
+            _settle(connection, doubt, job, said, word | {"shown": shown})
             if said == "not-charged" or told:
                 _leave_receipt(connection, settings, doubt.submission_id, said)
-            if batch.state == BatchState.CANCELLED:
-                settling.cancel_unsent(connection, batch_id)
-            batches.reopen_batch(connection, batch_id)
-            chains.pass_on_all_ends(connection, batch_id)
-            settling.settle_batch(connection, batch_id)
-            return reads.batch_document(connection, batch_id)
+        if batch.state == BatchState.CANCELLED:
+            settling.cancel_unsent(connection, batch_id)
+        batches.reopen_batch(connection, batch_id)
+        chains.pass_on_all_ends(connection, batch_id)
+        settling.settle_batch(connection, batch_id)
+        return reads.batch_document(connection, batch_id)
 
 
 def evidence_document(connection: Connection, doubt: Doubtful) -> dict[str, Any]:

@@ -67,6 +67,16 @@ def find_doubtful(connection: Connection, batch_id: str, job: str) -> Doubtful:
     )
 
 
+def named(connection: Connection, batch_id: str) -> list[str]:
+    """A job of each submission of a batch that is in doubt, in the manifest's order."""
+    first = func.min(jobs.c.ordinal)
+    of_each = select(first).where(jobs.c.batch_id == batch_id, jobs.c.state == JobState.IN_DOUBT)
+    found = select(jobs.c.name).where(
+        jobs.c.batch_id == batch_id, jobs.c.ordinal.in_(of_each.group_by(jobs.c.submission_id))
+    )
+    return list(connection.execute(found.order_by(jobs.c.ordinal)).scalars())
+
+
 def find_job(connection: Connection, batch_id: str, job: str) -> Any:
     """The row of a job by its name. Raises UsageError where the batch has no such job."""
     found = connection.execute(select(jobs).where(jobs.c.batch_id == batch_id, jobs.c.name == job)).one_or_none()

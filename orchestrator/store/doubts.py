@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select, update
@@ -25,6 +25,8 @@ POST_SECONDS = 300.0
 SETTLING_SECONDS = 900.0
 #: A charge for a job that failed may be given back as long as the provider knows of it (guide: 72 h).
 _REFUNDABLE = timedelta(hours=72)
+#: Why nothing can be read from a balance that has no baseline.
+NO_BASELINE = "it was not read before the POST while nothing else was open or in doubt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,15 @@ def overdue(connection: Connection, account_pk: int, *, seconds: float) -> tuple
     return _doubts(connection, account_pk, submissions.c.sent_at < in_seconds(-seconds))
 
 
-def outlook(connection: Connection, batch_id: str) -> str | None:
-    """For people: when a batch's doubts may be settled, or why that cannot be told. None: nothing is in doubt."""
+class Outlook(NamedTuple):
+    """For people: when a batch's doubts may be settled by themselves (`may_tell`), or why that cannot be."""
+
+    words: str
+    may_tell: bool
+
+
+def outlook(connection: Connection, batch_id: str) -> Outlook | None:
+    """What may become of a batch's doubts. None: nothing is in doubt, or nothing is known of it."""
     payer = connection.execute(
         select(batches.c.account_pk, batches.c.payment).where(batches.c.id == batch_id)
     ).one_or_none()
@@ -127,16 +136,17 @@ def outlook(connection: Connection, batch_id: str) -> str | None:
         ).where(_is_doubtful(payer.account_pk))
     ).one()
     if row.reason is not None:
-        return f"the balance cannot tell: {row.reason}"
+        return Outlook(f"the balance cannot tell: {row.reason}", may_tell=False)
     known = situation(connection, payer.account_pk)
     if known is None:
         return None
-    if known.uncertainty is not None:
-        return f"the balance cannot tell: {known.uncertainty}"
-    return f"from {ripe_at(row.sent_at):%Y-%m-%d %H:%M} UTC on the balance may tell: orchestrator resume {batch_id}"
+    if known.baseline is None or known.uncertainty is not None:
+        return Outlook(f"the balance cannot tell: {known.uncertainty or NO_BASELINE}", may_tell=False)
+    ripe = f"{ripe_at(row.sent_at):%Y-%m-%d %H:%M} UTC"
+    return Outlook(f"from {ripe} on the balance may tell: orchestrator resume {batch_id}", may_tell=True)
 
 
-def _outlook_of_payments(connection: Connection, batch_id: str) -> str | None:
+def _outlook_of_payments(connection: Connection, batch_id: str) -> Outlook | None:
     row = connection.execute(
         select(
             func.bool_or(has_signed(submissions.c.id)).label("is_open"),
@@ -145,13 +155,15 @@ def _outlook_of_payments(connection: Connection, batch_id: str) -> str | None:
         ).where(submissions.c.batch_id == batch_id, submissions.c.state == SubmissionState.UNKNOWN)
     ).one()
     if row.is_open and not row.is_awaited:
-        return (
+        words = (
             f"the chain of its payment does not answer, so that nobody knows whether it has settled: once it does, "
             f"orchestrator resume {batch_id}; workers go on asking"
         )
+        return Outlook(words, may_tell=True)
     if row.is_open:
-        return "the same signed payment is sent again while it is valid; then its chain tells whether it has settled"
-    return None if row.reason is None else str(row.reason)
+        words = "the same signed payment is sent again while it is valid; then its chain tells whether it has settled"
+        return Outlook(words, may_tell=True)
+    return None if row.reason is None else Outlook(str(row.reason), may_tell=False)
 
 
 def ripe_at(last_sent_at: datetime) -> datetime:

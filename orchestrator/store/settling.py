@@ -171,9 +171,12 @@ def note_doubt(connection: Connection, batch_id: str) -> None:
     message = f"{count} job(s) may have been paid for and their answers were lost, {in_words(doubtful, unit)}"
     if too_much:
         message += f": more than {in_words(limit, unit)} in doubt, so nothing more is sent until it is settled"
-    if (told := outlook(connection, batch_id)) is not None:
-        message += f"; {told}"
     command = f"orchestrator resolve {batch_id} --job {first if count == 1 else 'ID'} --as charged|not-charged"
+    if (told := outlook(connection, batch_id)) is not None:
+        message += f"; {told.words}"
+        if told.may_tell:  # a word of a person ends what the balance can tell
+            message += f"; what you know yourself settles it, too: {command}"
+            command = f"orchestrator resume {batch_id}"
     put_hold(connection, batch_id, HoldCode.IN_DOUBT, message, command, blocking=too_much)
 
 

@@ -86,25 +86,26 @@ def read_standing(connection: Connection, batch_id: str, *, max_in_flight: int) 
     account = connection.execute(select(accounts).where(accounts.c.pk == batch.account_pk)).one()
     found = _oldest(connection, batch)
     room = Room(connection, batch.account_pk, max_in_flight=max_in_flight)
-    told = told_holds(connection, batch_id)
+    on_hold = told_holds(connection, batch_id)
     paused = connection.execute(
         select(paces.c.model, paces.c.paused_until).where(
             paces.c.account_pk == batch.account_pk, paces.c.paused_until > NOW
         )
     )
+    told = outlook(connection, batch_id)
     return Standing(
         now=connection.execute(select(NOW)).scalar_one(),
         batch_id=batch_id,
         state=BatchState(batch.state),
         sandbox=batch.sandbox,
         is_cancelled=batch.cancelled_at is not None,
-        holds=tuple(HoldRow(hold.code, hold.message, hold.command, hold.blocking) for hold in told),
+        holds=tuple(HoldRow(hold.code, hold.message, hold.command, hold.blocking) for hold in on_hold),
         workers=count_alive(connection),
         breaker_opened_at=account.breaker_opened_at,
         breaker_probe_at=account.breaker_probe_at,
         paused_until={row.model: row.paused_until for row in paused},
         wait_seconds={each.model: room.wait_seconds(each.model) for each in found},
-        doubt_outlook=outlook(connection, batch_id),
+        doubt_outlook=None if told is None else told.words,
         oldest=tuple(found),
     )
 

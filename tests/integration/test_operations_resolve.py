@@ -12,14 +12,14 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from orchestrator.base.errors import UsageError
+from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.payments import Unit
 from orchestrator.base.states import SettledBy
 from orchestrator.catalog.bundled import bundled_catalog
 from orchestrator.engine import poll
 from orchestrator.operations.asking import is_told
 from orchestrator.operations.opening import open_engine
-from orchestrator.operations.resolving import resolve
+from orchestrator.operations.resolving import Outcome, resolve, resolve_all
 from orchestrator.operations.resuming import resume
 from orchestrator.operations.steering import cancel
 from orchestrator.receipts.book import all_books
@@ -72,7 +72,9 @@ def doubtful(site: Site, fault: FaultRule, jobs: int = 1, bundle: int = 1) -> st
     assert document["state"] == "held"
     names = in_state(site)["in_doubt"]
     named = names[0] if len(names) == 1 else "ID"
-    assert document["holds"][0]["command"] == f"orchestrator resolve {BATCH} --job {named} --as charged|not-charged"
+    (hold,) = document["holds"]
+    assert hold["command"] == f"orchestrator resume {BATCH}", "first the balance may tell"
+    assert hold["message"].endswith(f"too: orchestrator resolve {BATCH} --job {named} --as charged|not-charged")
     return names[0]
 
 
@@ -218,6 +220,23 @@ def test_what_was_sent_together_is_settled_together(site: Site) -> None:
     assert (document["jobs"]["failed"], document["credits"]["lost"]) == (3, "9")
     assert (shown[0]["jobs"], shown[0]["credits"]) == (["job-0", "job-1", "job-2"], "9")
     assert balanced(site)
+
+
+@pytest.mark.parametrize(("said", "state"), [("charged", "failed"), ("not-charged", "pending")])
+def test_all_that_is_in_doubt_is_settled_at_once(site: Site, said: Outcome, state: str) -> None:
+    scope = site.make_batch(5, bundle=2)
+    site.play(FaultRule(at="submit", kind="drop-before-charge", times=None))
+    asyncio.run(site.run(scope))
+    assert len(in_state(site)["in_doubt"]) == 5
+    shown: list[dict[str, Any]] = []
+    with pytest.raises(SpendRefused, match="nothing was settled"):
+        resolve_all(BATCH, site.settings, said, show_evidence=shown.append, confirm=lambda: False)
+    assert sorted(job for each in shown for job in each["jobs"]) == [f"job-{number}" for number in range(5)]
+    assert len(in_state(site)["in_doubt"]) == 5
+    document = resolve_all(BATCH, site.settings, said, confirm=lambda: True)
+    assert (document["jobs"][state], document["holds"], balanced(site)) == (5, [], True)
+    with pytest.raises(UsageError, match=r"nothing of .* is in doubt"):
+        resolve_all(BATCH, site.settings, said)
 
 
 def test_what_was_written_off_can_still_be_found_not_charged(site: Site) -> None:

@@ -13,7 +13,9 @@ from orchestrator.store import doubts, polling, readings, resolving, sending
 from orchestrator.store.accounts import Scope
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Database
+from orchestrator.store.money_holds import told_holds
 from orchestrator.store.polling import ItemOutcome
+from orchestrator.store.settling import settle_batch
 from orchestrator.store.tables import jobs, submissions
 from orchestrator.store.tables import readings as reading_rows
 
@@ -327,16 +329,23 @@ def test_the_hold_promises_nothing_of_a_balance_that_cannot_tell(site: Site) -> 
     settle_as(SettledBy.PERSON, charged=True)(site)
     with site.database.begin() as connection:
         told = doubts.outlook(connection, BATCH)
-    assert told == "the balance cannot tell: what another submission cost was never told by the provider"
+        settle_batch(connection, BATCH)
+        (hold,) = told_holds(connection, BATCH)
+    assert told == ("the balance cannot tell: what another submission cost was never told by the provider", False)
+    assert hold.command.startswith(f"orchestrator resolve {BATCH} --job ")
 
 
 def test_the_hold_says_when_the_balance_may_tell(site: Site) -> None:
+    assert site.read(OPENING)
     site.lose()
     with site.database.begin() as connection:
         told = doubts.outlook(connection, BATCH)
+        settle_batch(connection, BATCH)
+        (hold,) = told_holds(connection, BATCH)
     assert told is not None
-    assert told.endswith(f"UTC on the balance may tell: orchestrator resume {BATCH}")
+    assert told.words.endswith(f"UTC on the balance may tell: orchestrator resume {BATCH}")
+    assert hold.command == f"orchestrator resume {BATCH}"
     with site.database.begin() as connection:
         connection.execute(update(submissions).values(evidence={"reason": "it is shared"}))
-        assert doubts.outlook(connection, BATCH) == "the balance cannot tell: it is shared"
+        assert doubts.outlook(connection, BATCH) == ("the balance cannot tell: it is shared", False)
         assert doubts.outlook(connection, "another") is None
