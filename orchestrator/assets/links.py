@@ -15,13 +15,18 @@ _TIMES = {"connect_timeout": 10, "read_timeout": 20}
 
 
 class S3Links:
-    """Makes links to s3:// URIs. Whether a bucket's objects are public is asked once, of the first one."""
+    """Makes links to s3:// URIs. Whether objects are public is asked of the first one under each folder two levels up,
+    which all jobs of a collection share: a policy opens a part of a bucket by its prefix.
 
-    def __init__(self, life_seconds: int) -> None:
+    `endpoint` is where browsers reach the store, in case that is not where this process does.
+    """
+
+    def __init__(self, life_seconds: int, endpoint: str | None = None) -> None:
         self._life_seconds = min(life_seconds, MAX_LINK_SECONDS)
-        self._signing = _client(signature_version="s3v4")
-        self._open = _client(signature_version=UNSIGNED)
-        self._is_public: dict[str, bool] = {}
+        self._signing = _client("s3v4", endpoint)
+        self._open = _client(UNSIGNED, endpoint)
+        self._asking = _client(UNSIGNED)
+        self._is_public: dict[tuple[str, str], bool] = {}
         self.has_signed = False
 
     def link(self, uri: str) -> str:
@@ -33,13 +38,14 @@ class S3Links:
         return self._url(self._signing, bucket, key)
 
     def _may_all_read(self, bucket: str, key: str) -> bool:
-        if bucket not in self._is_public:
+        part = bucket, "/".join(key.split("/")[:-2])
+        if part not in self._is_public:
             try:
-                self._open.head_object(Bucket=bucket, Key=key)
-                self._is_public[bucket] = True
+                self._asking.head_object(Bucket=bucket, Key=key)
+                self._is_public[part] = True
             except (ClientError, BotoCoreError):
-                self._is_public[bucket] = False
-        return self._is_public[bucket]
+                self._is_public[part] = False
+        return self._is_public[part]
 
     def _url(self, client: Any, bucket: str, key: str) -> str:
         place = {"Bucket": bucket, "Key": key}
@@ -53,5 +59,6 @@ class S3Links:
         return url
 
 
-def _client(signature_version: Any) -> Any:
-    return boto3.client("s3", config=Config(signature_version=signature_version, **_TIMES))
+def _client(signature_version: Any, endpoint: str | None = None) -> Any:
+    config = Config(signature_version=signature_version, retries={"total_max_attempts": 2}, **_TIMES)
+    return boto3.client("s3", endpoint_url=endpoint, config=config)

@@ -132,6 +132,8 @@ class Settings(BaseSettings):
     )
     actor: str = Field(default_factory=_default_actor, validation_alias="ORCHESTRATOR_ACTOR")
     webhook_secret: SecretStr | None = Field(default=None, validation_alias="ORCHESTRATOR_WEBHOOK_SECRET")
+    #: Where browsers reach the S3 store that links lead to; unset: where the process itself does.
+    links_endpoint: str | None = Field(default=None, validation_alias="ORCHESTRATOR_LINKS_ENDPOINT")
     #: host:port where a worker serves its metrics and probes; unset: nowhere. Port 0 is any free one.
     metrics_address: str | None = Field(default=None, validation_alias="ORCHESTRATOR_METRICS_ADDRESS")
     log_format: Literal["text", "json"] = Field(default="text", validation_alias="ORCHESTRATOR_LOG_FORMAT")
@@ -189,6 +191,14 @@ class Settings(BaseSettings):
                 "(openssl rand -base64 32)"
             )
         return secret
+
+    @field_validator("links_endpoint", mode="after")
+    @classmethod
+    def _is_web_url(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "https://store")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+            raise ValueError("must be an http:// or https:// URL without a user name")
+        return url
 
     @field_validator("metrics_address", mode="after")
     @classmethod

@@ -82,7 +82,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "worker": (
         "orchestrator worker",
-        "orchestrator worker --steps poll,copy  # without keys for spending",
+        "orchestrator worker --steps copy  # needs no keys",
     ),
     "init": (
         "orchestrator init  # writes batch.yaml",

@@ -49,7 +49,7 @@ def report(reference: str, settings: Settings, target: str, *, link_seconds: flo
         documents = reads.job_documents(connection, batch_id)
         rows = report_rows(connection, batch_id)
         now = reads.now(connection)
-    links = _Links(place, batch["destination"], link_seconds)
+    links = _Links(place, batch["destination"], link_seconds, settings.links_endpoint)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         contents = list(pool.map(lambda document: _contents(place, document, rows[document["id"]]), documents))
     jobs = [
@@ -147,15 +147,15 @@ def _text(data: bytes) -> str:
 class _Links:
     """How the page leads to files: relative where both can be moved together, else absolute."""
 
-    def __init__(self, place: _Place, destination: str, link_seconds: float) -> None:
+    def __init__(self, place: _Place, destination: str, link_seconds: float, endpoint: str | None) -> None:
         self._folder, self._destination = place.folder.describe(), destination
         self._place = place
-        self._seconds = int(link_seconds)
+        self._seconds, self._endpoint = int(link_seconds), endpoint
         self._signed_at = datetime.now(UTC)
 
     @cached_property
     def _s3(self) -> S3Links:
-        return S3Links(self._seconds)
+        return S3Links(self._seconds, self._endpoint)
 
     @property
     def end_at(self) -> str | None:

@@ -195,7 +195,8 @@ def _carry_out(
         now = answering.price_of(connection, header.id, work.answers)
         if now.freed_credits + now.by_itself > quote.freed:
             raise SpendRefused("the prices have risen meanwhile; nothing was changed or sent", hint="apply it again")
-    reviews.record_reviews(connection, work.new)
+    if not reviews.record_reviews(connection, work.new):
+        raise SpendRefused("someone else decided meanwhile; nothing was changed or sent", hint="apply it again")
     if any(review.decision is not Decision.TAKE for review in work.new):
         reviews.write_index_anew(connection, header.id)
     if work.answers.sets_free or work.answers.closed:

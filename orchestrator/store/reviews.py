@@ -105,9 +105,9 @@ def take_keys(connection: Connection, origin_pks: Iterable[int]) -> dict[tuple[i
     return {(row.job_pk, row.asset_sha256): row.take_key for row in rows}
 
 
-def record_reviews(connection: Connection, new: Iterable[NewReview]) -> None:
-    """Write decisions down; a take that was asked for before stays the only one. Call it under the batch's lock
-    (`lock_batch`).
+def record_reviews(connection: Connection, new: Iterable[NewReview]) -> bool:
+    """Write decisions down, under the batch's lock (`lock_batch`); whether all are. A take that was asked for before,
+    perhaps just now about another batch that has the same result, stays the only one.
     """
     rows = [
         {
@@ -119,8 +119,10 @@ def record_reviews(connection: Connection, new: Iterable[NewReview]) -> None:
         }
         for review in new
     ]
-    if rows:
-        connection.execute(upsert(reviews).values(at=NOW).on_conflict_do_nothing(), rows)
+    if not rows:
+        return True
+    written = upsert(reviews).values(at=NOW).on_conflict_do_nothing().returning(reviews.c.pk)
+    return len(connection.execute(written, rows).all()) == len(rows)
 
 
 def write_index_anew(connection: Connection, batch_id: str) -> None:

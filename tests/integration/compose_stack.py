@@ -20,7 +20,7 @@ from typing import Any, Self
 import yaml
 
 FILE = Path(__file__).parents[2] / "docker-compose.yml"
-_VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?::([-?])([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?::([-?])((?:[^{}]|\{[^{}]*\})*))?\}")
 _WAIT_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 
@@ -40,7 +40,7 @@ def interpolated(value: str, variables: Mapping[str, str]) -> str:
             return "$"
         if how == "?" and not variables.get(name):
             raise KeyError(f"{name}: {word}")
-        return variables.get(name) or (word if how == "-" else "")
+        return variables.get(name) or (interpolated(word, variables) if how == "-" else "")
 
     return _VARIABLE.sub(replace, value)
 

@@ -50,6 +50,18 @@ def test_the_image_is_pinned_hashed_and_not_root() -> None:
     assert any(line.startswith("USER ") and line != "USER 0" for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("variables", "endpoint"),
+    [
+        ({}, "http://127.0.0.1:8333"),
+        ({"AWS_ENDPOINT_URL_S3": "https://s3.example.com"}, "https://s3.example.com"),
+        ({"ORCHESTRATOR_LINKS_ENDPOINT": "https://files.example.com"}, "https://files.example.com"),
+    ],
+)
+def test_links_lead_where_the_store_is_published(variables: dict[str, str], endpoint: str) -> None:
+    assert interpolated(SERVICES["worker"]["environment"]["ORCHESTRATOR_LINKS_ENDPOINT"], variables) == endpoint
+
+
 def test_no_password_has_a_default() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     named = re.findall(r"\$\{(\w*(?:PASSWORD|AUTH|KEY|SECRET)\w*)(:\?)?", text)

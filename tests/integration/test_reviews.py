@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,8 @@ def test_asking_for_another_take_of_what_was_rejected_does_not_take_the_rejectio
     with site.database.begin() as connection:  # as a process leaves it that dies before it buys the take
         (cup,) = [job for job in reviews.reviewable_jobs(connection, batch) if job.name == "cup"]
         taken = reviews.NewReview(cup.origin_pk, Decision.TAKE, cup.asset_sha256, None, "key")
-        reviews.record_reviews(connection, [taken])
+        assert reviews.record_reviews(connection, [taken])
+        assert not reviews.record_reviews(connection, [replace(taken, take_key="of someone who was slower")])
     review = looking.jobs(batch, site.settings)[1]["review"]
     assert (review["decision"], review["verdict"]) == ("take", "reject")
     frame = {"video_image_data": {"first_frame_image_url": {"from": "cup"}}}
