@@ -10,6 +10,7 @@ from math import inf
 from typing import Any
 
 from celery import bootsteps
+from celery.signals import worker_shutdown
 from celery.worker import state
 from kombu.exceptions import OperationalError
 
@@ -53,6 +54,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
     def start(self, worker: Any) -> None:
         """Ends the worker with exit code 4 where credentials or database cannot be used."""
         self._open = ExitStack()
+        worker_shutdown.connect(self._end, weak=False)
         self._stopped = threading.Event()
         try:
             watcher = self._watcher(worker.app)
@@ -110,9 +112,12 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
     def stop(self, worker: Any) -> None:
         self._thread.join()
         self._ticker.join()
-        self._open.close()
 
     terminate = stop
+
+    def _end(self, **_: Any) -> None:
+        """The pool has stopped, too; until then the worker tells how it is."""
+        self._open.close()
 
 
 class Watcher:

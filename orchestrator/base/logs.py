@@ -46,6 +46,8 @@ class LogEvent(StrEnum):
     WORKER_STARTED = "worker-started"
     #: It was asked to stop: it finishes what was paid for.
     WORKER_DRAINING = "worker-draining"
+    #: What was paid for is recorded, and its process ends; one that was killed tells nothing.
+    WORKER_STOPPED = "worker-stopped"
     #: This worker leads from now on.
     LEADER_BEGAN = "leader-began"
     LEADER_ENDED = "leader-ended"

@@ -91,6 +91,7 @@ class Monitor:
         self._heartbeats.forget(Loop.LEADER)
         if self.server is not None:
             self.server.close()
+        log.info("this worker stopped as it should", extra=as_event(LogEvent.WORKER_STOPPED))
 
     def live(self) -> list[str]:
         """The loops that are stuck: such a process is of no use until it is started anew."""

@@ -96,6 +96,7 @@ def test_a_worker_is_ready_leads_and_stops_when_what_it_paid_for_is_recorded(
     assert counts["submitting"] == counts["in_doubt"] == counts["pending"] == 0
     events = [LogEvent(line["event"]) for line in lines(log)]
     assert {LogEvent.WORKER_STARTED, LogEvent.LEADER_BEGAN, LogEvent.WORKER_DRAINING} <= set(events)
+    assert events[-1] is LogEvent.WORKER_STOPPED
     assert "katana-secret" not in log.read_text()
 
 

@@ -1,11 +1,14 @@
 """Celery as the driver: real workers, a Redis that is flushed, killed or read twice, and the provider's own ledger."""
 
+import re
 import signal
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from orchestrator.operations.recovering import recover
@@ -116,16 +119,34 @@ def test_workers_tell_of_what_happens_and_log_no_url(site: Site) -> None:
 
 
 @pytest.mark.parametrize("pool", [[], PREFORK], ids=["threads", "prefork"])
-def test_sigterm_waits_for_the_answers_to_paid_posts(site: Site, pool: list[str]) -> None:
+def test_sigterm_waits_for_the_answers_to_paid_posts_and_is_told_of_meanwhile(
+    site: Site, pool: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_METRICS_ADDRESS", "127.0.0.1:0")
     site.sandbox.play(Faults(rules=[FaultRule(at="submit", kind="slow", times=None, seconds=1.0)]))
     batch_id = site.submit(JOBS)
-    with site.worker(*pool) as worker:
+    with site.worker("--loglevel", "INFO", *pool) as worker:
         site.wait(batch_id, lambda document: document["jobs"]["submitting"] > 0 and site.stats()["posts"] > 0)
+        (port,) = re.findall(r"are on port (\d+)", site.logs())
         worker.send_signal(signal.SIGTERM)
+        heard = until_refused(f"http://127.0.0.1:{port}/readyz")
+        assert ("it is stopping" in heard, site.document(batch_id)["jobs"]["submitting"]) == (True, 0)
         assert worker.wait(timeout=15) == 0, site.logs()
     jobs = site.document(batch_id)["jobs"]
     assert jobs["submitting"] == jobs["in_doubt"] == 0
     assert JOBS - jobs["pending"] == site.stats()["posts"] > 0
+
+
+def until_refused(url: str) -> str:
+    """What was served last."""
+    heard = ""
+    with httpx.Client() as client:
+        while True:
+            try:
+                heard = client.get(url).text
+            except httpx.HTTPError:
+                return heard
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("missing", ["ORCHESTRATOR_BROKER_URL", "KATANA_API_SECRET"])
