@@ -174,7 +174,7 @@ def _reading(reading: dict[str, Any] | None, unit: str) -> str:
 def _unexplained(statement: dict[str, Any]) -> str:
     difference = statement["unexplained"][statement["unit"]]
     if difference is None:
-        return "it takes two readings"
+        return "it takes two readings; this command takes one with the account's key, once nothing of it is under way"
     return "" if difference == "0" else "by others, or what is in doubt or under way"
 
 

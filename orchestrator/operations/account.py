@@ -48,6 +48,17 @@ def check_funds(database: Database, account_pk: int, provider: Provider, amount:
         raise _lacks(provider, whose, has, amount, hint=_top_up_hint(provider, amount - has))
 
 
+def keep_reading(database: Database, account_pk: int, provider: Provider) -> bool:
+    """Ask for the balance, and keep what is told. False: not now, something of ours is under way. Raises Unusable."""
+    with database.begin() as connection:
+        quiet_since = readings.begin(connection, account_pk)
+    if quiet_since is None:
+        return False
+    has = read_balance(provider)
+    with database.begin() as connection:
+        return readings.keep(connection, account_pk, has, quiet_since)
+
+
 def _check_wallet(provider: Provider, amount: Decimal) -> None:
     """Whether the wallet that signs has the USDC on its chain."""
     wallet = provider.payer.wallet

@@ -1,7 +1,8 @@
 """`ledger`: its entries, sums of them, whether it balances, and an account's month."""
 
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -9,22 +10,25 @@ from decimal import Decimal
 from typing import Any
 
 from orchestrator.base.clock import rfc3339
-from orchestrator.base.errors import UsageError
+from orchestrator.base.errors import Unusable, UsageError
 from orchestrator.base.money import ZERO, canonical, optional_canonical
 from orchestrator.base.payments import Payment, Unit
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import Book
+from orchestrator.operations.account import keep_reading
 from orchestrator.operations.database import open_database
+from orchestrator.operations.opening import provider_for
 from orchestrator.payments.payers import configured_payments, payer_for
 from orchestrator.store import accounts, batches, statements
 from orchestrator.store import entries as ledger
 from orchestrator.store.audit import audit
 from orchestrator.store.budgets import today
-from orchestrator.store.database import Connection
+from orchestrator.store.database import Connection, Database
 from orchestrator.store.entries import BOOKS, Selection, Sums
 from orchestrator.store.paid import payment_document
 from orchestrator.store.statements import BalanceReading, Statement
 
+log = logging.getLogger("orchestrator.operations")
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
 
 
@@ -53,12 +57,17 @@ def _selected(settings: Settings, wanted: Wanted) -> Iterator[tuple[Connection, 
 
 def _account_pks(connection: Connection, settings: Settings) -> list[int] | None:
     """The accounts of the keys in the settings; None where there are none."""
+    return [_account_pk(connection, settings, way) for way in _ways(settings)] or None
+
+
+def _ways(settings: Settings) -> list[Payment]:
+    """The ways to pay that there are keys for."""
     has_credentials = settings.katana_api_key is not None or settings.katana_api_secret is not None
-    ways = {*configured_payments(settings), *([Payment.CREDITS] if has_credentials else [])}
-    return [
-        accounts.account_pk(connection, settings.katana_base_url, payer_for(settings, way).account, way.unit)
-        for way in sorted(ways)
-    ] or None
+    return sorted({*configured_payments(settings), *([Payment.CREDITS] if has_credentials else [])})
+
+
+def _account_pk(connection: Connection, settings: Settings, way: Payment) -> int:
+    return accounts.account_pk(connection, settings.katana_base_url, payer_for(settings, way).account, way.unit)
 
 
 def ledger_entries(settings: Settings, wanted: Wanted = Wanted()) -> Iterator[dict[str, Any]]:
@@ -138,24 +147,42 @@ def ledger_check(settings: Settings, reference: str | None = None) -> dict[str, 
 def ledger_statement(settings: Settings, month: str) -> dict[str, Any]:
     """The month (`2026-11`, UTC) of the accounts of the keys in `settings`, or of every account where there are none.
 
+    The balance is read first, with the key, where the month that runs has no reading since something was last charged.
     Raises UsageError for what is no month, or one that has not begun.
     """
     found = _MONTH.fullmatch(month)
     if found is None or int(found[1]) == 0:
         raise UsageError(f"{month!r} is not a month", hint="write it like 2026-11")
     first = date(int(found[1]), int(found[2]), 1)
-    with open_database(settings) as database, database.begin() as connection:
-        if first > today(connection):
-            raise UsageError(f"{month} has not begun")
-        ours = _account_pks(connection, settings)
-        after = (first + timedelta(days=31)).replace(day=1)
-        pks = statements.accounts_with_money(connection, after)
-        if ours is not None:
-            pks = ours if len(ours) == 1 else [pk for pk in pks if pk in ours]
-        return {
-            "month": month,
-            "accounts": [_statement_document(statements.statement(connection, pk, first)) for pk in pks],
-        }
+    after = (first + timedelta(days=31)).replace(day=1)
+    with open_database(settings) as database:
+        with database.begin() as connection:
+            if first > today(connection):
+                raise UsageError(f"{month} has not begun")
+            ours = _account_pks(connection, settings)
+            pks = statements.accounts_with_money(connection, after)
+            if ours is not None:
+                pks = ours if len(ours) == 1 else [pk for pk in pks if pk in ours]
+            unread = {pk for pk in pks if not statements.statement(connection, pk, first).is_closed}
+            is_running = today(connection) < after
+        if is_running:
+            _read_balances(database, settings, unread)
+        with database.begin() as connection:
+            documents = [_statement_document(statements.statement(connection, pk, first)) for pk in pks]
+    return {"month": month, "accounts": documents}
+
+
+def _read_balances(database: Database, settings: Settings, account_pks: Collection[int]) -> None:
+    """Have the provider tell what these accounts have, as far as there are keys. A failure is no obstacle."""
+    for way in _ways(settings):
+        with database.begin() as connection:
+            account_pk = _account_pk(connection, settings, way)
+        if way.is_direct or account_pk not in account_pks:
+            continue
+        try:
+            keep_reading(database, account_pk, provider_for(settings, way))
+        except Unusable as error:
+            log.warning("the balance was not read: %s", error.message)
 
 
 def _statement_document(month: Statement) -> dict[str, Any]:

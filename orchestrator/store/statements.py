@@ -68,6 +68,11 @@ class Statement:
             return None
         return self.told.credits - (self.closing + self.after)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the provider's last word is a second one, and from after all that we booked."""
+        return self.unexplained is not None and self.after == 0
+
 
 def statement(connection: Connection, account_pk: int, month: date) -> Statement:
     """An account's month, which begins on the day `month`."""

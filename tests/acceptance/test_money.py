@@ -188,6 +188,8 @@ def test_a_months_statement(cli: Cli, spent: Env) -> None:
     assert Decimal(account["closing"]["credits"]) == balance
     assert account["unexplained"]["credits"] == "0"
     assert account["top_ups"]["source"] == "inferred from balance readings"
+    later = account["provider_balance"]
+    assert (Decimal(later["credits"]), later["booked_after"], later["reading"]["quiet"]) == (balance, "0", True)
     assert "unexplained difference" in cli("ledger", "statement", month, env=spent).stdout
     everyone = cli("ledger", "statement", month, "--json").json["accounts"]  # without credentials: all there are
     assert account in everyone
