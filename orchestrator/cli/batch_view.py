@@ -43,7 +43,7 @@ def batch_table(documents: Sequence[dict[str, Any]]) -> list[RenderableType]:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("batch", no_wrap=True, overflow="ignore", min_width=_widest(documents))
     table.add_column("state", no_wrap=True)
-    table.add_column("done", justify="right")
+    table.add_column("completed", justify="right")
     table.add_column("failed", justify="right")
     table.add_column("spent", justify="right")
     table.add_column("started", no_wrap=True)

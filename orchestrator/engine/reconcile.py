@@ -4,7 +4,6 @@ A claim after a quiet time is preceded by a reading, the baseline. Once somethin
 else is at rest, two more readings are taken, and `evidence.judge` says what the three mean together.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -149,15 +148,24 @@ def _settle(connection: Connection, engine: Engine, known: Situation, judgement:
             "submission %s was %s: %s",
             doubt.submission_id,
             judgement.finding,
-            json.dumps(evidence),
-            extra=as_event(LogEvent.DOUBT_SETTLED, submission=doubt.submission_id, finding=judgement.finding),
+            judgement.reason,
+            extra=as_event(
+                LogEvent.DOUBT_SETTLED,
+                submission=doubt.submission_id,
+                finding=judgement.finding,
+                evidence=evidence,
+            ),
         )
     return _batches(known)
 
 
 def _leave_open(connection: Connection, known: Situation, judgement: Judgement) -> frozenset[str]:
     evidence = document(known, judgement)
-    log.warning("money stays in doubt, the balance cannot tell: %s", json.dumps(evidence))
+    log.warning(
+        "money stays in doubt, the balance cannot tell: %s",
+        judgement.reason,
+        extra=as_event(LogEvent.NOTE, evidence=evidence),
+    )
     doubts.record_judgement(connection, known, evidence)
     return _batches(known)
 

@@ -7,7 +7,6 @@ ours is under way, the whole list adds up to the balance, and each charge in it 
 The readings of the balance, which decide where the list cannot, must not speak against it.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -217,8 +216,10 @@ def _settle(connection: Connection, engine: Engine, doubt: Doubt, told: _Told) -
     log.warning(
         "submission %s was not charged: %s",
         doubt.submission_id,
-        json.dumps(evidence),
-        extra=as_event(LogEvent.DOUBT_SETTLED, submission=doubt.submission_id, finding="not-charged"),
+        evidence["reason"],
+        extra=as_event(
+            LogEvent.DOUBT_SETTLED, submission=doubt.submission_id, finding="not-charged", evidence=evidence
+        ),
     )
     return resolving.settle_as_not_charged(connection, doubt.submission_id, SettledBy.TRANSACTIONS, evidence)
 

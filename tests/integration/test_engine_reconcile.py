@@ -190,13 +190,16 @@ async def test_one_of_several_that_was_charged_leaves_all_open(site: Site, later
     assert_open(site, "3 credits are unexplained where 6 or none should be", count=2)
 
 
-async def test_someone_elses_spending_leaves_it_open(site: Site, later: Later) -> None:
+async def test_someone_elses_spending_leaves_it_open(site: Site, later: Later, caplog: Any) -> None:
     scope = await lose(site, lost("after", "#0"))
     assert (await asyncio.to_thread(spend_elsewhere, site)).status_code == 200
     later.pass_by(RIPE_SECONDS)
     await look(site, scope, times=3)
     assert [state for state in site.states() if state == "in_doubt"]
     assert "17 credits are unexplained" in row(site.database, holds, code="in-doubt").message
+    (said,) = [record for record in caplog.records if "stays in doubt" in record.message]
+    assert said.message.endswith(": 17 credits are unexplained where 3 or none should be: it is shared")
+    assert said.facts["evidence"]["readings"], "a line of JSON tells all of it"
 
 
 async def test_a_top_up_in_between_leaves_it_open(site: Site, later: Later) -> None:
