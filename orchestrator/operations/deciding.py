@@ -25,12 +25,12 @@ _VERBS = {Decision.ACCEPT: "accept", Decision.REJECT: "reject", Decision.TAKE: "
 class Standing:
     """A batch as decisions meet it.
 
-    `newest` are the last decisions about its results, and `take_keys` the submit keys of takes that were asked for, by
+    `verdicts` are the newest yes or no to its results, and `take_keys` the submit keys of takes that were asked for, by
     the job (row) that made the result (and its hash). `waiting` are the jobs that wait for the canaries' approval.
     """
 
     jobs: Sequence[Reviewable]
-    newest: Mapping[int, Reviewed]
+    verdicts: Mapping[int, Reviewed]
     take_keys: Mapping[tuple[int, str], str]
     waiting: tuple[int, ...]
 
@@ -73,7 +73,7 @@ def work_of(decisions: Decisions, standing: Standing, findings: Findings) -> Wor
     takes = [(one, job) for one, job in pairs if one.decision is Decision.TAKE]
     return Work(
         new=tuple(_review(one, job, new_key) for one, job in new),
-        answers=_answers(pairs, standing, has_news=bool(new)),
+        answers=_answers(pairs, standing, has_news=any(one.decision is Decision.ACCEPT for one, _ in new)),
         takes=_takes(takes, standing, new_key),
         gated=frozenset(job.name for _, job in takes if job.gate in (Gate.MANUAL, Gate.REJECTED)),
         charged=tuple(job.name for one, job in new if one.decision is Decision.TAKE and job.was_charged),
@@ -104,7 +104,7 @@ def _job_of(one: Decided, by_name: Mapping[str, Reviewable], findings: Findings)
 def _is_new(one: Decided, job: Reviewable, standing: Standing) -> bool:
     if one.decision is Decision.TAKE:
         return (job.origin_pk, one.asset_sha256) not in standing.take_keys
-    return standing.newest.get(job.origin_pk) != Reviewed(one.decision, one.asset_sha256, one.note)
+    return standing.verdicts.get(job.origin_pk) != Reviewed(one.decision, one.asset_sha256, one.note)
 
 
 def _review(one: Decided, job: Reviewable, new_key: str) -> NewReview:
@@ -140,7 +140,7 @@ def _answers(pairs: Sequence[tuple[Decided, Reviewable]], standing: Standing, *,
 
 def _all_accepted(pairs: Sequence[tuple[Decided, Reviewable]], standing: Standing) -> bool:
     """Whether every result that the batch has bought so far is accepted, by this file or before."""
-    said = {origin: review.decision for origin, review in standing.newest.items()}
-    said |= {job.origin_pk: one.decision for one, job in pairs}
+    said = {origin: review.decision for origin, review in standing.verdicts.items()}
+    said |= {job.origin_pk: one.decision for one, job in pairs if one.decision is not Decision.TAKE}
     bought = [job for job in standing.jobs if job.state is JobState.COMPLETED and job.origin_pk == job.pk]
     return bool(bought) and all(said.get(job.pk) is Decision.ACCEPT for job in bought)

@@ -117,7 +117,7 @@ def _standing(connection: Connection, batch_id: str) -> Standing:
     origins = [job.origin_pk for job in jobs]
     return Standing(
         jobs=jobs,
-        newest=reviews.newest_reviews(connection, origins),
+        verdicts=reviews.verdicts(connection, origins),
         take_keys=reviews.take_keys(connection, origins),
         waiting=answering.waiting_for_canaries(connection, batch_id),
     )

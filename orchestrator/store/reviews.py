@@ -39,7 +39,7 @@ class Reviewable:
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """The newest decision about a result."""
+    """The newest yes or no to a result."""
 
     decision: Decision
     asset_sha256: str
@@ -88,12 +88,12 @@ def reviewable_jobs(connection: Connection, batch_id: str) -> list[Reviewable]:
     ]
 
 
-def newest_reviews(connection: Connection, origin_pks: Iterable[int]) -> dict[int, Reviewed]:
-    """What was decided last about the results of these jobs."""
+def verdicts(connection: Connection, origin_pks: Iterable[int]) -> dict[int, Reviewed]:
+    """The newest yes or no to the results of these jobs; asking for another take is neither."""
     rows = connection.execute(
         select(reviews)
         .ext(distinct_on(reviews.c.job_pk))
-        .where(_is_of(origin_pks))
+        .where(_is_of(origin_pks), reviews.c.decision != Decision.TAKE)
         .order_by(reviews.c.job_pk, reviews.c.pk.desc())
     )
     return {row.job_pk: Reviewed(Decision(row.decision), row.asset_sha256, row.note) for row in rows}

@@ -26,7 +26,7 @@ def said(pk: int, decision: Decision, sha256: str = SHA, note: str | None = None
 
 
 def standing(*jobs: Reviewable, **changes: Any) -> Standing:
-    facts: dict[str, Any] = {"newest": {}, "take_keys": {}, "waiting": ()}
+    facts: dict[str, Any] = {"verdicts": {}, "take_keys": {}, "waiting": ()}
     return Standing(jobs, **facts | changes)
 
 
@@ -54,8 +54,8 @@ def test_what_cannot_be_carried_out_is_told(found: Reviewable, decision: Decisio
     assert words in faults[0]
 
 
-def test_only_what_differs_from_the_last_decision_is_new() -> None:
-    before = standing(job(1), job(2), newest={1: Reviewed(Decision.REJECT, SHA, "dark")}, take_keys={(2, SHA): "k"})
+def test_only_what_differs_from_the_verdict_is_new() -> None:
+    before = standing(job(1), job(2), verdicts={1: Reviewed(Decision.REJECT, SHA, "dark")}, take_keys={(2, SHA): "k"})
     made, _ = work(before, said(1, Decision.REJECT, note="dark"), said(2, Decision.TAKE))
     assert (made.new, made.unchanged, made.takes) == ((), 2, {"k": ("job-2",)})
     made, _ = work(before, said(1, Decision.REJECT, note="very dark"))
@@ -80,3 +80,14 @@ def test_gates_are_answered_and_canaries_only_once_all_is_accepted() -> None:
     reused = job(4, origin_pk=1)
     made, _ = work(standing(job(5), job(6), reused, waiting=(9,)), said(5, Decision.ACCEPT), said(6, Decision.ACCEPT))
     assert made.answers.released == (9,)
+
+
+def test_asking_for_another_take_neither_takes_a_yes_back_nor_is_one() -> None:
+    yes = Reviewed(Decision.ACCEPT, SHA, None)
+    before = standing(job(1), job(2), verdicts={1: yes}, take_keys={(1, SHA): "k"}, waiting=(9,))
+    made, _ = work(before, said(1, Decision.ACCEPT))
+    assert (made.new, made.unchanged) == ((), 1)
+    made, _ = work(before, said(1, Decision.TAKE), said(2, Decision.ACCEPT))
+    assert made.answers.released == (9,)
+    made, _ = work(standing(job(1), verdicts={1: yes}, waiting=(9,)), said(1, Decision.TAKE))
+    assert made.answers.released == ()
