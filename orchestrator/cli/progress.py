@@ -46,14 +46,14 @@ class Progress:
         """How far apart documents have to be for each to be shown; infinite: none is."""
         if self._quiet:
             return inf
-        return _LIVE_SECONDS if _is_live() else _LINE_SECONDS
+        return _LIVE_SECONDS if is_live() else _LINE_SECONDS
 
     def __call__(self, document: dict[str, Any], /) -> None:
         self._documents[document["batch"]] = time.monotonic(), document
         self._shown |= {state for state in JobState if document["jobs"][state]}
         if self._quiet or self._live is not None:
             return
-        if _is_live():
+        if is_live():
             self._live = _Display(console=err(), get_renderable=self._display, refresh_per_second=4, transient=True)
             self._live.start()
         else:
@@ -90,5 +90,6 @@ class _Display(Live):
         super().refresh()
 
 
-def _is_live() -> bool:
+def is_live() -> bool:
+    """Whether stderr is a terminal that can show what moves."""
     return err().is_terminal and not err().is_dumb_terminal

@@ -1,5 +1,7 @@
 """`report` and `review`: a page on which people look at results, and carrying out what they decided there."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,14 +10,15 @@ import typer
 from orchestrator.base.money import canonical
 from orchestrator.cli.asking import may_spend
 from orchestrator.cli.batch_view import summary
-from orchestrator.cli.console import print_json, safe, show, tell
+from orchestrator.cli.console import err, print_json, safe, show, tell
 from orchestrator.cli.params import AsJson, Batch, Yes, duration_seconds
-from orchestrator.cli.progress import Progress
+from orchestrator.cli.progress import Progress, is_live
 from orchestrator.cli.running import fruitless_jobs
 from orchestrator.cli.words import counted, money_text, place
 
 if TYPE_CHECKING:
     from orchestrator.base.settings import Settings
+    from orchestrator.operations.reporting import TellLooked
     from orchestrator.operations.reviewing import ReviewQuote
 
 review = typer.Typer(help="Carry out what was decided on a report's page.", no_args_is_help=True)
@@ -42,7 +45,9 @@ def report(
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import reporting
 
-    document = reporting.report(batch, load_settings(), html, link_seconds=links_for)
+    settings = load_settings()
+    with _bar(is_shown=is_live() and not as_json) as bar:
+        document = reporting.report(batch, settings, html, link_seconds=links_for, progress=bar)
     if as_json:
         print_json(document)
         return
@@ -54,6 +59,20 @@ def report(
         tell(safe(f"its links are signed, and end at {document['links_end_at']}; whoever has the page can use them"))
     if document["missing"]:
         tell(safe(f"{counted(document['missing'], 'file')} could not be read; the page says which"))
+
+
+@contextmanager
+def _bar(*, is_shown: bool) -> Iterator["TellLooked"]:
+    """A bar on stderr while the small pictures are made."""
+    if not is_shown:
+        yield lambda looked, jobs: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("looking at jobs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err(), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda looked, jobs: bar.update(task, completed=looked, total=jobs)
 
 
 @review.command("apply")

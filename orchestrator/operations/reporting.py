@@ -1,7 +1,7 @@
 """`report`: a page on which people look at a batch's results, in a file or on S3."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,11 +33,23 @@ _AT_ONCE = 8
 _LONGEST_TEXT_BYTES = 20_000
 
 
-def report(reference: str, settings: Settings, target: str, *, link_seconds: float | None = None) -> dict[str, Any]:
+#: Told of how many jobs the files were looked at, and how many jobs there are.
+TellLooked = Callable[[int, int], None]
+
+
+def report(
+    reference: str,
+    settings: Settings,
+    target: str,
+    *,
+    link_seconds: float | None = None,
+    progress: TellLooked = lambda looked, jobs: None,
+) -> dict[str, Any]:
     """Write the page of a batch to `target`, a file or s3://bucket/key, its thumbnails beside it in `..._files/`.
 
     Links to private objects on S3 are signed and live `link_seconds`: at most a week, which None means. The batch may
-    still run, and nothing of it changes. Raises UsageError, Unusable, DestinationFailed.
+    still run, and nothing of it changes. The first page of thousands of files takes minutes: `progress` hears how far
+    it is. Raises UsageError, Unusable, DestinationFailed.
     """
     place = _place(target)
     link_seconds = MAX_LINK_SECONDS if link_seconds is None else link_seconds
@@ -51,7 +63,10 @@ def report(reference: str, settings: Settings, target: str, *, link_seconds: flo
         now = reads.now(connection)
     links = _Links(place, batch["destination"], link_seconds, settings.links_endpoint)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        contents = list(pool.map(lambda document: _contents(place, document, rows[document["id"]]), documents))
+        contents = []
+        for content in pool.map(lambda document: _contents(place, document, rows[document["id"]]), documents):
+            contents.append(content)
+            progress(len(contents), len(documents))
     jobs = [
         _shown(document, rows[document["id"]], content, links)
         for document, content in zip(documents, contents, strict=True)

@@ -43,7 +43,9 @@ def test_a_report_shows_what_there_is(site: Site) -> None:
     file.write_text(json.dumps({"version": 1, "name": "things", "jobs": JOBS}))
     submit(file, site.settings, SubmitOptions(), confirm=lambda _: True)
     page = site.folder / "elsewhere" / "page.html"
-    made = report("things", site.settings, str(page))
+    looked: list[tuple[int, int]] = []
+    made = report("things", site.settings, str(page), progress=lambda *counts: looked.append(counts))
+    assert looked == [(1, 3), (2, 3), (3, 3)]
     assert (made["files"], made["thumbnails"], made["missing"], made["links_end_at"]) == (3, 2, 0, None)
     mug, cup, words = page_data(page)["cards"]
     assert mug["refused"] == {}
