@@ -11,7 +11,7 @@ from rich.text import Text
 
 from orchestrator.base.money import unit_word
 from orchestrator.cli.console import printable, safe
-from orchestrator.cli.pace import in_flight, left, provider_lines, rate, troubles
+from orchestrator.cli.pace import in_flight, left, provider_lines, rate, troubles, unattended
 from orchestrator.cli.words import ago, counted, elapsed_between, money, money_text, place, since_text, state_counts
 
 #: Holds that `resume` leaves: their own command answers them.
@@ -62,7 +62,7 @@ def batch_table(documents: Sequence[dict[str, Any]]) -> list[RenderableType]:
     caps = {cap.plain: cap for document in documents for cap in _near_caps(document)}  # one account, one line
     needed = [line for document in documents for line in needs(document, named=True)]
     troubled = {line.plain: line for document in documents for line in provider_lines(document)}
-    return [*needed, *troubled.values(), *caps.values(), table]
+    return [*needed, *unattended(documents), *troubled.values(), *caps.values(), table]
 
 
 def _widest(documents: Sequence[dict[str, Any]]) -> int:

@@ -1,5 +1,6 @@
 """How a batch moves just now, in words: its rate, what is left, what is at the provider, and what is in its way."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.text import Text
@@ -55,11 +56,26 @@ def provider_lines(document: dict[str, Any]) -> list[Text]:
     return lines
 
 
+def unattended(documents: Sequence[dict[str, Any]]) -> list[Text]:
+    """Which of several batches run, while no worker is alive."""
+    idle = [document for document in documents if document["state"] == "running" and document.get("workers") == 0]
+    own = [document["batch"] for document in idle if document["sandbox"]]
+    shared = [document["batch"] for document in idle if not document["sandbox"]]
+    lines = [_nobody_works(batch, f"resume {batch}") for batch in own]
+    if shared:
+        more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+        lines.append(_nobody_works(f"{shared[0]}{more}", "worker"))
+    return lines
+
+
 def _nobody(document: dict[str, Any]) -> list[Text]:
     if document["state"] != "running" or _progress(document).get("workers") != 0:
         return []
-    by = f"resume {document['batch']}" if document["sandbox"] else "worker"
-    return [Text(f"nobody works on it: no worker is alive; next: orchestrator {by}", "yellow")]
+    return [_nobody_works("it", f"resume {document['batch']}" if document["sandbox"] else "worker")]
+
+
+def _nobody_works(on: str, command: str) -> Text:
+    return safe(f"nobody works on {on}: no worker is alive; next: orchestrator {command}", "yellow")
 
 
 def _progress(document: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.watching import rest_seconds, watched_document
 from orchestrator.operations.why import why_documents
 from orchestrator.store import batches, reads
+from orchestrator.store.leases import count_alive
 from orchestrator.store.standing import read_standing
 
 if TYPE_CHECKING:
@@ -36,9 +37,13 @@ def why(reference: str, settings: Settings) -> dict[str, Any]:
 
 
 def recent(settings: Settings) -> list[dict[str, Any]]:
-    """The documents of the recent batches, what needs a person first."""
+    """The documents of the recent batches, what needs a person first, each with how many `workers` live."""
     with open_database(settings) as database, database.begin() as connection:
-        return [reads.batch_document(connection, batch_id) for batch_id in reads.recent_batches(connection)]
+        workers = count_alive(connection)
+        return [
+            reads.batch_document(connection, batch_id) | {"workers": workers}
+            for batch_id in reads.recent_batches(connection)
+        ]
 
 
 def jobs(

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from orchestrator.base.errors import UsageError
 from orchestrator.base.states import JobState
-from orchestrator.cli.batch_view import summary
+from orchestrator.cli.batch_view import batch_table, summary
 from orchestrator.cli.jobs_view import by_error, jobs_csv
 from orchestrator.cli.looking import is_tolerable
 from orchestrator.cli.serving import celery_command
@@ -42,6 +42,17 @@ def job(name: str, error: dict[str, Any] | None = None, spent: str | None = None
 
 def shown(document: dict[str, Any], failures: list[dict[str, Any]]) -> str:
     return "\n".join(line.plain for line in summary(document, failures) if isinstance(line, Text))
+
+
+def test_the_overview_tells_that_nobody_works() -> None:
+    alone = batch("running", sandbox=True) | {"workers": 0}
+    shared = [batch("running", generating=1) | {"workers": 0, "batch": f"b-{number}"} for number in (2, 3)]
+    attended = batch("running", generating=1) | {"workers": 2, "batch": "b-4"}
+    lines = [line.plain for line in batch_table([alone, *shared, attended]) if isinstance(line, Text)]
+    assert lines == [
+        "nobody works on b-1: no worker is alive; next: orchestrator resume b-1",
+        "nobody works on b-2 and 1 more: no worker is alive; next: orchestrator worker",
+    ]
 
 
 def test_a_summary_says_how_where_what_for_and_what_next() -> None:
