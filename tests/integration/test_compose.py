@@ -103,6 +103,10 @@ def test_redis_never_evicts() -> None:
     assert command[command.index("--appendonly") + 1] == "yes"
 
 
+def test_whatever_runs_on_is_asked_for_its_health() -> None:
+    assert all("healthcheck" in service for service in SERVICES.values() if service["restart"] == "unless-stopped")
+
+
 def test_services_come_back_and_wait_for_what_they_need() -> None:
     assert all(service["restart"] in ("unless-stopped", "on-failure") for service in SERVICES.values())
     for service in SERVICES.values():
