@@ -1,4 +1,6 @@
-"""A collection from night to night, as its users have it: reuse, comparison, export, pruning."""
+"""A collection from night to night, as its users have it: reuse, comparison, report, review, export, pruning."""
+
+import json
 
 from tests.acceptance.conftest import MUG, Cli
 
@@ -29,3 +31,24 @@ def test_what_comes_out_goes_in_again(cli: Cli) -> None:
     assert cli("export", "outs").stdout.startswith("id,type,model,prompt,state,reused_from,fingerprint,spent,")
     assert cli("export", "outs", "--csv", "--manifest").code == 2
     assert cli("prune", "--older-than", "30d", "--json").json["copies"] == 0
+
+
+def test_what_a_report_shows_is_decided_and_carried_out_once(cli: Cli, account: dict[str, str]) -> None:
+    jobs = [MUG, MUG | {"id": "cup", "prompt": "A cup"}]
+    batch = cli("submit", cli.manifest("seen", jobs), "--yes", "--json", env=account).json["batch"]
+    report = cli("report", batch, "--html", "seen.html", "--json")
+    assert (report.code, report.json["thumbnails"], (cli.folder / "seen.html").is_file()) == (0, 2, True)
+    shown = {job["id"]: job["assets"][0]["sha256"] for job in cli("jobs", batch, "--json").json}
+    said = {"mug": "take", "cup": "reject"}
+    decided = [{"job": job, "asset_sha256": shown[job], "decision": word} for job, word in said.items()]
+    file = cli.folder / "decisions.json"
+    file.write_text(json.dumps({"version": 1, "batch": batch, "decisions": decided}))
+    refused = cli("review", "apply", "decisions.json", env=account)
+    assert (refused.code, "other takes of mug: 14 credits" in refused.stderr) == (3, True)
+    applied = cli("review", "apply", "decisions.json", "--yes", "--json", env=account)
+    assert (applied.code, [take["credits"]["spent"] for take in applied.json["take_batches"]]) == (0, ["14"])
+    again = cli("review", "apply", "decisions.json", env=account)  # no --yes: there is nothing to agree to
+    assert (again.code, "2 of them were carried out before" in again.stdout) == (0, True)
+    file.write_text(json.dumps({"version": 1, "batch": batch, "decisions": [decided[0] | {"job": "mag"}]}))
+    wrong = cli("review", "apply", "decisions.json", "--json", env=account)
+    assert (wrong.code, wrong.json["errors"][0]["code"]) == (2, "unknown-job")
