@@ -175,8 +175,8 @@ def _answer(verdict: Verdict, history: History) -> Gate | None:
 
 
 def _unknown(job: PlannedJob, before: PastJob | None) -> Verdict:
-    if before is None:
-        return Verdict(job, Standing.NEW)
+    if before is None or (before.was_never_sent and before.fingerprint == job.fingerprint):
+        return Verdict(job, Standing.NEW, before)
     return Verdict(job, Standing.CHANGED, before, _changed_fields(before, job))
 
 

@@ -12,7 +12,7 @@ from orchestrator.planner.result import PlannedJob
 class Standing(StrEnum):
     """How a job of the plan stands to its collection."""
 
-    #: The collection has no job of this name.
+    #: The collection has no job of this name, or only planned the same one: it was never sent.
     NEW = "new"
     #: The job of this name was another one: its `fields` differ.
     CHANGED = "changed"
@@ -37,6 +37,14 @@ class Standing(StrEnum):
 #: What is not sent although there is no result of it.
 LEFT_OUT = (Standing.FAILED_BEFORE, Standing.IN_DOUBT, Standing.UNDER_WAY, Standing.DEPENDENCY_FAILED)
 
+#: What became of a job that was planned, and not bought.
+_NEVER_SENT = {
+    JobState.WAITING: "not bought yet",
+    JobState.PENDING: "not bought yet",
+    JobState.CANCELLED: "was cancelled",
+    JobState.SKIPPED: "was skipped",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class PastJob:
@@ -59,6 +67,11 @@ class PastJob:
     attempts: int = 0
     error: Mapping[str, Any] | None = None
     item: Mapping[str, Any] | None = None
+
+    @property
+    def was_never_sent(self) -> bool:
+        """Whether its batch has not bought it yet, or left it at that."""
+        return self.state in _NEVER_SENT
 
     @property
     def failed_for_good(self) -> bool:
@@ -127,6 +140,8 @@ class Verdict:
             return "not in the collection yet"
         code = (before.error or {}).get("code", before.state)
         match self.standing:
+            case Standing.NEW:
+                return f"{_NEVER_SENT[before.state]} in {before.batch_id}"
             case Standing.REUSED:
                 return f"made in {before.made_in}"
             case Standing.CHANGED:

@@ -82,6 +82,24 @@ def test_what_was_charged_and_gave_nothing_is_never_bought_again_by_itself(plann
     assert standing(planned, lost, past(planned, 3), missing={3}) == Standing.ASSET_MISSING  # someone paid for it again
 
 
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (JobState.WAITING, "not bought yet in things-1"),
+        (JobState.PENDING, "not bought yet in things-1"),
+        (JobState.CANCELLED, "was cancelled in things-1"),
+        (JobState.SKIPPED, "was skipped in things-1"),
+    ],
+)
+def test_what_was_only_planned_is_new(planned: Plan, state: JobState, words: str) -> None:
+    unsent = past(planned, state=state)
+    compared = compare(planned, replace(history(unsent), by_fingerprint={}))
+    assert (compared.verdicts[0].standing, compared.verdicts[0].reason()) == (Standing.NEW, words)
+    assert (compared.counts()["new"], compared.counts()["changed"]) == (2, 0)
+    changed = compare(planned, replace(history(replace(unsent, fingerprint="other")), by_fingerprint={}))
+    assert changed.verdicts[0].standing == Standing.CHANGED
+
+
 def test_what_is_in_doubt_is_in_doubt_whatever_came_after_it(planned: Plan) -> None:
     doubt = past(planned, 1, JobState.IN_DOUBT)
     failed = past(planned, 2, JobState.FAILED, error={"code": "provider-failed", "message": "why", "charged": False})
