@@ -4,7 +4,8 @@ What pays opens a fresh connection for every POST: a kept-alive one that the ser
 request in doubt.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,8 @@ from orchestrator.katana.verdict import Reply
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 #: What is shorter is no credential that anybody has, and may stand in any answer.
 _SHORTEST_SECRET = 8
+#: Where an answer tells what went wrong, of a request or of one of its items.
+_ERRORS = frozenset({"error", "errors", "detail"})
 
 
 class TooLate(OSError):
@@ -73,15 +76,38 @@ def join_credentials(headers: httpx.Headers) -> None:
 
 
 def scrubbed(reply: Reply, credentials: Iterable[str]) -> Reply:
-    """An answer without the credentials that it echoes: what it says is kept with the job, for all who look at that."""
-    forms = {form for value in credentials if len(value) >= _SHORTEST_SECRET for form in written(value)}
+    """An answer whose words about what went wrong echo none of the credentials: they are kept with the job, for all who
+    look at that. What was paid for (ids, URLs of files, texts) stays as it came, whatever letters it has.
+    """
+    values = [value for value in credentials if len(value) >= _SHORTEST_SECRET]
+    forms = sorted({form for value in values for form in written(value)}, key=len, reverse=True)
 
-    def scrub(content: bytes) -> bytes:
-        for form in sorted(forms, key=len, reverse=True):
-            content = content.replace(form.encode(), MASK.encode())
-        return content
+    def scrub(text: str) -> str:
+        for form in forms:
+            text = text.replace(form, MASK)
+        return text
 
-    return replace(reply, body=None if reply.body is None else scrub(reply.body), part=scrub(reply.part))
+    if reply.body is None or not any(form.encode() in reply.body for form in forms):
+        return reply
+    if not 200 <= reply.status < 300:
+        return replace(reply, body=scrub(reply.body.decode("utf-8", "replace")).encode())
+    try:
+        document = json.loads(reply.body)
+        told = _with_errors(document, scrub)
+    except (ValueError, RecursionError):
+        return reply
+    return reply if told == document else replace(reply, body=json.dumps(told).encode())
+
+
+def _with_errors(value: Any, scrub: Callable[[str], str], *, is_error: bool = False) -> Any:
+    """A JSON value with all the texts of its errors put through `scrub`."""
+    if isinstance(value, str):
+        return scrub(value) if is_error else value
+    if isinstance(value, list):
+        return [_with_errors(entry, scrub, is_error=is_error) for entry in value]
+    if isinstance(value, dict):
+        return {name: _with_errors(entry, scrub, is_error=is_error or name in _ERRORS) for name, entry in value.items()}
+    return value
 
 
 def failure_words(error: Exception) -> str:

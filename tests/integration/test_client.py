@@ -358,3 +358,18 @@ async def test_what_the_provider_says_has_none_of_the_credentials_that_it_echoes
         assert chat.reason == "HTTP 403: no Bearer ***:*** ***"
         with pytest.raises(ProviderUnavailable, match=r"^HTTP 403: no \*\*\* \*\*\* \*\*\*$"):
             await client.poll("r-1")
+
+
+async def test_what_was_paid_for_comes_through_whatever_letters_it_has() -> None:
+    """A key may well be a part of the URLs of its files; of the words of an error it is taken out."""
+    url = f"https://cdn.test/{LONG_HEADERS['X-API-Key']}/a.png"
+    done = {"output_assets": [{"original_data_url": url}]}
+    answers = [
+        {"request_id": "r-1", "status": "completed", "responses": [done]},
+        {"request_id": "r-1", "responses": [done, {"error": {"message": f"{LONG_HEADERS['X-API-Secret']} is spent"}}]},
+    ]
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answers.pop(0)))
+    async with KatanaClient("http://p.test", LONG_HEADERS, transport=transport) as client:
+        whole, partly = [(await client.poll("r-1")).answer for _ in range(2)]
+    assert whole.responses[0].output_assets[0].source == partly.responses[0].output_assets[0].source == url
+    assert partly.responses[1].error == {"message": "*** is spent"}
