@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from orchestrator.base.formulas import plain_cell
 from orchestrator.base.money import optional_canonical
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")  # a spreadsheet would compute such a cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +94,4 @@ def _cell(column: str, value: Any) -> str:
         value = "; ".join(str(tag.get("tag", "")) for tag in value)
     elif isinstance(value, bool | dict | list):
         value = json.dumps(value, ensure_ascii=False)
-    text = "" if value is None else str(value).replace("\0", "")
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return plain_cell("" if value is None else str(value).replace("\0", ""))

@@ -6,16 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
+from orchestrator.base.formulas import plain_cell
 from orchestrator.base.money import canonical
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
     """The header and one line a row. A Decimal is a number, also below zero; everything else is text."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(columns)
+    writer.writerow([_cell(column) for column in columns])
     for row in rows:
         yield _taken(text)
         writer.writerow([_cell(value) for value in row])
@@ -32,5 +31,4 @@ def _taken(text: io.StringIO) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, Decimal):
         return canonical(value)
-    text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return plain_cell("" if value is None else str(value).lower() if isinstance(value, bool) else str(value))

@@ -79,4 +79,4 @@ def test_days() -> None:
 def test_csv_keeps_numbers_and_disarms_formulas() -> None:
     lines = list(csv_lines(("a", "b"), [("=1+1", Decimal("-3.50")), ("-3", None), ("x,y", True)]))
     assert lines == ["a,b\r\n", "'=1+1,-3.5\r\n", "'-3,\r\n", '"x,y",true\r\n']
-    assert list(csv_lines(("a",), [])) == ["a\r\n"]
+    assert list(csv_lines(("a", "=b", "-c"), [])) == ["a,'=b,'-c\r\n"], "a column may be named by anybody"
