@@ -1,6 +1,7 @@
 """The way in and the only way out: every failure becomes a short message and its exit code, never a traceback."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from io import FileIO, TextIOWrapper
@@ -18,6 +19,8 @@ _INTERRUPTED = 130
 def main() -> None:
     """The `orchestrator` command."""
     _prepare_streams()
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # it is to end as by Ctrl-C, and stop its Postgres
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     raise SystemExit(run(sys.argv[1:]))
 
 

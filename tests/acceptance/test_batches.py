@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from orchestrator.sandbox import Sandbox
+from orchestrator.store.embedded import running_url
 from tests.acceptance.conftest import MUG, Cli, finish
 
 BATCH_KEYS = {
@@ -148,6 +149,18 @@ def test_ctrl_c_keeps_everything_and_resume_ends_it(cli: Cli) -> None:
     assert document["credits"]["spent"] == "28"
     assert cli("resume", "--json").json == []
     assert cli("resume", "stopped", "--json").json["state"] == "completed"
+
+
+def test_a_watch_that_is_told_to_end_leaves_no_database_running(fresh_cli: Cli, account: dict[str, str]) -> None:
+    assert fresh_cli("submit", fresh_cli.manifest("left", [MUG]), "--yes", "--detach", env=account).code == 0
+    process = fresh_cli.start("watch", "left")
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("left-")
+    assert running_url(fresh_cli.home) is not None
+    process.send_signal(signal.SIGTERM)
+    result = finish(process)
+    assert (result.code, "stopped watching" in result.stderr) == (130, True)
+    assert running_url(fresh_cli.home) is None
 
 
 def test_a_second_run_is_refused_while_one_can_move(cli: Cli, account: dict[str, str]) -> None:
