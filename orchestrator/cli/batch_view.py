@@ -186,9 +186,10 @@ def _unstored(document: dict[str, Any], who: str) -> list[Text]:
     found = document["unstored"]
     if found is None or any(hold["code"] == "destination-failing" for hold in document["holds"]):
         return []
-    what = f"{who}not stored [{counted(found['jobs'], 'job')}]: {found['error']}; it is tried again by itself"
+    again = "mend that, and it is tried again by itself"
+    what = f"{who}not stored [{counted(found['jobs'], 'job')}]: {found['error']}; {again}"
     expiry = f" · the first file is to be had until {found['first_expires_at']}" if found["first_expires_at"] else ""
-    return [_need(what, _stake(document, found) + expiry, f"mend that; orchestrator resume {document['batch']}")]
+    return [_need(what, _stake(document, found) + expiry, f"orchestrator resume {document['batch']}")]
 
 
 def _stake(document: dict[str, Any], hold: dict[str, Any]) -> str:

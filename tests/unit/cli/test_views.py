@@ -77,8 +77,9 @@ def test_files_that_are_not_stored_are_told_before_there_is_a_hold() -> None:
     found["first_expires_at"] = "2026-11-23T01:01:00Z"
     failing = batch("running", copying=4) | {"unstored": found}
     text = shown(failing, [])
-    assert "not stored [4 jobs]: a file is in the way of /a folder; it is tried again by itself\n  since 2026-" in text
-    assert "56 credits at stake · the first file is to be had until 2026-11-23T01:01:00Z\n  next: mend that;" in text
+    assert "not stored [4 jobs]: a file is in the way of /a folder; mend that, and it is tried again" in text
+    assert "56 credits at stake · the first file is to be had until 2026-11-23T01:01:00Z\n" in text
+    assert "  next: orchestrator resume b-1\n" in text
     hold = {"code": "destination-failing", "since": "2026-11-22T01:06:00Z", "message": "it takes nothing"}
     held = failing | {"holds": [hold | {"at_stake": "56", "command": "orchestrator resume b-1"}]}
     assert "not stored" not in shown(held, [])
