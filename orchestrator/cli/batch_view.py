@@ -84,6 +84,7 @@ def summary(document: dict[str, Any], fruitless: Sequence[dict[str, Any]] = ()) 
         *_pace(document),
         *_files(document),
         _cost(document),
+        *_over_budget(document),
         *_failures(document, failures),
         *_skipped(job for job in fruitless if job["state"] == "skipped"),
         *_near_caps(document),
@@ -137,6 +138,14 @@ def _cost(document: dict[str, Any]) -> Text:
     if amounts["budget"] is not None:
         parts.append(f"budget {amounts['budget']}")
     return Text(", ".join(parts))
+
+
+def _over_budget(document: dict[str, Any]) -> list[Text]:
+    amounts, unit = money(document)
+    if document["over_budget"] is None:
+        return []
+    words = f"over its budget of {amounts['budget']} by {document['over_budget']} {unit_word(unit)}"
+    return [safe(f"{words}: what was under way cost more than was planned", "yellow")]
 
 
 def _failures(document: dict[str, Any], failures: Sequence[dict[str, Any]]) -> list[Text]:

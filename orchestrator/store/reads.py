@@ -145,6 +145,7 @@ def batch_with_totals(connection: Connection, batch_id: str) -> tuple[dict[str, 
             "spent": canonical(totals.spent * batch.usd_per_credit),
         },
         "usdc": amounts["usdc"],
+        "over_budget": _over_budget(batch, totals),
         "holds": _holds(connection, batch_id, totals),
         "unstored": unstored_document(connection, batch_id),
         "near_caps": _near_caps(connection, batch),
@@ -156,6 +157,14 @@ def batch_with_totals(connection: Connection, batch_id: str) -> tuple[dict[str, 
         "finished_at": rfc3339(batch.finished_at),
     }
     return document, totals
+
+
+def _over_budget(batch: Any, totals: Totals) -> str | None:
+    """How much more than the budget is spent, reserved or in doubt, in the batch's unit: prices rose on the way."""
+    if batch.budget is None:
+        return None
+    over = totals.spent + totals.reserved + totals.in_doubt - batch.budget
+    return canonical(over) if over > 0 else None
 
 
 def account_of(connection: Connection, batch_id: str) -> int:

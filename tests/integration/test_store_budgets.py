@@ -12,7 +12,7 @@ from sqlalchemy import func, select, text, update
 from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.states import HoldCode, JobState
 from orchestrator.operations.budgeting import check_caps
-from orchestrator.store import caps
+from orchestrator.store import caps, reads
 from orchestrator.store.accounts import Scope
 from orchestrator.store.batches import resume_batch
 from orchestrator.store.budgets import account_caps, bounds, committed_credits
@@ -277,6 +277,15 @@ def test_what_is_repriced_counts_at_its_new_price(database: Database) -> None:
         assert connection.execute(select(jobs.c.name).where(jobs.c.state == JobState.PENDING)).scalars().all() == [
             "job-2"
         ]
+
+
+def test_what_passes_a_budget_is_told(database: Database) -> None:
+    scope = make_batch(database, jobs=3, budget=9)
+    assert len(claim(database, scope)) == 3
+    with database.begin() as connection:
+        assert reads.batch_document(connection, BATCH)["over_budget"] is None
+        connection.execute(update(jobs).where(jobs.c.ordinal > 0).values(price=5))
+        assert reads.batch_document(connection, BATCH)["over_budget"] == "4"
 
 
 def test_without_a_budget_what_caps_are_summed_from_stays_small(database: Database) -> None:

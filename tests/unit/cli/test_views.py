@@ -24,7 +24,7 @@ def batch(
         "batch": "b-1", "name": "b", "state": state, "sandbox": sandbox, "jobs": {"total": sum(jobs.values()), **jobs},
         "credits": {"estimated": "28", "reserved": "0", "spent": "14", "in_doubt": "14", "lost": "0", "budget": "30"},
         "usd": {"estimated": "0.1456", "spent": "0.0728"}, "usdc": None, "holds": list(holds), "unstored": None,
-        "near_caps": [],
+        "near_caps": [], "over_budget": None,
         "notifications": [], "destination": "file:///a%20folder",
         "created_at": "2026-11-22T01:00:00Z", "cancelled_at": None, "finished_at": "2026-11-22T01:02:05Z",
     }  # fmt: skip
@@ -126,6 +126,12 @@ def test_a_summary_says_why_jobs_were_skipped() -> None:
     assert "  2 skipped: left to b-2, which has the same job" in text
     assert "mug" not in text
     assert "retry" not in text
+
+
+def test_a_batch_that_passed_its_budget_says_so() -> None:
+    assert "over its budget" not in shown(batch("completed", completed=1), [])
+    text = shown(batch("completed", completed=1) | {"over_budget": "8.9"}, [])
+    assert "over its budget of 30 by 8.9 credits: what was under way cost more than was planned" in text
 
 
 def test_a_notification_that_nobody_took_is_shown() -> None:
