@@ -85,7 +85,8 @@ def patiently(database: Database, work: Callable[[Connection], T], *, seconds: f
 def upgrade(settings: Settings) -> str:
     """Migrate the database of `settings` and return the revision it is at. Safe to repeat, and to run twice at once.
 
-    A newer one stays as it is. Raises Unusable where it cannot be reached, or this release cannot work on it.
+    A newer one stays as it is. Raises Unusable where it cannot be reached, this release cannot work on it, or it is
+    behind a pooler that keeps no session.
     """
     if settings.database_url is None:
         with open_database(settings) as database:  # the embedded one migrates itself
@@ -93,6 +94,7 @@ def upgrade(settings: Settings) -> str:
     database = Database(settings.database_url.get_secret_value(), actor=settings.actor)
     try:
         database.check()
+        require_sessions(database)
         if migrate.is_behind(database):
             migrate.upgrade(database)
         migrate.require_usable(database)

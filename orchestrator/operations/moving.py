@@ -10,6 +10,7 @@ from orchestrator.receipts.book import all_books
 from orchestrator.store import accounts, migrate, moving
 from orchestrator.store.database import Database
 from orchestrator.store.embedded import EmbeddedPostgres, data_dir
+from orchestrator.store.sessions import require_sessions
 
 _UPGRADE = "ORCHESTRATOR_DATABASE_URL=URL orchestrator db upgrade"
 
@@ -38,6 +39,8 @@ def copy(settings: Settings, url: str | None = None) -> Copied:
     target = Database(url, actor=settings.actor)
     try:
         target.check()
+        require_sessions(target)
+        target.close()  # those connections would look like somebody who uses it
         with EmbeddedPostgres(settings.home) as server:
             source = Database(server.url, actor=settings.actor)
             try:

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import text
-
 from orchestrator.store.advisory_locks import session_lock
-from orchestrator.store.database import Database, outages_told
+from orchestrator.store.database import Database, OutOfReach, outages_told
+from orchestrator.store.sessions import server_of
 
 _LOCK_SPACE = 7_215_004
 _ONLY = 0
@@ -23,8 +22,12 @@ def leadership(database: Database) -> Iterator[Callable[[], None] | None]:
             yield None
             return
 
+        with outages_told():
+            server = server_of(holder)
+
         def confirm() -> None:
             with outages_told():
-                holder.execute(text("SELECT 1"))
+                if server_of(holder) != server:
+                    raise OutOfReach("the session that led is gone: the connection is another one's")
 
         yield confirm

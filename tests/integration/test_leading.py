@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from orchestrator.operations import leading
 from orchestrator.operations.leading import Leader
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, OutOfReach
+from orchestrator.store.leading import leadership
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +83,15 @@ def test_one_leads_and_the_other_takes_over(database: Database, database_url: st
         wait_for(lambda: second.rounds > seen)
         assert first.rounds == rounds
     assert "leader" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_whoever_finds_itself_on_another_session_leads_no_more(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = iter([1, 1, 2])
+    monkeypatch.setattr("orchestrator.store.leading.server_of", lambda _: next(servers))
+    with leadership(database) as confirm:
+        assert confirm is not None
+        confirm()
+        with pytest.raises(OutOfReach, match="another one's"):
+            confirm()

@@ -1,9 +1,15 @@
 """A pooler that gives out connections by the transaction is refused: session locks mean nothing behind it."""
 
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
 import pytest
 from sqlalchemy import StaticPool, create_engine, text
 
 from orchestrator.base.errors import Unusable
+from orchestrator.store import sessions
 from orchestrator.store.database import Database
 from orchestrator.store.leases import WorkerSession
 from orchestrator.store.sessions import require_sessions
@@ -18,6 +24,43 @@ def test_two_connections_that_are_one_session_are_refused(database: Database) ->
     with pytest.raises(Unusable, match="behind a pooler") as caught:
         require_sessions(database)
     assert "pool_mode = session" in (caught.value.hint or "")
+
+
+class Pooler:
+    """One that gives out its `size` server connections by the transaction, and nobody else uses."""
+
+    def __init__(self, size: int, *, in_turn: bool) -> None:
+        self.idle = deque(range(size))
+        self.take = self.idle.popleft if in_turn else self.idle.pop
+        self.engine = self
+
+    @contextmanager
+    def connect(self) -> Iterator["Pooler"]:
+        yield self
+
+    def execution_options(self, **_: str) -> "Pooler":
+        return self
+
+    @contextmanager
+    def begin(self) -> Iterator[int]:
+        held = self.take()
+        yield held
+        self.idle.append(held)
+
+
+def server_of(connection: Pooler | int) -> int:
+    if isinstance(connection, int):
+        return connection
+    with connection.begin() as held:
+        return held
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("size", range(1, 9))
+def test_a_quiet_pooler_of_any_size_is_seen(size: int, in_turn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "server_of", server_of)
+    with pytest.raises(Unusable, match="behind a pooler"):
+        require_sessions(cast(Database, Pooler(size, in_turn=in_turn)))
 
 
 def test_a_worker_whose_connection_is_another_session_now_stops(
