@@ -19,7 +19,7 @@ from orchestrator.base.heartbeats import Loop
 from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.settings import load_settings
 from orchestrator.operations.database import open_database
-from orchestrator.operations.keyless import worker_providers
+from orchestrator.operations.keyless import steps_done, worker_providers
 from orchestrator.operations.monitoring import Monitor
 from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.operations.ticking import Ticker
@@ -97,7 +97,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
             duties=[announcer],
             retired=[announcer.close],
             broker_is_there=lambda: watcher.broker_is_there,
-            steps=kinds,
+            steps=steps_done(kinds, providers),
         )
         self._open.callback(self._monitor.close)
         return watcher

@@ -4,6 +4,8 @@ Files are fetched without any key. Requests that carried a payment of their own 
 alone; those of an account, or of a wallet's balance, with its key (guide, "Main Generation Endpoint").
 """
 
+from collections.abc import Collection, Iterable
+
 from orchestrator.base.payments import Payment
 from orchestrator.base.settings import Settings
 from orchestrator.operations.opening import Provider, configured_providers, pay_to_of
@@ -23,6 +25,12 @@ def worker_providers(settings: Settings, connection: Connection, *, submits: boo
     known = {provider.account for provider in keyed}
     others = accounts_at(connection, settings.katana_base_url)
     return [*keyed, *(_keyless(settings, account) for account in others.values() if account not in known)]
+
+
+def steps_done(steps: Collection[str], providers: Iterable[Provider]) -> frozenset[str]:
+    """Of a worker's `steps` those that it does for all of its accounts: without keys it polls few requests."""
+    polls_all = all(provider.has_keys or provider.payment.is_direct for provider in providers)
+    return frozenset(steps) if polls_all else frozenset(steps) - {"poll"}
 
 
 def _keyless(settings: Settings, account: str) -> Provider:
