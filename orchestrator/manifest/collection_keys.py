@@ -80,7 +80,7 @@ def read_skip_at_most(entry: Entry | None, findings: Findings) -> Decimal | int 
         return None
     if isinstance(at_most.value, Scalar) and isinstance(at_most.value.value, int):
         return values.whole_number(at_most.value, "on_invalid.skip_at_most", findings, 0, MAX_JOBS)
-    return values.fraction(at_most.value, "on_invalid.skip_at_most", findings)
+    return values.fraction(at_most.value, "on_invalid.skip_at_most", findings, or_else="a number of jobs")
 
 
 def read_schedule(entry: Entry | None, findings: Findings) -> ScheduleTimes | None:

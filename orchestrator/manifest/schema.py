@@ -232,7 +232,7 @@ def _is_destination(text: str) -> bool:
 
 
 def _budget(entry: Entry | None, findings: Findings) -> Budget | None:
-    node = values.mapping(entry.value, "budget", findings) if entry else None
+    node = values.mapping(entry.value, "budget", findings, such_as="{credits: 500}") if entry else None
     if node is None:
         return None
     for name, unknown in node.entries.items():

@@ -52,11 +52,12 @@ def text(node: Node, name: str, findings: Findings) -> str | None:
     return node.value
 
 
-def mapping(node: Node, name: str, findings: Findings) -> Mapping | None:
-    """A mapping."""
+def mapping(node: Node, name: str, findings: Findings, *, such_as: str = "") -> Mapping | None:
+    """A mapping, `such_as` this one."""
     if isinstance(node, Mapping):
         return node
-    findings.error(Code.INVALID_VALUE, node, f"`{name}` must be a mapping, it is {describe(node)}", name)
+    shape = f"a mapping such as {such_as}" if such_as else "a mapping"
+    findings.error(Code.INVALID_VALUE, node, f"`{name}` must be {shape}, it is {describe(node)}", name)
     return None
 
 
@@ -80,13 +81,14 @@ def amount(node: Node, name: str, findings: Findings) -> Decimal | None:
     return None
 
 
-def fraction(node: Node, name: str, findings: Findings) -> Decimal | None:
-    """The fraction that a percentage such as `5%` or `2.5%` is, from 0 to 1."""
+def fraction(node: Node, name: str, findings: Findings, *, or_else: str = "") -> Decimal | None:
+    """The fraction that a percentage such as `5%` or `2.5%` is, from 0 to 1. `or_else`: what may stand there, too."""
     value = node.value if isinstance(node, Scalar) else None
     found = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
     if found and (percent := Decimal(found[1])) <= 100:
         return percent.scaleb(-2)
-    message = f"`{name}` must be a percentage from 0% to 100%, such as 5% or 2.5%, it is {describe(node)}"
+    shape = f"a percentage from 0% to 100%, such as 5% or 2.5%{f', or {or_else}' if or_else else ''}"
+    message = f"`{name}` must be {shape}, it is {describe(node)}"
     findings.error(Code.INVALID_VALUE, node, message, name)
     return None
 

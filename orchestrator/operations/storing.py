@@ -18,8 +18,10 @@ from orchestrator.planner.compare import Comparison
 from orchestrator.planner.item_media import media_of
 from orchestrator.planner.standing import Standing, Verdict
 from orchestrator.store import accounts, batches, collections, creating, reads, settling, superseding
+from orchestrator.store.approving import APPROVABLE_HOLDS
 from orchestrator.store.collections import Shelf
 from orchestrator.store.database import Connection, Database, OutOfReach
+from orchestrator.store.money_holds import told_holds
 
 #: A run that costs so many times as much as usual needs a person's word.
 UNUSUAL_TIMES = 3
@@ -85,13 +87,19 @@ def _create(connection: Connection, batch: creating.NewBatch, order: Order) -> s
     return batch.id
 
 
+def _way_on(connection: Connection, batch_id: str) -> str:
+    """The command that lets an open batch go on: its hold's, where `resume` is no answer to that."""
+    answered = (hold.command for hold in told_holds(connection, batch_id) if hold.code in APPROVABLE_HOLDS)
+    return next(answered, f"orchestrator resume {batch_id}")
+
+
 def _require_alone(connection: Connection, batch: creating.NewBatch, order: Order) -> None:
     in_the_way = settling.moving_batch_of if order.beside_held else batches.open_batch_of
     still_open = in_the_way(connection, batch.name, batch.account_pk)
     if still_open is not None:
         raise SecondRun(
             f"{still_open} of the same collection can still move; a second run would buy its jobs again",
-            hint=f"go on with it: orchestrator resume {still_open}; or run a second one: --alongside",
+            hint=f"go on with it: {_way_on(connection, still_open)}; or run a second one: --alongside",
         )
     jobs = (verdict.job for verdict in order.comparison.verdicts if verdict.is_bought)
     bought = {job.fingerprint for job in jobs if job.fingerprint is not None}

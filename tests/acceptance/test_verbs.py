@@ -128,6 +128,8 @@ def test_a_canary_is_looked_at_before_the_rest_is_bought(cli: Cli, account: dict
     assert "orchestrator approve careful-" in held.stdout
     assert "waits for the canary to be approved" in cli("jobs", "careful").stdout
     assert cli("resume", "careful", env=account).code == 3
+    twice = cli("submit", cli.manifest("careful", [MUG, *rest]), "--yes", env=account)
+    assert (twice.code, "go on with it: orchestrator approve careful-" in twice.stderr) == (3, True)
     refused = cli("approve", "careful", env=account)
     assert refused.code == 3
     assert "spends up to 28 credits (~$0.1456)" in refused.stderr

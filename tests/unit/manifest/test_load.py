@@ -279,6 +279,16 @@ def test_s3_is_refused_where_nothing_reads_it() -> None:
     assert [error.code for error in findings.errors] == [Code.MANIFEST_UNREADABLE]
 
 
+def test_a_value_of_another_shape_is_told_what_to_write(load: Load) -> None:
+    _, findings = load('{"version": 1, "name": "t", "budget": 500, "on_invalid": {"skip_at_most": "two"}, "jobs": []}')
+    told = {error.field: error.message for error in findings.errors}
+    assert told["budget"].startswith("`budget` must be a mapping such as {credits: 500}, it is ")
+    assert (
+        "must be a percentage from 0% to 100%, such as 5% or 2.5%, or a number of jobs, it"
+        in told["on_invalid.skip_at_most"]
+    )
+
+
 def test_a_json_manifest_has_the_same_keys(load: Load) -> None:
     text = (
         '{"version": 1, "name": "t", "vars": {"a": 1}, "reuse": "none", "on_invalid": {"skip_at_most": 3},\n'
