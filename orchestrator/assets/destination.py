@@ -40,6 +40,10 @@ class Destination(Protocol):
         """The object's bytes, None where there is none."""
         ...
 
+    def has(self, key: str) -> bool:
+        """Whether there is an object of this name, whatever it holds."""
+        ...
+
     def holds(self, key: str, sha256: str) -> bool:
         """Whether the object is there with just this content, by the hash that the destination vouches for.
 
@@ -81,6 +85,16 @@ def read_object(uri: str) -> bytes | None:
 
     Raises DestinationFailed.
     """
+    folder, key = _place_of(uri)
+    return folder.read(key)
+
+
+def has_object(uri: str) -> bool:
+    """Whether there is an object at the URI that a destination gave it. Raises DestinationFailed."""
+    folder, key = _place_of(uri)
+    return folder.has(key)
+
+
+def _place_of(uri: str) -> tuple[Destination, str]:
     folder, _, name = uri.rpartition("/")
-    key = unquote(name) if uri.startswith("file:") else name
-    return open_destination(folder).read(key)
+    return open_destination(folder), unquote(name) if uri.startswith("file:") else name

@@ -69,6 +69,10 @@ class FolderDestination:
             except FileNotFoundError:
                 return None
 
+    def has(self, key: str) -> bool:
+        with _failing(key):
+            return self._path(key).is_file()
+
     def holds(self, key: str, sha256: str) -> bool:
         with _failing(key):
             try:

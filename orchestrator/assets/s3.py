@@ -132,6 +132,16 @@ class S3Destination:
                 raise
         return body
 
+    def has(self, key: str) -> bool:
+        with _failing(f"look for {key}"):
+            try:
+                s3_client().head_object(**self._at(key))
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    return False
+                raise
+        return True
+
     def holds(self, key: str, sha256: str) -> bool:
         with _failing(f"look for {key}"):
             try:

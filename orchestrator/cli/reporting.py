@@ -57,6 +57,9 @@ def report(
         show(safe(document["link"]))
     if document["links_end_at"] is not None:
         tell(safe(f"its links are signed, and end at {document['links_end_at']}; whoever has the page can use them"))
+    if document["tied"]:
+        tied = f"{counted(document['tied'], 'file')} that lie elsewhere are linked to by their place on this machine"
+        tell(safe(f"{tied}: to send the page with them, write it into the destination or above it"))
     if document["missing"]:
         tell(safe(f"{counted(document['missing'], 'file')} could not be read; the page says which"))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from orchestrator.assets.destination import Destination, open_destination, read_object
+from orchestrator.assets.destination import Destination, has_object, open_destination, read_object
 from orchestrator.assets.errors import DestinationFailed
 from orchestrator.assets.links import MAX_LINK_SECONDS, S3Links
 from orchestrator.base.clock import rfc3339
@@ -83,6 +83,7 @@ def report(
         "files": sum(len(job.files) for job in jobs),
         "thumbnails": sum(file.thumb is not None for job in jobs for file in job.files),
         "missing": sum(file.missing for job in jobs for file in job.files),
+        "tied": sum(file.href.startswith("file:") for job in jobs for file in job.files),
     }
 
 
@@ -126,24 +127,35 @@ def _contents(place: _Place, document: Mapping[str, Any], row: ReportRow) -> lis
 
 
 def _content(place: _Place, asset: Mapping[str, Any], provided: str | None) -> _Content:
-    """Make one file's thumbnail beside the page, unless an earlier report did: from the provider's own, which is less
-    to read, where that is large enough.
-    """
+    """Make one file's thumbnail beside the page, unless an earlier report did, and look whether the file is there."""
     if asset["kind"] == "text":
         data = _read(asset["uri"])
         return _Content(is_missing=True) if data is None else _Content(text=_text(data))
     key = place.thumbnail_key(asset["sha256"])
-    if place.folder.read(key) is not None:
-        return _Content(thumbnail_key=key)
+    is_missing = not _is_there(asset["uri"])
+    if not place.folder.has(key):
+        small = _small(asset, provided)
+        if small is None:
+            return _Content(is_missing=is_missing)
+        place.folder.put_bytes(key, small, "image/webp")
+    return _Content(thumbnail_key=key, is_missing=is_missing)
+
+
+def _small(asset: Mapping[str, Any], provided: str | None) -> bytes | None:
+    """A picture of a file: from the provider's own, which is less to read, where that is large enough."""
     data = _read(provided) if provided else None
     small = None if data is None else thumbnail(data, "image", at_least_pixels=FEWEST_PIXELS)
     if small is None:
         data = _read(asset["uri"])
         small = None if data is None else thumbnail(data, asset["kind"])
-    if small is None:
-        return _Content(is_missing=data is None)
-    place.folder.put_bytes(key, small, "image/webp")
-    return _Content(thumbnail_key=key)
+    return small
+
+
+def _is_there(uri: str) -> bool:
+    try:
+        return has_object(uri)
+    except (DestinationFailed, Unusable):
+        return False
 
 
 def _read(uri: str) -> bytes | None:

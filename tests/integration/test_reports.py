@@ -53,13 +53,15 @@ def test_a_report_shows_what_there_is(site: Site) -> None:
     assert len(words["files"][0]["text"]) > 5
     assert Path(unquote(urlsplit(mug["files"][0]["href"]).path)).is_file()
     assert mug["files"][0]["thumb"].startswith("./page_files/")
-    (page.parent / mug["files"][0]["thumb"]).unlink()
     for picture in (*site.out.glob("things/mug/*"), *site.out.glob(".renditions/things/mug/*")):
         picture.unlink()
     assert report("things", site.settings, str(page))["missing"] == 1
     assert [card["files"][0]["missing"] for card in page_data(page)["cards"]] == [True, False, False]
+    (page.parent / mug["files"][0]["thumb"]).unlink()
+    made = report("things", site.settings, str(page))
+    assert (made["missing"], made["thumbnails"], made["tied"]) == (1, 1, 3)
     inside = site.out / "reports" / "page.html"
-    report("things", site.settings, str(inside))
+    assert report("things", site.settings, str(inside))["tied"] == 0
     href = page_data(inside)["cards"][1]["files"][0]["href"]
     assert href == f"./../things/cup/{Path(unquote(urlsplit(cup['files'][0]['href']).path)).name}"
     assert (inside.parent / href).is_file()
