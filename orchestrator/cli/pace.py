@@ -68,8 +68,13 @@ def unattended(documents: Sequence[dict[str, Any]]) -> list[Text]:
     return lines
 
 
+def is_abandoned(document: dict[str, Any]) -> bool:
+    """Whether a batch runs, while no worker is alive."""
+    return bool(document["state"] == "running" and _progress(document).get("workers") == 0)
+
+
 def _nobody(document: dict[str, Any]) -> list[Text]:
-    if document["state"] != "running" or _progress(document).get("workers") != 0:
+    if not is_abandoned(document):
         return []
     return [_nobody_works("it", f"resume {document['batch']}" if document["sandbox"] else "worker")]
 

@@ -12,7 +12,7 @@ from rich.segment import ControlType
 
 from orchestrator.base.states import JobState
 from orchestrator.cli.console import err, tell
-from orchestrator.cli.progress_view import line, panel, short_panel
+from orchestrator.cli.progress_view import line, line_troubles, panel, short_panel
 from orchestrator.cli.words import elapsed
 
 _LINE_SECONDS = 5.0
@@ -62,7 +62,8 @@ class Progress:
     def _tell_line(self, document: dict[str, Any]) -> None:
         """Nothing while nothing changes but the time that is left."""
         said_at, said = self._lines.get(document["batch"], (-inf, ""))
-        news, now = str(document["jobs"] | document["credits"] | (document["usdc"] or {})), time.monotonic()
+        changes = document["jobs"] | document["credits"] | (document["usdc"] or {})
+        news, now = f"{changes} {line_troubles(document)}", time.monotonic()
         if news != said and now - said_at >= _LINE_SECONDS:
             self._lines[document["batch"]] = now, news
             tell(line(document))

@@ -11,7 +11,7 @@ from orchestrator.base.money import unit_word
 from orchestrator.base.states import JobState
 from orchestrator.cli.batch_view import STATE_COLOURS, needs
 from orchestrator.cli.console import printable
-from orchestrator.cli.pace import in_flight, left, rate, troubles
+from orchestrator.cli.pace import in_flight, is_abandoned, left, rate, troubles
 from orchestrator.cli.words import money, state_counts
 
 #: From what is done to what is not begun, and then what went wrong.
@@ -82,12 +82,24 @@ def short_panel(document: dict[str, Any], clock: str, *, age_seconds: float = 0.
 def line(document: dict[str, Any]) -> Text:
     """A batch in one line, for logs."""
     counts = f"{printable(document['batch'])}: {state_counts(document)}"
-    return Text("; ".join([counts, *_line_pace(document), money_line(document)]))
+    return Text("; ".join([counts, *_line_pace(document), *line_troubles(document), money_line(document)]))
 
 
 def _line_pace(document: dict[str, Any]) -> list[str]:
     words = [*rate(document), *left(document)]
     return [", ".join(words)] if words else []
+
+
+def line_troubles(document: dict[str, Any]) -> list[str]:
+    """What is in the way, without words that change while it stays."""
+    words = [f"held [{hold['code']}]" for hold in document["holds"] if hold["blocking"]]
+    if document["unstored"] is not None:
+        words.append(f"{document['unstored']['jobs']} not stored: {printable(document['unstored']['error'])}")
+    if (document["provider"] or {}).get("down_since") is not None:
+        words.append("the provider is taken for down")
+    if is_abandoned(document):
+        words.append("no worker is alive")
+    return words
 
 
 def _row(text: str, style: str = "") -> Text:

@@ -120,6 +120,16 @@ def test_a_line_for_a_log() -> None:
     assert line(batch(pending=2)).plain == "b-1: 2 pending; spent 14 · reserved 4 · budget 30 credits"
 
 
+def test_a_line_for_a_log_says_what_is_in_the_way() -> None:
+    provider = QUIET | {"down_since": "2026-11-22T01:01:00Z"}
+    stands = batch(provider=provider, progress=PROGRESS | {"workers": 0, "remaining_seconds": None}, copying=2)
+    stands |= {"holds": [HOLD | {"blocking": True}], "unstored": {"jobs": 2, "error": "no room"}}
+    assert (
+        "; held [in-doubt]; 2 not stored: no room; the provider is taken for down; no worker is alive; spent"
+        in line(stands).plain
+    )
+
+
 def test_lines_come_now_and_then_and_only_with_news(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     now = [0.0]
@@ -130,6 +140,9 @@ def test_lines_come_now_and_then_and_only_with_news(monkeypatch: pytest.MonkeyPa
         now[0] = float(seconds)
         progress(batch(pending=pending, progress=PROGRESS | {"ended_per_minute": float(seconds)}))
     assert [text.split(" pending")[0] for text in said] == ["b-1: 3", "b-1: 2", "b-1: 1"]
+    now[0] = 24.0
+    progress(batch(pending=1, progress=PROGRESS | {"workers": 0}))
+    assert "no worker is alive" in said[-1], "that is news, too"
 
 
 def test_a_terminal_that_becomes_narrower_is_painted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
