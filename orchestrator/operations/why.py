@@ -95,6 +95,8 @@ def _of_pending(standing: Standing, oldest: Oldest) -> Reason:
         return _held(blocking)
     if standing.workers == 0:
         return _nobody(standing)
+    if standing.senders == 0:
+        return _nobody(standing, "one that works for its account, with its keys: of those that are alive none does")
     if standing.breaker_opened_at is not None:
         words = f"the provider is taken for down since {_clock(standing.breaker_opened_at)}; a worker looks again"
         return Reason("breaker", words, Mover.WORKER, until=standing.breaker_probe_at)
@@ -193,9 +195,9 @@ def _cancelled(standing: Standing) -> Reason:
     return Reason("cancelled", "the batch is cancelled: it is taken back", mover)
 
 
-def _nobody(standing: Standing) -> Reason:
+def _nobody(standing: Standing, whom: str = "none is alive") -> Reason:
     by = f"resume {standing.batch_id}" if standing.sandbox else "worker"
-    return Reason("no-worker", "a worker: none is alive", Mover.NOBODY, command=f"orchestrator {by}")
+    return Reason("no-worker", f"a worker: {whom}", Mover.NOBODY, command=f"orchestrator {by}")
 
 
 def _approve(standing: Standing) -> str:

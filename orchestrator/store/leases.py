@@ -25,8 +25,11 @@ from orchestrator.store.tables import jobs, payments, submissions
 _LOCK_SPACE = 7_215_002
 
 
-#: The numbers of the workers whose session lock is there.
+#: First key of those by which whoever has the keys of an account, and so sends, is known; all share one.
+_KEYED_SPACE = 7_215_005
+#: The numbers of the workers whose session lock is there, and the accounts of those that have keys, once for each.
 _ALIVE = held_in(_LOCK_SPACE, "alive")
+_KEYED = held_in(_KEYED_SPACE, "keyed")
 
 
 def count_alive(connection: Connection) -> int:
@@ -34,14 +37,22 @@ def count_alive(connection: Connection) -> int:
     return int(connection.execute(select(func.count()).select_from(_ALIVE)).scalar_one())
 
 
+def count_senders(connection: Connection, account_pk: int) -> int:
+    """How many of them have the keys of this account."""
+    return int(connection.execute(select(func.count()).where(_KEYED.c.objid == account_pk)).scalar_one())
+
+
 class WorkerSession:
     """This process as an owner of leases. `number` changes when the connection had to be made anew.
+
+    `keys_of` is the account whose keys it has; without them it sends nothing.
 
     `connected` counts the connections: a database that is put back gives out its numbers once more.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, keys_of: int | None = None) -> None:
         self._database = database
+        self._keys_of = keys_of
         self._connection: Connection | None = None
         self._server = 0
         self.number = 0
@@ -66,6 +77,9 @@ class WorkerSession:
         connection = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         number = int(connection.execute(text("SELECT nextval('worker_number')")).scalar_one())
         connection.execute(text("SELECT pg_advisory_lock(:space, :number)"), {"space": _LOCK_SPACE, "number": number})
+        if self._keys_of is not None:
+            keyed = {"space": _KEYED_SPACE, "account_pk": self._keys_of}
+            connection.execute(text("SELECT pg_advisory_lock_shared(:space, :account_pk)"), keyed)
         self._server = server_of(connection)
         _hand_over(connection, self.number, number)
         self.connected += 1

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, case, func, literal, or_, select
 from orchestrator.base.states import ACTIVE_JOBS, ENDED_JOBS, BatchState, Gate, HoldCode, JobState, WaitsFor
 from orchestrator.store.database import NOW
 from orchestrator.store.doubts import outlook
-from orchestrator.store.leases import count_alive, is_dead
+from orchestrator.store.leases import count_alive, count_senders, is_dead
 from orchestrator.store.money_holds import told_holds
 from orchestrator.store.room import Room
 from orchestrator.store.silence import is_awaited
@@ -69,6 +69,8 @@ class Standing:
     is_cancelled: bool
     holds: tuple[HoldRow, ...]
     workers: int
+    #: Those of them that have the account's keys.
+    senders: int
     breaker_opened_at: datetime | None
     breaker_probe_at: datetime | None
     #: Until when a model (or "": all of them) is paused.
@@ -101,6 +103,7 @@ def read_standing(connection: Connection, batch_id: str, *, max_in_flight: int) 
         is_cancelled=batch.cancelled_at is not None,
         holds=tuple(HoldRow(hold.code, hold.message, hold.command, hold.blocking) for hold in on_hold),
         workers=count_alive(connection),
+        senders=count_senders(connection, batch.account_pk),
         breaker_opened_at=account.breaker_opened_at,
         breaker_probe_at=account.breaker_probe_at,
         paused_until={row.model: row.paused_until for row in paused},

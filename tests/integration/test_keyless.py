@@ -19,6 +19,7 @@ from orchestrator.operations.opening import open_engine
 from orchestrator.sandbox import FaultRule, Sandbox
 from orchestrator.store.accounts import Scope, account_pk
 from orchestrator.store.database import Database
+from orchestrator.store.leases import count_senders
 from workers import watch
 from workers.kinds import SETTLE
 from workers.watch import Newcomers, Watcher
@@ -58,6 +59,11 @@ def test_who_submits_has_keys_and_who_does_not_works_for_all_accounts_of_the_pro
         assert [one.has_keys for one in found] == [True, False, False]
 
 
+def senders(database: Database, scope: Scope) -> int:
+    with database.begin() as connection:
+        return count_senders(connection, scope.account_pk)
+
+
 async def test_what_carried_its_own_payment_is_polled_and_copied_without_a_key_and_never_taken_for_lost(
     tmp_path: Path, database: Database, database_url: str
 ) -> None:
@@ -69,6 +75,7 @@ async def test_what_carried_its_own_payment_is_polled_and_copied_without_a_key_a
             submitting = steps(engine)[0]
             for piece in await submitting.claim(engine, 3):
                 await submitting.work(engine, piece)
+            assert senders(database, scope) == 1
         assert set(shop.states()) == {"generating"}
 
         with database.begin() as connection:
@@ -78,6 +85,7 @@ async def test_what_carried_its_own_payment_is_polled_and_copied_without_a_key_a
         async with asyncio.timeout(30), open_engine(impatient, database, keyless, scope) as engine:
             assert [step.name for step in steps(engine)] == ["poll", "copy"]
             await LocalDriver(engine).run()
+            assert senders(database, scope) == 0
         assert shop.states() == ["completed"] * 3
         shop.check()
 

@@ -28,8 +28,8 @@ def scope(database: Database) -> Scope:
 
 
 @contextmanager
-def worker(database: Database) -> Iterator[int]:
-    session = leases.WorkerSession(database)
+def worker(database: Database, *, keys_of: int | None = None) -> Iterator[int]:
+    session = leases.WorkerSession(database, keys_of=keys_of)
     try:
         yield session.ensure()
     finally:
@@ -178,12 +178,19 @@ def test_an_outage_and_a_pause_are_told(database: Database, scope: Scope) -> Non
     assert provider["down_since"] is not None
     assert provider["next_probe_at"] > provider["down_since"]
     assert [pause["model"] for pause in provider["paused"]] == ["gen"]
-    with worker(database):
+    with worker(database, keys_of=scope.account_pk):
         assert [(row["code"], row["mover"]) for row in why(database)] == [("breaker", "worker")]
 
 
+def test_without_the_accounts_keys_nobody_sends(database: Database, scope: Scope) -> None:
+    with worker(database), worker(database, keys_of=scope.account_pk + 1):
+        assert [(row["code"], row["mover"]) for row in why(database)] == [("no-worker", "nobody")]
+        with worker(database, keys_of=scope.account_pk), worker(database, keys_of=scope.account_pk):
+            assert [row["code"] for row in why(database)] == ["turn"]
+
+
 def test_each_state_has_its_oldest_job_and_its_reason(database: Database, scope: Scope) -> None:
-    with worker(database) as number:
+    with worker(database, keys_of=scope.account_pk) as number:
         [work] = claim(database, scope, owner=number, limit=1)
         with database.begin() as connection:
             made = put_submission(
@@ -212,7 +219,7 @@ def test_each_state_has_its_oldest_job_and_its_reason(database: Database, scope:
 
 
 def test_when_all_places_are_taken_the_provider_moves_it_on(database: Database, scope: Scope) -> None:
-    with worker(database) as number:
+    with worker(database, keys_of=scope.account_pk) as number:
         claim(database, scope, owner=number, limit=2)
         with database.begin() as connection:
             told = why_documents(read_standing(connection, BATCH, max_in_flight=2))

@@ -17,8 +17,8 @@ BEFORE = NOW - timedelta(hours=1)
 def standing(**known: Any) -> Standing:
     usual: dict[str, Any] = {
         "now": NOW, "batch_id": "b-1", "state": BatchState.RUNNING, "sandbox": False, "is_cancelled": False,
-        "holds": (), "workers": 1, "breaker_opened_at": None, "breaker_probe_at": None, "paused_until": {},
-        "wait_seconds": {"gen": 0.0}, "doubt_outlook": None, "oldest": (),
+        "holds": (), "workers": 1, "senders": 1, "breaker_opened_at": None, "breaker_probe_at": None,
+        "paused_until": {}, "wait_seconds": {"gen": 0.0}, "doubt_outlook": None, "oldest": (),
     }  # fmt: skip
     return Standing(**usual | known)
 
@@ -38,6 +38,8 @@ def hold(code: HoldCode, *, blocking: bool = True) -> HoldRow:
         ({}, "turn", Mover.WORKER, None, None),
         ({"workers": 0}, "no-worker", Mover.NOBODY, None, "orchestrator worker"),
         ({"workers": 0, "sandbox": True}, "no-worker", Mover.NOBODY, None, "orchestrator resume b-1"),
+        ({"senders": 0}, "no-worker", Mover.NOBODY, None, "orchestrator worker"),
+        ({"senders": 0, "sandbox": True}, "no-worker", Mover.NOBODY, None, "orchestrator resume b-1"),
         ({"state": BatchState.PAUSED, "workers": 0}, "paused", Mover.PERSON, None, "orchestrator resume b-1"),
         ({"is_cancelled": True}, "cancelled", Mover.WORKER, None, None),
         (
