@@ -32,6 +32,9 @@ models, schedules, batches and jobs (the last three only while their database ru
 | 5 | held: money in doubt needs a person |
 | 70 | a fault of ours |
 | 130 | interrupted; `orchestrator resume` goes on |
+
+Commands that work a batch, and `wait`, end with its state (1, 3, 4, 5); those that look at one (`status`, `jobs`,
+`watch`) with 0, whatever it is.
 """
 #: Characters that a line of the page has room for.
 WIDTH = 100

@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 from decimal import Decimal
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
@@ -271,6 +272,17 @@ def load_settings(**overrides: Any) -> Settings:
     if "katana_base_url" not in overrides:
         _refuse_redirected_credentials(settings)
     return settings
+
+
+def unread_names() -> dict[str, str | None]:
+    """Names in the environment and `.env` that look like settings and are none, each with the one that it may mean."""
+    aliases = [field.validation_alias for field in Settings.model_fields.values()]
+    choices = [str(name) for alias in aliases if isinstance(alias, AliasChoices) for name in alias.choices]
+    known = {*map(_public_name, Settings.model_fields), *choices, *(f"{secret}_FILE" for secret in _SECRETS)}
+    known = {name.upper() for name in known}
+    given = {name.upper() for name in (*os.environ, *dotenv_values(".env"))}
+    unread = sorted(name for name in given - known if name.startswith(("ORCHESTRATOR_", "KATANA_")))
+    return {name: next(iter(get_close_matches(name, sorted(known), n=1, cutoff=0.8)), None) for name in unread}
 
 
 def _public_name(field_name: str) -> str:

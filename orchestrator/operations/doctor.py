@@ -10,7 +10,7 @@ import redis
 from orchestrator.assets.destination import open_destination
 from orchestrator.base.errors import OrchestratorError, Unusable
 from orchestrator.base.money import canonical
-from orchestrator.base.settings import PRODUCTION_URL, Settings, load_settings
+from orchestrator.base.settings import PRODUCTION_URL, Settings, load_settings, unread_names
 from orchestrator.operations.account import balance
 from orchestrator.operations.catalogue import catalogue
 from orchestrator.operations.check import Check, Verdict
@@ -37,6 +37,9 @@ def doctor() -> Iterator[Check]:
         yield Check("settings", Verdict.FAIL, error.message, error.hint)
         return
     yield Check("settings", Verdict.OK, f"provider {settings.katana_base_url}, home {settings.home}")
+    for name, meant in unread_names().items():
+        hint = None if meant is None else f"did you mean {meant}?"
+        yield Check("settings", Verdict.WARN, f"{name} is no setting, and is not read", hint)
     for name, look in _CHECKS.items():
         yield from _guarded(name, look, settings)
 

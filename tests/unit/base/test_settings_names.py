@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.base.settings import load_settings
+from orchestrator.base.settings import load_settings, unread_names
 
 
 def test_variables_of_other_programs_are_not_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -27,3 +27,14 @@ def test_overrides_go_by_field_name_and_win(monkeypatch: pytest.MonkeyPatch, tmp
     assert settings.broker_url is not None
     with pytest.raises(TypeError, match="no setting 'hoem'"):
         load_settings(hoem=tmp_path)
+
+
+def test_misspelt_settings_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ORCHESTRATOR_HOME", "KATANA_API_KEY_FILE", "ORCHESTRATOR_MAX_IN_FLIHGT", "HOME"):
+        monkeypatch.setenv(name, "x")
+    (tmp_path / ".env").write_text("KATANA_NOTHING_LIKE_IT=1\nORCHESTRATOR_MEDIA=x\n")
+    assert unread_names() == {
+        "KATANA_NOTHING_LIKE_IT": None,
+        "ORCHESTRATOR_MAX_IN_FLIHGT": "ORCHESTRATOR_MAX_IN_FLIGHT",
+    }
