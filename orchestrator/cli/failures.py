@@ -33,13 +33,17 @@ def error_document(error: OrchestratorError) -> dict[str, Any]:
 
 
 def tell_diagnostics(document: dict[str, Any]) -> None:
-    """The errors and warnings of a `plan` document, one line each, in the order of their places."""
+    """The errors and warnings of a `plan` document, in the order of their places; what several jobs have in common is
+    one line.
+    """
     found = [
         (Diagnostic(**fields), severity) for severity in ("error", "warning") for fields in document[f"{severity}s"]
     ]
     colours = {"error": "red", "warning": "yellow"}
-    for diagnostic, severity in sorted(found, key=lambda pair: pair[0].sort_key()):
-        tell(Text(printable(diagnostic.render(severity)), style=colours[severity]))
+    in_order = sorted(found, key=lambda pair: pair[0].sort_key())
+    lines = {printable(diagnostic.render(severity)): severity for diagnostic, severity in in_order}
+    for line, severity in lines.items():
+        tell(Text(line, style=colours[severity]))
 
 
 class OwnFault(OrchestratorError):

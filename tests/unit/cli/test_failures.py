@@ -30,6 +30,12 @@ def test_words_from_outside_are_neither_markup_nor_control_codes(capfd: pytest.C
     ]
 
 
+def test_a_fault_that_several_jobs_have_in_common_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
+    fault = {"code": "invalid-value", "message": "no", "file": "m", "line": 2, "column": 3, "field": "prompt"}
+    failures.tell_diagnostics({"errors": [], "warnings": [fault | {"job": name} for name in ("mug-png", "mug-jpeg")]})
+    assert capfd.readouterr().err == "m:2:3: warning[invalid-value]: no\n"
+
+
 def test_json_is_one_document_on_stdout(capfd: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["nope", "--json"]) == 2
     out, err = capfd.readouterr()
