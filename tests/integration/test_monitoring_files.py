@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,15 @@ def test_alerts_and_dashboard_name_only_metrics_that_there_are(families: list[Me
     asked += [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
     named = {name for expression in asked for name in re.findall(r"\borchestrator_\w+", expression)}
     assert named - series == set()
+
+
+def test_each_alert_fires_when_it_should() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    command = [promtool, "test", "rules", "alerts_test.yml"]
+    tested = subprocess.run(command, cwd=ROOT / "deploy", capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
 def test_every_metric_is_documented_in_its_own_words(families: list[Metric]) -> None:
