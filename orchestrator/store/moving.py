@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, not_, or_, select, text
+from sqlalchemy import Connection, Table, delete, func, not_, or_, select, text
 from sqlmodel import SQLModel
 
 from orchestrator.base.errors import Unusable
@@ -118,7 +118,10 @@ def _fill(here: Connection, there: Connection, identity: str) -> dict[str, int]:
     else:
         migrate.require_revision(there, revision, of=_TARGET)
     _require_unused(there, _TARGET)
-    filled = [table.name for table in _TABLES if there.execute(select(1).select_from(table).limit(1)).first()]
+    filled = _filled(there)
+    if filled == [tables.accounts.name]:
+        _forget_bare_accounts(there)
+        filled = _filled(there)
     if filled:
         raise Unusable(f"{_TARGET} is not empty ({', '.join(filled)})", hint="make a new one and migrate it")
     for table in _TABLES:
@@ -127,6 +130,18 @@ def _fill(here: Connection, there: Connection, identity: str) -> dict[str, int]:
     _refuse_writes(there, "what was to be copied to this database is not all there")
     migrate.set_mark(there, migrate.Mark("arriving", revision, identity))
     return _require_same(here, there)
+
+
+def _filled(connection: Connection) -> list[str]:
+    return [table.name for table in _TABLES if connection.execute(select(1).select_from(table).limit(1)).first()]
+
+
+def _forget_bare_accounts(connection: Connection) -> None:
+    """Whoever looks at a new database, as `doctor` and workers do, is known to it then; without a cap that says nothing
+    as long as nothing else is there.
+    """
+    is_bare = tables.accounts.c.daily_cap.is_(None) & tables.accounts.c.monthly_cap.is_(None)
+    connection.execute(delete(tables.accounts).where(is_bare))
 
 
 def _empty(connection: Connection) -> None:

@@ -76,6 +76,7 @@ def test_everything_is_there_and_goes_on_where_it_was(source: Database, target: 
 
 
 def test_the_embedded_one_is_closed_for_good(source: Database, target: Database) -> None:
+    account(target, "credits:someone who only looked, as doctor does")
     still_open = another(source)
     moving.move(source, target)
     with pytest.raises(Unusable, match="was moved to copied on") as caught:
@@ -194,6 +195,8 @@ def test_who_starts_during_the_copy_waits_and_then_sees_the_mark(
 
 def test_only_an_empty_database_of_this_schema_is_filled(source: Database, target: Database) -> None:
     account(target, "credits:someone")
+    with target.begin() as connection:
+        connection.execute(text("UPDATE account SET daily_cap = 5, daily_unit = 'credits'"))
     with pytest.raises(Unusable, match=r"not empty \(account\)"):
         moving.move(source, target)
     with target.begin() as connection:
