@@ -9,6 +9,7 @@ from orchestrator.operations.check import Check, Verdict
 from orchestrator.receipts.book import ReceiptBook, all_books
 from orchestrator.store import accounts, recovery
 from orchestrator.store.database import Database
+from orchestrator.store.embedded import was_used
 
 
 def receipts(settings: Settings, database: Database) -> Iterator[Check]:
@@ -16,13 +17,17 @@ def receipts(settings: Settings, database: Database) -> Iterator[Check]:
     books = all_books(settings.home)
     unknown = sum(_count_unknown(book, database) for book in books)
     if unknown:
-        yield Check(
-            "receipts", Verdict.FAIL,
-            f"the database is behind its receipts: it does not know {unknown} requests (was it put back?), so nothing "
-            "is sent", "orchestrator db recover takes them over; then orchestrator resume fetches what they made",
-        )  # fmt: skip
+        message = f"the database is behind its receipts: it does not know {unknown} requests (was it put back?), so "
+        yield Check("receipts", Verdict.FAIL, f"{message}nothing is sent", _hint(settings))
     elif books:
         yield Check("receipts", Verdict.OK, "the database knows all that was sent")
+
+
+def _hint(settings: Settings) -> str:
+    recover = "orchestrator db recover takes them over; then orchestrator resume fetches what they made"
+    if settings.database_url is None or not was_used(settings.home):
+        return recover
+    return f"if they are in this home's embedded database, move it: orchestrator db copy --to URL; else {recover}"
 
 
 def _count_unknown(book: ReceiptBook, database: Database) -> int:

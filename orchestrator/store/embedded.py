@@ -64,10 +64,15 @@ def _is_open(folder: Path) -> bool:
     return folder.stat().st_mode & _READABLE == _READABLE
 
 
+def was_used(home: Path) -> bool:
+    """Whether the home has, or had, a database of its own."""
+    return (home / "postgres.users").exists()
+
+
 def running_url(home: Path) -> str | None:
     """The SQLAlchemy URL of the home's database while its server runs, else None. Starts, makes and holds nothing."""
-    if not (home / "postgres.users").exists():
-        return None  # nobody has used this home yet
+    if not was_used(home):
+        return None
     data = data_dir(home)
     server = PostmasterInfo.read_from_pgdata(data) if _runs(data) else None
     return None if server is None else str(server.get_uri(database=DATABASE, driver="psycopg"))
