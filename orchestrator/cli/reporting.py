@@ -19,7 +19,7 @@ from orchestrator.cli.words import counted, money_text, place
 if TYPE_CHECKING:
     from orchestrator.base.settings import Settings
     from orchestrator.operations.reporting import TellLooked
-    from orchestrator.operations.reviewing import ReviewQuote
+    from orchestrator.operations.review_quoting import ReviewQuote
 
 review = typer.Typer(help="Carry out what was decided on a report's page.", no_args_is_help=True)
 

@@ -1,29 +1,25 @@
 """`review apply`: price what people decided on a report's page, and carry it out once."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.base.errors import Interrupted, ManifestError, OrchestratorError, SpendRefused
-from orchestrator.base.money import ZERO, canonical, in_words
-from orchestrator.base.payments import Unit
+from orchestrator.base.money import canonical
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import ENDED_BATCHES, Decision
 from orchestrator.manifest.decisions import Decisions, read_decisions
 from orchestrator.manifest.findings import Findings, in_order
 from orchestrator.operations import running
 from orchestrator.operations.account import check_funds
-from orchestrator.operations.budgeting import check_caps
 from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.deciding import Standing, Work, work_of
 from orchestrator.operations.opening import provider_for
-from orchestrator.operations.quoting import Quote, check_quote
 from orchestrator.operations.resuming import require_ours, run_here
+from orchestrator.operations.review_quoting import ConfirmReview, ReviewQuote, named, quote_review
 from orchestrator.operations.running import Progress
 from orchestrator.operations.submitting import SubmitOptions, submit
 from orchestrator.operations.takes import PricedTakes, priced_takes
@@ -33,25 +29,6 @@ from orchestrator.store.database import Connection, Database
 from orchestrator.store.reads import BatchHeader
 
 log = logging.getLogger("orchestrator.operations")
-
-_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewQuote:
-    """What carrying out a file of decisions may spend, in `unit`, `freed` of it on what their batch sends then; `notes`
-    say on what.
-    """
-
-    amount: Decimal
-    freed: Decimal
-    usd: Decimal
-    unit: Unit
-    notes: tuple[str, ...]
-
-
-#: Told the quote: whether to go on.
-ConfirmReview = Callable[[ReviewQuote], bool]
 
 
 def apply_review(
@@ -75,7 +52,7 @@ def apply_review(
             require_ours(settings, database, header)
         provider = None if header.sandbox or not takes else provider_for(settings, header.payment)
         priced = stack.enter_context(priced_takes(settings, database, header.id, provider, takes, work.gated))
-        quote = _quote(database, header, work, priced)
+        quote = quote_review(database, header, work, priced)
         if provider is not None:
             check_funds(database, header.account_pk, provider, quote.amount)
         if quote.amount and not header.sandbox and not confirm(quote):
@@ -139,47 +116,6 @@ def _takes_left(database: Database, header: BatchHeader, work: Work) -> tuple[di
     return left, [batch_id for batch_id in stored.values() if batch_id is not None]
 
 
-def _quote(database: Database, header: BatchHeader, work: Work, priced: Sequence[PricedTakes]) -> ReviewQuote:
-    """What all of it may spend. Raises SpendRefused where budget or caps do not allow that."""
-    unit = header.payment.unit
-    amount, freed = sum((each.amount for each in priced), ZERO), ZERO
-    notes = [_take_note(each, unit) for each in priced]
-    notes += [each.terms.words() for each in priced if each.terms is not None]
-    if work.charged:
-        notes.append(f"charged before, with no file: {_named(work.charged)}; another take is paid for again")
-    with database.begin() as connection:
-        if work.answers.sets_free:
-            free = answering.price_of(connection, header.id, work.answers)
-            quote = Quote(
-                header.id, free.freed_jobs, free.freed_credits, free.by_itself, header.usd_per_credit, unit=unit
-            )
-            check_quote(connection, quote)
-            freed = quote.credits
-            amount += freed
-            notes += _freed_notes(quote)
-        if amount and not header.sandbox:
-            check_caps(connection, header.account_pk, amount, header.usd_per_credit)
-    return ReviewQuote(amount, freed, amount * header.usd_per_credit, unit, tuple(notes))
-
-
-def _take_note(each: PricedTakes, unit: Unit) -> str:
-    others = f", and with them {_named(each.others)}" if each.others else ""
-    return f"other takes of {_named(each.names)}{others}: {in_words(each.amount, unit)}"
-
-
-def _freed_notes(quote: Quote) -> list[str]:
-    price = in_words(quote.job_credits, quote.unit)
-    notes = [f"what was accepted lets {quote.jobs} jobs of {quote.batch_id} go: {price}"]
-    if quote.other_credits:
-        notes.append(f"what else of it is not sent yet goes on, too: {in_words(quote.other_credits, quote.unit)}")
-    return notes
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
-
-
 def _carry_out(
     connection: Connection, header: BatchHeader, decisions: Decisions | None, work: Work, quote: ReviewQuote
 ) -> None:
@@ -216,7 +152,7 @@ def _buy_all(
         except Interrupted:
             raise
         except OrchestratorError as fault:
-            log.warning("other takes of %s are not bought yet: %s", _named(each.names), fault.message)
+            log.warning("other takes of %s are not bought yet: %s", named(each.names), fault.message)
             first = first or fault
     return stored, first
 

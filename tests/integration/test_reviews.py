@@ -13,7 +13,8 @@ from orchestrator.base.errors import ManifestError, SpendRefused
 from orchestrator.base.states import Decision
 from orchestrator.operations import looking
 from orchestrator.operations.resuming import resume
-from orchestrator.operations.reviewing import ReviewQuote, apply_review, exit_code
+from orchestrator.operations.review_quoting import ReviewQuote
+from orchestrator.operations.reviewing import apply_review, exit_code
 from orchestrator.operations.submitting import SubmitOptions, submit
 from orchestrator.sandbox import Sandbox
 from orchestrator.store import reviews
