@@ -14,8 +14,9 @@ from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import Provider, provider_for
 from orchestrator.payments.payers import configured_payments
 from orchestrator.receipts.book import ReceiptBook, Slip, all_books
-from orchestrator.store import accounts, recovery
+from orchestrator.store import accounts, migrate, reads, recovery
 from orchestrator.store.database import Database
+from orchestrator.store.embedded import EmbeddedPostgres, data_dir
 from orchestrator.store.leases import rescue
 
 #: Receipts adopted in one transaction.
@@ -68,11 +69,12 @@ def recover(settings: Settings) -> dict[str, Any]:
     fetch, and what was sent without an answer as money in doubt.
 
     Safe to repeat and to break off: the oldest are adopted first, and the database counts as behind until the newest
-    is. Needs no credentials and sends nothing. Raises Unusable without a database.
+    is. Needs no credentials and sends nothing. Raises Unusable without a database, or where the embedded one has all.
     """
     catalog = load_catalog(settings.home)
     found = Recovery()
     with open_database(settings) as database:
+        _require_nothing_in_the_home(settings, database)
         with database.begin() as connection:
             rescue(connection)  # what looks as if it were being sent was, before the backup was put back
         for book in all_books(settings.home):
@@ -83,6 +85,35 @@ def recover(settings: Settings) -> dict[str, Any]:
             for chunk in in_chunks(book):
                 _adopt_missing(database, account_pk, chunk, catalog, found)
     return found.document()
+
+
+def _require_nothing_in_the_home(settings: Settings, database: Database) -> None:
+    """Raises Unusable where a shared database is empty since all is still in the embedded one."""
+    if settings.database_url is None or _has_batches(database) or not data_dir(settings.home).exists():
+        return
+    with EmbeddedPostgres(settings.home) as server:
+        embedded = Database(server.url, actor=settings.actor)
+        try:
+            require_moved(embedded)
+        finally:
+            embedded.close()
+
+
+def require_moved(embedded: Database) -> None:
+    """Raises Unusable where an embedded database has batches and is open: with what the receipts tell adopted by
+    another one, both could be worked on, and this one be moved no more.
+    """
+    has_schema = migrate.current(embedded) is not None
+    if has_schema and not migrate.is_marked(embedded) and _has_batches(embedded):
+        raise Unusable(
+            "everything is in the embedded database, and this one is empty: there is nothing to recover",
+            hint="orchestrator db copy moves it here",
+        )
+
+
+def _has_batches(database: Database) -> bool:
+    with database.begin() as connection:
+        return bool(reads.recent_batches(connection, 1))
 
 
 def _adopt_missing(database: Database, account_pk: int, chunk: list[Slip], catalog: Catalog, found: Recovery) -> None:
