@@ -20,7 +20,7 @@ from solders.keypair import Keypair
 from sqlalchemy import func, or_, select, text
 
 from orchestrator.base.payments import Network, Payment
-from orchestrator.base.states import BatchState
+from orchestrator.base.states import IN_FLIGHT_JOBS, BatchState, JobState
 from orchestrator.receipts.book import all_books
 from orchestrator.sandbox import Sandbox
 from orchestrator.store.database import Database
@@ -46,6 +46,8 @@ _KEYS = {
 }
 #: A process that takes longer hangs.
 _HANGS_SECONDS = 60.0
+#: A job whose doubt has just ended moves a moment before its batch is said to run again.
+_MOVING = {*IN_FLIGHT_JOBS, JobState.COPYING}
 #: What a wallet has at the provider.
 _WALLET_USDC = Decimal(1)
 #: What is imported where something is signed.
@@ -255,12 +257,15 @@ class Trial:
         return log.read_text() if log.exists() else ""
 
     def _is_at_rest(self) -> bool:
-        """Whether nothing of the batch moves any more."""
+        """Whether nothing of the batch moves any more, and no list of charges is still to tell of a doubt."""
         with self.database.begin() as connection:
             batch = connection.execute(select(batches.c.state, batches.c.index_due)).one()
             leased = [select(table).where(table.c.lease_token.is_not(None)).exists() for table in (jobs, submissions)]
             is_leased = connection.execute(select(or_(*leased))).scalar_one()
-        return batch.state != BatchState.RUNNING and not batch.index_due and not is_leased
+            found = states(connection)
+        doubtful = [name for name, state in found.items() if state == JobState.IN_DOUBT]
+        is_over = batch.state != BatchState.RUNNING and not batch.index_due and not is_leased
+        return is_over and not _MOVING & set(found.values()) and not any(map(self._is_told_otherwise, doubtful))
 
     def _bury(self) -> None:
         """Wait until Postgres has noticed the death, audit what it left, and note which jobs have no answer.

@@ -24,7 +24,7 @@ def test_it_follows_the_compose_specification() -> None:
     assert [error.message for error in Draft7Validator(schema).iter_errors(DOCUMENT)] == []
 
 
-@pytest.mark.parametrize("name", OURS.keys() - {"bucket"})
+@pytest.mark.parametrize("name", sorted(OURS.keys() - {"bucket"}))
 def test_each_command_exists(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command takes exactly these options: `--help` at its end is reached only past valid ones."""
     program, *arguments = (interpolated(word, {}) for word in OURS[name]["command"])
