@@ -46,6 +46,8 @@ _KEYS = {
 }
 #: A process that takes longer hangs.
 _HANGS_SECONDS = 60.0
+#: A worker that found a wallet's charge not listed yet looks again at most so much later.
+_LISTED_SECONDS = 90.0
 #: A job whose doubt has just ended moves a moment before its batch is said to run again.
 _MOVING = {*IN_FLIGHT_JOBS, JobState.COPYING}
 #: What a wallet has at the provider.
@@ -203,7 +205,7 @@ class Trial:
     def work(self, die_at: Boundary | None = None, *, stop_with: signal.Signals = signal.SIGKILL) -> End:
         """A Celery worker, until it dies or has nothing left to do and is stopped."""
         running = self.start(WORKER, die_at)
-        until = time.monotonic() + _HANGS_SECONDS
+        until = time.monotonic() + _HANGS_SECONDS + (_LISTED_SECONDS if self._things.payment.is_wallet else 0.0)
         while running.is_alive() and not self._is_at_rest() and time.monotonic() < until:
             time.sleep(0.02)
         is_done = running.is_alive()
