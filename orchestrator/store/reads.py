@@ -197,7 +197,8 @@ def _near_caps(connection: Connection, batch: Any) -> list[dict[str, Any]]:
 def recent_batches(connection: Connection, limit: int = 20) -> list[str]:
     """The newest batches; those that need a person come first, then those that still run."""
     is_held = exists().where(holds.c.batch_id == batches.c.id)
-    urgency = case((or_(is_held, has_unstored()), 0), (batches.c.finished_at.is_(None), 1), else_=2)
+    needs_one = or_(batches.c.state == BatchState.HELD, is_held, has_unstored())
+    urgency = case((needs_one, 0), (batches.c.finished_at.is_(None), 1), else_=2)
     found = connection.execute(
         select(batches.c.id).order_by(urgency, batches.c.created_at.desc(), batches.c.id).limit(limit)
     ).scalars()

@@ -70,6 +70,7 @@ def test_cancel_keeps_what_was_paid_for(cli: Cli, slow: dict[str, str]) -> None:
     assert document["jobs"]["completed"] > 0
     assert document["credits"]["spent"] == str(14 * document["jobs"]["completed"])
     again = cli("cancel", "cancelling", "--json")
+    assert document.pop("progress") is None, "only who looks at it is told how it is getting on"
     assert (again.code, again.json) == (0, document)
     assert cli("pause", "cancelling").code == 2
 

@@ -55,7 +55,7 @@ LOCAL = [(point, share) for point in POINTS for share in range(SHARES.get(point,
 #: Of all boundaries under Celery, and of those of a chain, `make test` visits so many; of each point's, one in so many.
 SAMPLE, SAMPLED = "sample", 5
 SAMPLED_OF_CHAIN = 12
-ONE_IN = 2
+ONE_IN = 4
 UPLOAD_POINTS = ["upload.request", "upload.answered"]
 AWS = {
     "AWS_ACCESS_KEY_ID": "AKIATESTONLY",
