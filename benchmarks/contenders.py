@@ -112,7 +112,7 @@ def contenders() -> dict[str, Contender]:
             restart=(_orchestrator("resume", "--yes"),),
             needs_postgres=True,
         ),
-        Contender("loop-aiohttp", workers=(_module("loop_aiohttp"),)),
-        Contender("loop-httpx", workers=(_module("loop_httpx"),), at_most=1_000),
+        Contender("aiohttp", workers=(_module("loop_aiohttp"),)),
+        Contender("httpx", workers=(_module("loop_httpx"),), at_most=1_000),
     )
     return {contender.name: contender for contender in everyone}
