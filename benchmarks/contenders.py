@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import jobs
@@ -24,6 +24,7 @@ class Scene:
     output: Path
     provider: Provider
     job_count: int
+    poll_after_seconds: float
     postgres: Postgres | None = None
     redis: Redis | None = None
 
@@ -32,7 +33,7 @@ class Scene:
 class Contender:
     """`workers` run until the work is done: by themselves where they `end`, else until they are stopped.
 
-    `setup` and `enqueue` run before them, the first unmeasured. After a kill `restart` runs in their place, or the
+    `setup` runs before them, unmeasured, and `enqueue` beside them. After a kill `restart` runs in their place, or the
     workers again where it is not given.
     """
 
@@ -81,9 +82,13 @@ def _peers(scene: Scene) -> dict[str, str]:
         "BENCH_JOBS": str(scene.folder / "jobs.jsonl"),
         "BENCH_FOLDER": str(scene.output),
         "BENCH_CAP": str(CAP),
+        "BENCH_POLL_AFTER": str(scene.poll_after_seconds),
         "BENCH_DATABASE": scene.postgres.dsn if scene.postgres else "",
         "BENCH_REDIS": scene.redis.url if scene.redis else "",
-        "BENCH_HOME": str(scene.folder),
+        "PREFECT_HOME": str(scene.folder / "prefect"),
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
         "PYTHONPATH": str(ROOT),
     }
 
@@ -114,5 +119,41 @@ def contenders() -> dict[str, Contender]:
         ),
         Contender("aiohttp", workers=(_module("loop_aiohttp"),)),
         Contender("httpx", workers=(_module("loop_httpx"),), at_most=1_000),
+        _celery("celery-steps"),
+        _celery("celery-job"),
+        Contender("dbos", workers=(_module("dbos_workflows"),), needs_postgres=True, at_most=1_000),
+        Contender(
+            "procrastinate",
+            setup=_procrastinate("schema", "--apply"),
+            enqueue=_module("send", "procrastinate_steps"),
+            workers=(_procrastinate("worker", "--concurrency", str(CAP), "--fetch-job-polling-interval", "0.5"),),
+            ends=False,
+            needs_postgres=True,
+            at_most=1_000,
+        ),
+        Contender("prefect", workers=(_module("prefect_flow"),), at_most=200),
     )
     return {contender.name: contender for contender in everyone}
+
+
+def late(contender: Contender) -> Contender:
+    """A Celery contender whose tasks are acknowledged late and given out again after 30 s."""
+    return replace(contender, name=f"{contender.name}-late", settings={"BENCH_ACKS_LATE": "1"})
+
+
+def _celery(name: str) -> Contender:
+    """64 threads over Redis."""
+    module = name.replace("-", "_")
+    options = ("--pool", "threads", "--concurrency", str(CAP), "--loglevel", "WARNING")
+    return Contender(
+        name,
+        enqueue=_module("send", module),
+        workers=((_python(), "-m", "celery", "-A", f"benchmarks.peers.{module}", "worker", *options),),
+        ends=False,
+        needs_redis=True,
+        at_most=1_000,
+    )
+
+
+def _procrastinate(*arguments: str) -> Command:
+    return (_python(), "-m", "procrastinate", "--app", "benchmarks.peers.procrastinate_steps.app", *arguments)

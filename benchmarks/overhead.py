@@ -1,11 +1,11 @@
 """Jobs a second and CPU a job where the provider takes no time: `python -m benchmarks.overhead [--only ours,...]`."""
 
-import argparse
 import statistics
 import sys
 
 from benchmarks import table
-from benchmarks.contenders import Contender, contenders
+from benchmarks.contenders import contenders
+from benchmarks.options import chosen, options
 from benchmarks.running import Outcome, measure
 
 HEAD = (
@@ -46,31 +46,11 @@ def _row(name: str, outcomes: list[Outcome], ours: list[float]) -> list[str]:
     ]
 
 
-def chosen(arguments: argparse.Namespace) -> list[Contender]:
-    """Those named by `--only`, or all."""
-    everyone = contenders()
-    names = arguments.only.split(",") if arguments.only else list(everyone)
-    unknown = [name for name in names if name not in everyone]
-    if unknown:
-        sys.exit(f"no such contender: {', '.join(unknown)}; there are {', '.join(everyone)}")
-    return [everyone[name] for name in names]
-
-
-def options(description: str, job_count: int, runs: int) -> argparse.ArgumentParser:
-    """The options that all of these measurements share."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--only", help="names, with commas")
-    parser.add_argument("--jobs", type=int, default=job_count)
-    parser.add_argument("--runs", type=int, default=runs)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
-    return parser
-
-
 def main() -> None:
     arguments = options("Overhead at a provider that takes no time.", 5_000, 3).parse_args()
     results: dict[str, list[Outcome]] = {}
     for _ in range(arguments.runs):
-        for contender in chosen(arguments):
+        for contender in chosen(arguments, contenders()):
             outcome = measure(contender, arguments.jobs)
             results.setdefault(contender.name, []).append(outcome)
             print(f"{contender.name}: {outcome.jobs_per_second:.1f} jobs/s", file=sys.stderr)

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks import jobs
 from benchmarks.contenders import ROOT, Command, Contender, Scene
+from benchmarks.draws import LATENCIES
 from benchmarks.site import postgres, provider, redis, tree_cpu_seconds, workspace
 
 _LONGEST_RUN_SECONDS = 900.0
@@ -66,7 +67,7 @@ def scene(contender: Contender, job_count: int, latency: str, **provider_options
         )
         server = stack.enter_context(postgres(folder)) if contender.needs_postgres else None
         broker = stack.enter_context(redis(folder)) if contender.needs_redis else None
-        set_up = Scene(folder, output, fake, job_count, server, broker)
+        set_up = Scene(folder, output, fake, job_count, LATENCIES[latency].poll_after_seconds, server, broker)
         contender.prepare(set_up)
         run_to_end(contender.setup, contender, set_up)
         yield set_up

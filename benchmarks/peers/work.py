@@ -17,6 +17,8 @@ class Work:
     jobs_file: Path
     folder: Path
     cap: int
+    #: What the provider will ask for, for those who have to know it beforehand.
+    poll_after_seconds: float
     database: str
     redis: str
 
@@ -44,6 +46,7 @@ def read_work() -> Work:
         jobs_file=Path(told["BENCH_JOBS"]),
         folder=Path(told["BENCH_FOLDER"]),
         cap=int(told["BENCH_CAP"]),
+        poll_after_seconds=float(told["BENCH_POLL_AFTER"]),
         database=told.get("BENCH_DATABASE", ""),
         redis=told.get("BENCH_REDIS", ""),
     )
