@@ -10,8 +10,8 @@ from benchmarks import jobs
 from benchmarks.site import CAP, Postgres, Provider, Redis, clean_environment
 
 ROOT = Path(__file__).parent.parent
-#: The peers' environment, made by `make bench`.
-PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
+#: The peers' environment, made by `make bench`. Without it only the bare loops run, in our own.
+PEERS = ROOT / ".venv-bench"
 
 Command = tuple[str, ...]
 
@@ -94,7 +94,7 @@ def _peers(scene: Scene) -> dict[str, str]:
 
 
 def _python() -> str:
-    return str(PEERS_PYTHON) if PEERS_PYTHON.exists() else sys.executable
+    return str(PEERS / "bin" / "python") if (PEERS / ".ready").exists() else sys.executable
 
 
 def _module(name: str, *arguments: str) -> Command:
