@@ -16,20 +16,16 @@ from celery.worker.control import heartbeat as heartbeat_of_celery
 
 from orchestrator.store import job_events
 from orchestrator.store.database import Connection, Database
-from orchestrator.store.job_events import Happened, ShownJob
+from orchestrator.store.event_tail import HAPPENINGS, Happening, Tail, newest_happening
+from orchestrator.store.job_events import ShownJob
 from workers.event_stream import Event, EventStream
 from workers.job_events import hostname, story, task_id
 
-#: At most so many events are read in a round.
-_EVENTS = 2_000
 #: From so far back what ended is told to a Flower that has just begun; at most so many open jobs are.
 _RECENT_EVENTS = 20_000
 _OPEN_JOBS = 5_000
 #: At most so many jobs of a new batch are shown before they are sent.
 _UNSENT_JOBS = 1_000
-#: A key that was given before a commit, and not seen by then, is looked for so long.
-_LATE_SECONDS = 60.0
-_LATE_KEYS = 5_000
 #: So many attempts are remembered, in order to tell only what is new of each.
 _REMEMBERED = 50_000
 #: A broker that is gone holds up the leader, which has other duties, no more often than this.
@@ -73,7 +69,7 @@ class Announcer:
         self._forget()
 
     def _forget(self) -> None:
-        self._cursor: Cursor | None = None
+        self._tail: Tail[Happening] | None = None
         self._told: dict[str, tuple[str, ...]] = {}
 
     def _read_news(self) -> dict[str, list[Event]]:
@@ -86,11 +82,14 @@ class Announcer:
     def _read(self) -> list[tuple[ShownJob, str | None]]:
         """The jobs that something has happened to, each with the state it was in before, where that is known."""
         with self._database.begin() as connection:
-            if self._cursor is None:
-                self._cursor = Cursor(max(job_events.newest_event(connection) - _RECENT_EVENTS, 0))
+            if self._tail is None:
+                self._tail = Tail(HAPPENINGS, max(newest_happening(connection) - _RECENT_EVENTS, 0))
                 return [(job, None) for job in job_events.open_jobs(connection, limit=_OPEN_JOBS)]
-            happened = self._cursor.advance(connection)
-            return _jobs_of(connection, happened)
+            happened = self._tail.read(connection)
+            jobs = _jobs_of(connection, happened)
+        if happened:
+            self._tail.passed(happened[-1])
+        return jobs
 
     def _news(self, job: ShownJob, came_from: str | None) -> list[Event]:
         """What was not told yet of its attempt."""
@@ -107,32 +106,9 @@ class Announcer:
         ]
 
 
-class Cursor:
-    """How far the events were read, and which keys below were left out by then: their commits may come late."""
-
-    def __init__(self, pk: int) -> None:
-        self._pk = pk
-        self._late: dict[int, float] = {}
-
-    def advance(self, connection: Connection) -> list[Happened]:
-        """The next events, in the order of their keys."""
-        found = job_events.events_after(connection, self._pk, late=self._late, limit=_EVENTS)
-        now = time.monotonic()
-        self._late = {pk: until for pk, until in self._late.items() if until > now}
-        for event in found:
-            self._late.pop(event.pk, None)
-            if event.pk > self._pk:
-                gap = range(max(self._pk + 1, event.pk - _LATE_KEYS), event.pk)
-                self._late |= dict.fromkeys(gap, now + _LATE_SECONDS)
-                self._pk = event.pk
-        for pk in list(self._late)[:-_LATE_KEYS]:
-            del self._late[pk]
-        return found
-
-
-def _jobs_of(connection: Connection, happened: Sequence[Happened]) -> list[tuple[ShownJob, str | None]]:
+def _jobs_of(connection: Connection, happened: Sequence[Happening]) -> list[tuple[ShownJob, str | None]]:
     """The jobs of these events as they are now, and where they came from; those of a new batch in its place."""
-    came_from = {(event.batch_id, event.name): event.from_state for event in happened if event.entity == "job"}
+    came_from = {(event.batch_id, event.entity_id): event.from_state for event in happened if event.entity == "job"}
     new_batches = [event.batch_id for event in happened if event.entity == "batch" and event.from_state is None]
     jobs: list[ShownJob] = []
     for batch_id in new_batches:

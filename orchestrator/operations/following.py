@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 from orchestrator.base.clock import rfc3339
 from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.states import BatchState, JobState
-from orchestrator.store.database import Connection, Database
-from orchestrator.store.event_tail import PAGE, Charge, Happening
+from orchestrator.store.database import Database
+from orchestrator.store.event_tail import PAGE, Charge, Happening, Source, Tail
 
 log = logging.getLogger("orchestrator.events")
 R = TypeVar("R", bound=Happening | Charge)
@@ -20,28 +20,19 @@ _PAGES = 5
 class Follower(Generic[R]):
     """Passes on each row of one kind, from about where the leader before left off."""
 
-    def __init__(
-        self,
-        database: Database,
-        begin: Callable[[Connection], int],
-        read: Callable[[Connection, int], list[R]],
-        consumers: Iterable[Callable[[R], None]],
-    ) -> None:
+    def __init__(self, database: Database, source: Source[R], consumers: Iterable[Callable[[R], None]]) -> None:
         self._database = database
-        self._begin = begin
-        self._read = read
+        self._source = source
         self._consumers = tuple(consumers)
-        self._told: int | None = None
+        self._tail = Tail(source)
 
     def follow(self) -> None:
         """Pass on what came since the last call. Raises OutOfReach."""
         for _ in range(_PAGES):
             with self._database.begin() as connection:
-                if self._told is None:
-                    self._told = self._begin(connection)
-                rows = self._read(connection, self._told)
+                rows = self._tail.read(connection)
             for row in rows:
-                self._told = row.pk
+                self._tail.passed(row)
                 for consume in self._consumers:
                     consume(row)
             if len(rows) < PAGE:
@@ -49,7 +40,7 @@ class Follower(Generic[R]):
 
     def retire(self) -> None:
         """Someone else leads: what happens meanwhile is theirs to tell."""
-        self._told = None
+        self._tail = Tail(self._source)
 
 
 _OF_JOBS: Mapping[str, LogEvent] = {

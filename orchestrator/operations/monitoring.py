@@ -14,9 +14,9 @@ from orchestrator.operations.leading import Leader
 from orchestrator.operations.ledger_watch import LedgerWatch
 from orchestrator.operations.metrics import STEPS, Metrics
 from orchestrator.operations.probes import ProbeServer
-from orchestrator.store import event_tail, migrate
+from orchestrator.store import migrate
 from orchestrator.store.database import Database, outages_told
-from orchestrator.store.event_tail import Charge, Happening
+from orchestrator.store.event_tail import CHARGES, HAPPENINGS, Charge, Happening
 
 log = logging.getLogger("orchestrator.operations")
 
@@ -118,11 +118,9 @@ def _followers(
     consumers = []
     if settings.metrics_address is not None:
         consumers.append(metrics.counts.note)
-        followers.append(
-            Follower(database, event_tail.last_charge_told, event_tail.charges_after, [metrics.counts.charge])
-        )
+        followers.append(Follower(database, CHARGES, [metrics.counts.charge]))
     if settings.log_format == "json":
         consumers.append(tell)
     if consumers:
-        followers.append(Follower(database, event_tail.last_happening_told, event_tail.happenings_after, consumers))
+        followers.append(Follower(database, HAPPENINGS, consumers))
     return followers

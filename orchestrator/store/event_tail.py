@@ -1,22 +1,18 @@
-"""Following what happens in all batches, to measure and log it: the events and the charges since the last look.
-
-Rows get their numbers before they are committed. So a row is read only when it is some seconds old: by then all before
-it are there, too. What took longer to commit is not told: nothing but numbers and logs may hang on it.
+"""Following what happens in all batches, to measure, log and show it: the events and the charges since the last look,
+each once and in the order of their keys, also where a transaction commits late (see `frontier`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import takewhile
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, TextClause, text
 
 from orchestrator.base.payments import Payment
+from orchestrator.store.frontier import Frontier
 
-#: Transactions are far shorter than this.
-_SETTLED_SECONDS = 5
 #: Where a new reader begins: about where the one before it was, which has just died.
 _BEGIN_SECONDS = 15
 #: What is read at once.
@@ -55,24 +51,43 @@ class Charge:
     amount: Decimal
 
 
-def last_happening_told(connection: Connection) -> int:
-    """The event after which a new reader begins."""
-    return _begin(connection, _LAST_EVENT)
+R = TypeVar("R", bound=Happening | Charge)
 
 
-def last_charge_told(connection: Connection) -> int:
-    """The entry of the ledger after which a new reader begins."""
-    return _begin(connection, _LAST_ENTRY)
+@dataclass(frozen=True, slots=True)
+class Source(Generic[R]):
+    """What can be followed: a table that only grows, and what is read of it."""
+
+    table: str
+    begin: TextClause
+    query: TextClause
+    of_row: Callable[[Any], R]
 
 
-def happenings_after(connection: Connection, pk: int) -> list[Happening]:
-    """The next events after this one, at most a page of them."""
-    return [_happening(row) for row in _settled(connection, _HAPPENINGS, pk)]
+class Tail(Generic[R]):
+    """A reader of one source. It begins behind the key `after`, by default some seconds ago."""
+
+    def __init__(self, source: Source[R], after: int | None = None) -> None:
+        self._source = source
+        self._after = after
+        self._frontier = Frontier(source.table)
+
+    def read(self, connection: Connection) -> list[R]:
+        """The next rows, at most a page of them; the same again, until they are told to be passed."""
+        if self._after is None:
+            found = connection.execute(self._source.begin, {"seconds": _BEGIN_SECONDS}).scalar()
+            self._after = int(found or 0)
+        bounds = {"after": self._after, "up_to": self._frontier.settled(connection), "page": PAGE}
+        return [self._source.of_row(row) for row in connection.execute(self._source.query, bounds)]
+
+    def passed(self, row: R) -> None:
+        """Go on behind this row."""
+        self._after = row.pk
 
 
-def charges_after(connection: Connection, pk: int) -> list[Charge]:
-    """The next entries of the ledger after this one, at most a page of them."""
-    return [Charge(row.pk, Payment(row.payment), row.book, row.amount) for row in _settled(connection, _CHARGES, pk)]
+def newest_happening(connection: Connection) -> int:
+    """The highest key that can be seen; 0 where there is none."""
+    return int(connection.execute(text("SELECT coalesce(max(pk), 0) FROM event")).scalar_one())
 
 
 def _happening(row: Any) -> Happening:
@@ -94,13 +109,8 @@ def _happening(row: Any) -> Happening:
     )
 
 
-def _begin(connection: Connection, query: TextClause) -> int:
-    return int(connection.execute(query, {"seconds": _BEGIN_SECONDS}).scalar() or 0)
-
-
-def _settled(connection: Connection, query: TextClause, pk: int) -> Iterator[Any]:
-    rows = connection.execute(query, {"after": pk, "page": PAGE, "seconds": _SETTLED_SECONDS}).all()
-    return takewhile(lambda row: not row.is_fresh, rows)
+def _charge(row: Any) -> Charge:
+    return Charge(row.pk, Payment(row.payment), row.book, row.amount)
 
 
 _LAST_EVENT = text(
@@ -114,20 +124,21 @@ _HAPPENINGS = text(
     SELECT event.pk, event.at, event.batch_id, event.entity, event.entity_id, event.from_state, event.to_state,
            batch.sandbox, job.model, job.error ->> 'code' AS error, submission.request_id, submission.polls,
            extract(epoch FROM event.at - submission.accepted_at) AS since_accepted,
-           extract(epoch FROM event.at - job.source_expires_at + interval '72 hours') AS since_made,
-           event.at > orchestrator_now() - make_interval(secs => :seconds) AS is_fresh
+           extract(epoch FROM event.at - job.source_expires_at + interval '72 hours') AS since_made
     FROM event JOIN batch ON batch.id = event.batch_id
     LEFT JOIN job ON event.entity = 'job' AND job.batch_id = event.batch_id AND job.name = event.entity_id
     LEFT JOIN submission ON submission.id = job.submission_id
-    WHERE event.pk > :after ORDER BY event.pk LIMIT :page
+    WHERE event.pk > :after AND event.pk <= :up_to ORDER BY event.pk LIMIT :page
     """
 )
 _CHARGES = text(
     """
     SELECT ledger.pk, batch.payment, ledger.to_book AS book,
-           CASE WHEN ledger.to_book IN ('spent', 'lost') AND NOT batch.sandbox THEN ledger.amount ELSE 0 END AS amount,
-           ledger.at > orchestrator_now() - make_interval(secs => :seconds) AS is_fresh
+           CASE WHEN ledger.to_book IN ('spent', 'lost') AND NOT batch.sandbox THEN ledger.amount ELSE 0 END AS amount
     FROM ledger JOIN batch ON batch.id = ledger.batch_id
-    WHERE ledger.pk > :after ORDER BY ledger.pk LIMIT :page
+    WHERE ledger.pk > :after AND ledger.pk <= :up_to ORDER BY ledger.pk LIMIT :page
     """
 )
+
+HAPPENINGS = Source("event", _LAST_EVENT, _HAPPENINGS, _happening)
+CHARGES = Source("ledger", _LAST_ENTRY, _CHARGES, _charge)

@@ -1,4 +1,4 @@
-"""What happened to jobs, for those who show it elsewhere: the events in their order, and jobs as they are now."""
+"""Jobs as they are now, for those who show them elsewhere."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,22 +9,11 @@ from sqlalchemy import Column, ColumnElement, Connection, Text, and_, bindparam,
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.states import ENDED_BATCHES, BatchState, JobState
-from orchestrator.store.tables import assets, batches, events, jobs, submissions
+from orchestrator.store.tables import assets, batches, jobs, submissions
 
 #: Jobs on which nothing waits any more are not among the open ones.
 _OPEN = (JobState.SUBMITTING, JobState.GENERATING, JobState.COPYING, JobState.IN_DOUBT)
 _UNSENT = (JobState.WAITING, JobState.PENDING)
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """One transition; `name` is the job's, the submission's or the batch's own."""
-
-    pk: int
-    entity: str
-    batch_id: str
-    name: str
-    from_state: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +42,6 @@ class ShownJob:
     #: How long the provider worked on it, in its own words.
     generation_seconds: float | None
     uris: tuple[str, ...]
-
-
-def newest_event(connection: Connection) -> int:
-    """The highest key that can be seen; 0 where there is none."""
-    return int(connection.execute(select(func.coalesce(func.max(events.c.pk), 0))).scalar_one())
-
-
-def events_after(connection: Connection, pk: int, *, late: Collection[int], limit: int) -> list[Happened]:
-    """Up to `limit` events behind `pk` and those of the `late` ones that have come, in the order of their keys.
-
-    Keys are given before a commit: one may be seen after a higher one.
-    """
-    columns = (events.c.pk, events.c.entity, events.c.batch_id, events.c.entity_id, events.c.from_state)
-    found = connection.execute(select(*columns).where(events.c.pk > pk).order_by(events.c.pk).limit(limit)).all()
-    if late:
-        came = select(*columns).where(events.c.pk == _any(late, events.c.pk)).order_by(events.c.pk)
-        found = [*connection.execute(came), *found]
-    return [Happened(row.pk, row.entity, row.batch_id, row.entity_id, row.from_state) for row in found]
 
 
 def named_jobs(connection: Connection, names: Sequence[tuple[str, str]]) -> list[ShownJob]:

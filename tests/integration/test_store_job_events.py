@@ -1,42 +1,21 @@
-"""What is read in order to show jobs: events whose commits come late, jobs as they are now, and no more than asked."""
-
-from sqlalchemy import insert, text
+"""What is read in order to show jobs: as they are now, and no more than asked."""
 
 from orchestrator.base.states import JobState
 from orchestrator.store import job_events
 from orchestrator.store.database import Database
-from orchestrator.store.tables import events
-from workers.announcing import Cursor
+from orchestrator.store.event_tail import HAPPENINGS, Tail
 
 from .store_rows import claim, force_jobs, make_batch, put_submission
 
 BATCH = "things-20261122-0001"
 
 
-def _advance(database: Database, cursor: Cursor) -> list[int]:
-    with database.begin() as connection:
-        return [event.pk for event in cursor.advance(connection)]
-
-
-def test_an_event_that_is_committed_late_is_read_once(database: Database) -> None:
-    row = {"at": text("now()"), "batch_id": BATCH, "entity": "job", "entity_id": "job-0", "to_state": "generating"}
-    cursor = Cursor(0)
-    with database.engine.connect() as late:
-        late.execute(insert(events).values(row))
-        with database.begin() as connection:
-            connection.execute(insert(events).values(row))
-        assert _advance(database, cursor) == [2]
-        assert _advance(database, cursor) == []
-        late.commit()
-    assert _advance(database, cursor) == [1]
-    assert _advance(database, cursor) == []
-
-
 def test_jobs_are_read_as_they_are_now_by_the_names_in_their_events(database: Database) -> None:
     scope = make_batch(database, jobs=3)
-    cursor = Cursor(0)
+    tail = Tail(HAPPENINGS)
     with database.begin() as connection:
-        (begun,) = cursor.advance(connection)
+        (begun,) = tail.read(connection)
+        tail.passed(begun)
         unsent = job_events.unsent_jobs(connection, BATCH, limit=2)
     assert (begun.entity, begun.from_state) == ("batch", None)
     assert [(job.name, job.state, job.claimed_at) for job in unsent] == [
@@ -45,7 +24,7 @@ def test_jobs_are_read_as_they_are_now_by_the_names_in_their_events(database: Da
     ]
     claim(database, scope, limit=1)
     with database.begin() as connection:
-        names = [(event.batch_id, event.name) for event in cursor.advance(connection) if event.entity == "job"]
+        names = [(event.batch_id, event.entity_id) for event in tail.read(connection) if event.entity == "job"]
         (job,) = job_events.named_jobs(connection, names)
     assert (job.name, job.state, job.attempts, job.sent_at) == ("job-0", JobState.SUBMITTING, 0, None)
     assert job.claimed_at is not None
