@@ -28,19 +28,20 @@ def _cut_short(what: str) -> CorruptAsset:
 def check_png(data: Bytes) -> None:
     """Signature, then chunks with their CRC up to and including IEND (PNG specification, 5.3)."""
     at = 8
-    while True:
-        if at + 12 > len(data):
-            raise _cut_short("PNG")
-        (length,) = struct.unpack_from(">I", data, at)
-        end = at + 12 + length
-        if end > len(data):
-            raise _cut_short("PNG")
-        (crc,) = struct.unpack_from(">I", data, end - 4)
-        if zlib.crc32(data[at + 4 : end - 4]) != crc:
-            raise CorruptAsset("a PNG chunk fails its checksum")
-        if data[at + 4 : at + 8] == b"IEND":
-            return
-        at = end
+    with memoryview(data) as view:  # a slice of it is no copy
+        while True:
+            if at + 12 > len(data):
+                raise _cut_short("PNG")
+            (length,) = struct.unpack_from(">I", data, at)
+            end = at + 12 + length
+            if end > len(data):
+                raise _cut_short("PNG")
+            (crc,) = struct.unpack_from(">I", data, end - 4)
+            if zlib.crc32(view[at + 4 : end - 4]) != crc:
+                raise CorruptAsset("a PNG chunk fails its checksum")
+            if data[at + 4 : at + 8] == b"IEND":
+                return
+            at = end
 
 
 def check_jpeg(data: Bytes) -> None:

@@ -24,11 +24,21 @@ class Destination(Protocol):
         """Write, read and delete an object; raises Unusable with the reason and what to do."""
         ...
 
-    def put(self, key: str, path: Path, *, sha256: str, content_type: str, metadata: Mapping[str, str]) -> str:
-        """Store a file whose hash (hex) is known and return its URI.
+    def put(
+        self,
+        key: str,
+        content: bytes | Path,
+        *,
+        sha256: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+        may_link: bool = False,
+    ) -> str:
+        """Store the bytes, or the file, whose hash (hex) this is and return its URI.
 
-        The same content under the same key again is a success; other content is never overwritten
-        (ObjectExists). On return the object is durable and its bytes were checked against the hash.
+        The same content under the same key again is a success; other content is never overwritten (ObjectExists).
+        On return the object is durable. A file that is not what its hash says any more is not stored. `may_link`: it
+        is a file of ours that nobody writes to again, and may become the object itself.
         """
         ...
 

@@ -2,18 +2,21 @@
 
 import hashlib
 import os
-import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from uuid import uuid4
 
 from orchestrator.assets.errors import DestinationFailed, ObjectExists
+from orchestrator.assets.spool import sync
 from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
 
 _COPY_BYTES = 1024 * 1024
+_DEFAULT_RIGHTS = "system.posix_acl_default"
 
 
 class FolderDestination:
@@ -42,13 +45,22 @@ class FolderDestination:
         if found != b"probe":
             raise Unusable(f"the destination {self._root} does not give back what is written to it")
 
-    def put(self, key: str, path: Path, *, sha256: str, content_type: str, metadata: Mapping[str, str]) -> str:
+    def put(
+        self,
+        key: str,
+        content: bytes | Path,
+        *,
+        sha256: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+        may_link: bool = False,
+    ) -> str:
         target = self._path(key)
         with _failing(key):
-            if not target.exists():
-                self._copy(path, target, sha256)
-            if _hash(target) != sha256:
-                raise ObjectExists(f"{key}: the destination holds other content under this name")
+            if not self._is_placed(content, target, sha256, may_link=may_link):
+                if _hash(target) != sha256:
+                    raise ObjectExists(f"{key}: the destination holds other content under this name")
+                sync(target.parent)  # whoever named it may have been cut off before this
         return target.as_uri()
 
     def put_bytes(self, key: str, data: bytes, content_type: str) -> str:
@@ -58,7 +70,7 @@ class FolderDestination:
             _sync(part)
             faults.point("folder.written")
             Path(part.name).replace(target)
-            _sync_folder(target.parent)
+            sync(target.parent)
             faults.point("folder.named")
         return target.as_uri()
 
@@ -80,15 +92,43 @@ class FolderDestination:
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return False
 
-    def _copy(self, path: Path, target: Path, sha256: str) -> None:
-        with path.open("rb") as source, self._part(target) as part:
-            shutil.copyfileobj(source, part, _COPY_BYTES)
-            _sync(part)
-            if _hash(Path(part.name)) != sha256:
-                raise DestinationFailed(f"{target.name}: the file to store is not what was downloaded")
-            faults.point("folder.written")
-            _name(Path(part.name), target)
-            faults.point("folder.named")
+    def _is_placed(self, content: bytes | Path, target: Path, sha256: str, *, may_link: bool) -> bool:
+        """Give a file its name, complete and durable; False where there is one of that name."""
+        if target.exists():
+            return False
+        if isinstance(content, bytes):
+            with self._part(target) as part:
+                part.write(content)
+                return _is_named(part, target)
+        with content.open("rb") as source:
+            if may_link and self._is_linked(source, target, sha256):
+                return True
+            return self._is_copied(source, target, sha256)
+
+    def _is_linked(self, source: BufferedReader, target: Path, sha256: str) -> bool:
+        """A file of the same file system needs no copy."""
+        _make_folder(target.parent)
+        if not _is_like_a_new_file(source, target.parent):
+            return False
+        _require_same(hashlib.file_digest(source, "sha256").hexdigest(), sha256, target)
+        os.fsync(source.fileno())
+        try:
+            os.link(source.name, target)
+        except OSError:  # another file system after all, or one without links; or somebody was first
+            return False
+        sync(target.parent)
+        faults.point("folder.named")
+        return True
+
+    def _is_copied(self, source: BufferedReader, target: Path, sha256: str) -> bool:
+        digest = hashlib.sha256()
+        source.seek(0)
+        with self._part(target) as part:
+            while data := source.read(_COPY_BYTES):
+                digest.update(data)
+                part.write(data)
+            _require_same(digest.hexdigest(), sha256, target)
+            return _is_named(part, target)
 
     def _path(self, key: str) -> Path:
         parts = PurePosixPath(key).parts
@@ -109,17 +149,34 @@ class FolderDestination:
             path.unlink(missing_ok=True)
 
 
-def _name(part: Path, target: Path) -> None:
-    """Give a finished file its name, unless another writer was first."""
+def _require_same(found: str, sha256: str, target: Path) -> None:
+    if found != sha256:
+        raise DestinationFailed(f"{target.name}: the file to store is not what was downloaded")
+
+
+def _is_like_a_new_file(source: BufferedReader, folder: Path) -> bool:
+    """Whether a link in `folder` is what a new file there would be: where it hands on a group or rights, it is not."""
+    there = folder.stat()
+    if os.fstat(source.fileno()).st_dev != there.st_dev or there.st_mode & stat.S_ISGID:
+        return False
+    return not hasattr(os, "listxattr") or _DEFAULT_RIGHTS not in os.listxattr(folder)
+
+
+def _is_named(part: BinaryIO, target: Path) -> bool:
+    """Make a finished file durable and give it its name; False where another writer was first."""
+    _sync(part)
+    faults.point("folder.written")
     try:
-        os.link(part, target)
+        os.link(part.name, target)
     except FileExistsError:
-        return
+        return False
     except OSError:  # no hard links here (exFAT, some network mounts); the window is one system call wide
         if target.exists():
-            return
-        part.replace(target)
-    _sync_folder(target.parent)
+            return False
+        Path(part.name).replace(target)
+    sync(target.parent)
+    faults.point("folder.named")
+    return True
 
 
 def _make_folder(folder: Path) -> None:
@@ -128,7 +185,7 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
+    sync(folder.parent)
 
 
 def _hash(path: Path) -> str:
@@ -139,14 +196,6 @@ def _hash(path: Path) -> str:
 def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

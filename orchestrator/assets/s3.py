@@ -94,21 +94,38 @@ class S3Destination:
         if found != b"probe":
             raise Unusable(f"the destination {self.describe()} does not give back what is written to it")
 
-    def put(self, key: str, path: Path, *, sha256: str, content_type: str, metadata: Mapping[str, str]) -> str:
+    def put(
+        self,
+        key: str,
+        content: bytes | Path,
+        *,
+        sha256: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+        may_link: bool = False,
+    ) -> str:
         described = {
             "ContentType": content_type,
             "Metadata": _user_metadata({"sha256": sha256, **metadata}),
         }
-        with _failing(f"store {key}"), path.open("rb") as file:
+        with _failing(f"store {key}"):
+            if isinstance(content, bytes):
+                faults.point("upload.request")
+                self._put_once(key, content, sha256, described)
+            else:
+                self._put_file(key, content, sha256, described)
+            faults.point("upload.answered")
+        return self.uri(key)
+
+    def _put_file(self, key: str, path: Path, sha256: str, described: dict[str, Any]) -> None:
+        with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                 raise DestinationFailed(f"cannot store {key}: the file is not what was downloaded")
             faults.point("upload.request")
             if path.stat().st_size > MULTIPART_BYTES:
-                self._put_in_parts(key, file, sha256, described)
+                self._put_in_parts(key, path, sha256, described)
             else:
                 self._put_once(key, file, sha256, described)
-            faults.point("upload.answered")
-        return self.uri(key)
 
     def put_bytes(self, key: str, data: bytes, content_type: str) -> str:
         with _failing(f"store {key}"):
@@ -158,42 +175,37 @@ class S3Destination:
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + key}
 
-    def _put_once(self, key: str, file: BufferedReader, sha256: str, described: dict[str, Any]) -> None:
+    def _put_once(self, key: str, body: bytes | BufferedReader, sha256: str, described: dict[str, Any]) -> None:
         """One conditional PUT whose body the server checks; in the plain form where the server knows no better."""
         checksum = _base64(bytes.fromhex(sha256))
         if self._is_plain:
-            self._put_plain(key, file, sha256, described)
+            self._put_plain(key, body, sha256, described)
             return
         try:
-            file.seek(0)
-            s3_client().put_object(**self._at(key), Body=file, ChecksumSHA256=checksum, IfNoneMatch="*", **described)
+            _put_object(self._at(key), body, ChecksumSHA256=checksum, IfNoneMatch="*", **described)
         except ClientError as error:
             if _code(error) in _TAKEN:
                 self._expect_same(key, sha256)
                 return
             if _code(error) not in _HEADER_UNKNOWN:
                 raise
-            self._put_plain(key, file, sha256, described)
+            self._put_plain(key, body, sha256, described)
             self._is_plain = True
 
-    def _put_plain(self, key: str, file: BufferedReader, sha256: str, described: dict[str, Any]) -> None:
+    def _put_plain(self, key: str, body: bytes | BufferedReader, sha256: str, described: dict[str, Any]) -> None:
         """For servers that refuse SHA-256 checksums or conditions: look first, and let Content-MD5 be checked."""
         if self._hash_of(key) is not None:
             self._expect_same(key, sha256)
             return
-        file.seek(0)
-        md5 = hashlib.file_digest(file, _md5).digest()
-        file.seek(0)
-        s3_client().put_object(**self._at(key), Body=file, ContentMD5=_base64(md5), **described)
+        _put_object(self._at(key), body, ContentMD5=_base64(_md5_of(body)), **described)
 
-    def _put_in_parts(self, key: str, file: BufferedReader, sha256: str, described: dict[str, Any]) -> None:
+    def _put_in_parts(self, key: str, path: Path, sha256: str, described: dict[str, Any]) -> None:
         """Parts with a SHA-256 each. boto3's transfers take no condition, so the key is looked at first."""
         if self._hash_of(key) is not None:
             self._expect_same(key, sha256)
             return
-        file.seek(0)
-        s3_client().upload_fileobj(
-            file,
+        s3_client().upload_file(
+            str(path),
             self._bucket,
             self._prefix + key,
             ExtraArgs=described if self._is_plain else {**described, "ChecksumAlgorithm": "SHA256"},
@@ -224,6 +236,19 @@ def _vouched_hash(head: dict[str, Any]) -> str:
     whole = head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" and "-" not in checksum
     stated: str = head["Metadata"].get("sha256", "")
     return stated or (base64.b64decode(checksum).hex() if whole else "")
+
+
+def _put_object(place: dict[str, str], body: bytes | BufferedReader, **described: Any) -> None:
+    if not isinstance(body, bytes):
+        body.seek(0)
+    s3_client().put_object(**place, Body=body, **described)
+
+
+def _md5_of(body: bytes | BufferedReader) -> bytes:
+    if isinstance(body, bytes):
+        return _md5(body).digest()
+    body.seek(0)
+    return hashlib.file_digest(body, _md5).digest()
 
 
 def _base64(digest: bytes) -> str:

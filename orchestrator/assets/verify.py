@@ -1,7 +1,8 @@
 """Is this file the whole picture or video it should be? What it is, is decided by its bytes alone."""
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Literal
 from orchestrator.assets import containers
 from orchestrator.assets.containers import Bytes
 from orchestrator.assets.errors import CorruptAsset, NotAnAsset
+from orchestrator.assets.memory import CopyMemory
 from orchestrator.assets.pictures import decode_picture
 from orchestrator.assets.videos import decode_video
 
@@ -61,37 +63,41 @@ _WEBM = _Format("video", "video/webm", ".webm", "matroska", containers.check_mat
 _MATROSKA = _Format("video", "video/x-matroska", ".mkv", "matroska", containers.check_matroska)
 
 
-def verify(path: Path, kind: Kind, declared_mime: str | None) -> Verified:
+def verify(content: bytes | Path, kind: Kind, declared_mime: str | None, memory: CopyMemory) -> Verified:
     """What a downloaded file is, if it is a whole `kind`. Blocks on CPU and disk: call it in a thread.
 
     `declared_mime` (of the provider or its server) must be of the same kind; a differing subtype is corrected
-    by the bytes. Raises CorruptAsset with the reason, OSError when the file cannot be read.
+    by the bytes. It decodes as `memory` has room. Raises CorruptAsset with the reason, OSError when the file cannot
+    be read.
     """
-    size = path.stat().st_size
-    if size == 0:
-        raise NotAnAsset("the file is empty")
-    _check_declared(kind, declared_mime)
-    with path.open("rb") as file:
-        found = _recognise(file.read(64))
+    with _opened(content) as data:
+        _check_declared(kind, declared_mime)
+        found = _recognise(data[:64])
         if found is None:
             raise NotAnAsset(f"the file is something else, not {kind}")
         if found.kind != kind:
             raise CorruptAsset(f"the file is {found.mime_type}, not {kind}")
+        if kind == "image" and len(data) > MAX_PICTURE_BYTES:
+            raise CorruptAsset(f"the picture is larger than {MAX_PICTURE_BYTES} bytes")
+        found.check_whole(data)
         if kind == "image":
-            file.seek(0)
-            return _verify_picture(file.read(MAX_PICTURE_BYTES + 1), found)
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            found.check_whole(data)
-    facts = decode_video(path, found.decoder)
+            width, height = decode_picture(data, found.decoder, memory)
+            return Verified(found.mime_type, found.ext, width, height, None)
+    facts = decode_video(content, found.decoder, memory)
     return Verified(found.mime_type, found.ext, facts.width, facts.height, facts.duration_seconds)
 
 
-def _verify_picture(data: bytes, found: _Format) -> Verified:
-    if len(data) > MAX_PICTURE_BYTES:
-        raise CorruptAsset(f"the picture is larger than {MAX_PICTURE_BYTES} bytes")
-    found.check_whole(data)
-    width, height = decode_picture(data, found.decoder)
-    return Verified(found.mime_type, found.ext, width, height, None)
+@contextmanager
+def _opened(content: bytes | Path) -> Iterator[Bytes]:
+    """The bytes, or a view of the file: however large it is, it takes no memory."""
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    if size == 0:
+        raise NotAnAsset("the file is empty")
+    if isinstance(content, bytes):
+        yield content
+        return
+    with content.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
 
 
 def _check_declared(kind: Kind, declared_mime: str | None) -> None:

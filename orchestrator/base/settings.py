@@ -128,6 +128,8 @@ class Settings(BaseSettings):
     request_lost_after: float = Field(default=900, ge=0, validation_alias="ORCHESTRATOR_REQUEST_LOST_AFTER")
     stall_after: float = Field(default=300, ge=0, validation_alias="ORCHESTRATOR_STALL_AFTER")
     spool_bytes: PositiveInt = Field(default=20 * 1024**3, validation_alias="ORCHESTRATOR_SPOOL_BYTES")
+    #: What copies hold in memory at once: half of it for files on their way, half for pictures being decoded.
+    copy_memory_bytes: PositiveInt = Field(default=256 * 1024**2, validation_alias="ORCHESTRATOR_COPY_MEMORY_BYTES")
     usd_per_credit: Decimal = Field(
         default=Decimal("0.0052"), ge=0, le=1000, validation_alias="ORCHESTRATOR_USD_PER_CREDIT"
     )

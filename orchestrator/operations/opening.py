@@ -194,7 +194,7 @@ def make_engine(
     Without a `payer` it pays in credits; one that signs payments needs the `chains`, too.
     """
     payment = Payment.CREDITS if payer is None else payer.payment
-    spool = Spool(settings.home / "spool", cap_bytes=settings.spool_bytes)
+    spool = Spool(settings.home / "spool", cap_bytes=settings.spool_bytes, memory_bytes=settings.copy_memory_bytes)
     spool.sweep()
     return Engine(
         database=database,

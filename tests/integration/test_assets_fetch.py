@@ -4,8 +4,8 @@ import asyncio
 import gzip
 import hashlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -16,7 +16,9 @@ import pytest
 
 from orchestrator.assets.client import AssetClient
 from orchestrator.assets.errors import AddressRefused, CorruptAsset, SourceGone, SourceUnavailable, SpoolFailed
-from orchestrator.assets.fetch import Fetched, fetch
+from orchestrator.assets.fetch import fetch
+from orchestrator.assets.incoming import Berth, Fetched
+from orchestrator.assets.spool import Spool
 
 BODY = bytes(range(256)) * 4096
 Fetch = Callable[..., Awaitable[Fetched]]
@@ -77,30 +79,59 @@ async def server() -> AsyncIterator[Server]:
         await asyncio.gather(*scripted.tasks)
 
 
-@pytest.fixture
-async def get(tmp_path: Path) -> AsyncIterator[Fetch]:
-    """`fetch` into the spool with a client that may reach this machine; afterwards nothing unfinished is left."""
+@contextmanager
+def berth(folder: Path, *, memory_bytes: int = 0) -> Iterator[Berth]:
+    """A file of the spool, and before it so much memory, half of it for bodies."""
+    spool = Spool(folder, memory_bytes=memory_bytes)
+    with spool.memory.share() as memory:
+        yield Berth(spool, "asset", memory, asyncio.to_thread)
+
+
+def content(fetched: Fetched) -> bytes:
+    return fetched.content if isinstance(fetched.content, bytes) else fetched.content.read_bytes()
+
+
+@pytest.fixture(params=[0, 32 * len(BODY)], ids=["to a file", "to memory"])
+async def get(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Fetch]:
+    """`fetch` with a client that may reach this machine; afterwards nothing unfinished is left."""
     async with AssetClient(allow_loopback=True) as client:
 
         async def get(url: str, **options: Any) -> Fetched:
-            return await fetch(client, url, tmp_path / "asset", **options)
+            with berth(tmp_path, memory_bytes=request.param) as where:
+                fetched = await fetch(client, url, where, **options)
+            assert isinstance(fetched.content, bytes) == bool(request.param)
+            return fetched
 
         yield get
     assert not any(name.endswith(".part") for name in files(tmp_path))
 
 
-async def test_a_whole_body_is_hashed_and_put_in_place(server: Server, get: Fetch, tmp_path: Path) -> None:
+async def test_a_whole_body_is_hashed_and_counted(server: Server, get: Fetch) -> None:
     server.answers["/a"] = answer(f"Content-Length: {len(BODY)}", "Content-Type: image/PNG; x=1", body=BODY)
     fetched = await get(server.url("/a"))
-    assert fetched == Fetched(tmp_path / "asset", hashlib.sha256(BODY).hexdigest(), len(BODY), "image/png")
-    assert fetched.path.read_bytes() == BODY
+    assert content(fetched) == BODY
+    assert (fetched.hexdigest(), fetched.size_bytes) == (hashlib.sha256(BODY).hexdigest(), len(BODY))
+
+
+@pytest.mark.parametrize("headers", [[], [f"Content-Length: {len(BODY)}"]])
+async def test_a_body_that_finds_no_memory_becomes_a_file(server: Server, tmp_path: Path, headers: list[str]) -> None:
+    """Also where that turns out in the middle of it. Memory is given back when a job is done."""
+    server.answers["/a"] = answer(*headers, body=BODY)
+    async with AssetClient(allow_loopback=True) as client:
+        with berth(tmp_path, memory_bytes=len(BODY)) as where:
+            fetched = await fetch(client, server.url("/a"), where)
+            assert not where.memory.take(len(BODY) // 2)
+        with where.spool.memory.share() as memory:
+            assert memory.take(len(BODY) // 2)
+    assert fetched.content == tmp_path / "asset"
+    assert (content(fetched), fetched.hexdigest()) == (BODY, hashlib.sha256(BODY).hexdigest())
 
 
 async def test_chunked_and_open_ended_bodies_arrive_too(server: Server, get: Fetch) -> None:
     server.answers["/chunked"] = answer("Transfer-Encoding: chunked", body=chunked(BODY, BODY, b""))
     server.answers["/open"] = answer(body=BODY)
     assert (await get(server.url("/chunked"))).size_bytes == 2 * len(BODY)
-    assert (await get(server.url("/open"))).content_type is None
+    assert content(await get(server.url("/open"))) == BODY
 
 
 @pytest.mark.parametrize(
@@ -183,13 +214,13 @@ async def test_a_body_over_the_limit_is_not_kept(server: Server, get: Fetch) -> 
 async def test_gzip_against_our_wish_is_undone(server: Server, get: Fetch) -> None:
     packed = gzip.compress(BODY)
     server.answers["/a"] = answer("Content-Encoding: gzip", f"Content-Length: {len(packed)}", body=packed)
-    assert (await get(server.url("/a"))).sha256 == hashlib.sha256(BODY).hexdigest()
+    assert (await get(server.url("/a"))).hexdigest() == hashlib.sha256(BODY).hexdigest()
     assert "accept-encoding: identity\r\n" in server.requests[0].lower()
 
 
 async def test_a_server_that_lies_about_gzip_is_not_believed(server: Server, get: Fetch) -> None:
     server.answers["/a"] = answer("Content-Encoding: gzip", body=BODY)
-    assert (await get(server.url("/a"))).sha256 == hashlib.sha256(BODY).hexdigest()
+    assert (await get(server.url("/a"))).hexdigest() == hashlib.sha256(BODY).hexdigest()
 
 
 async def test_the_url_is_sent_as_it_was_signed(server: Server, get: Fetch) -> None:
@@ -260,8 +291,11 @@ async def test_a_name_that_leads_to_a_private_address_is_refused(
 ) -> None:
     asked = resolve_to(monkeypatch, *addresses)
     async with AssetClient() as client:
-        with pytest.raises(AddressRefused, match=r"^https://assets\.example/a: leads to a private address$"):
-            await fetch(client, "https://assets.example/a?signature=secret", tmp_path / "asset")
+        with (
+            berth(tmp_path) as where,
+            pytest.raises(AddressRefused, match=r"^https://assets\.example/a: leads to a private address$"),
+        ):
+            await fetch(client, "https://assets.example/a?signature=secret", where)
     assert asked == ["assets.example"]
 
 
@@ -285,10 +319,11 @@ async def test_a_private_proxy_is_used_but_not_for_this_machine(
     await get(server.url("/a"))
     assert server.requests.pop().startswith("GET /a HTTP/1.1")
     async with AssetClient() as client:
-        with pytest.raises(SourceUnavailable):
-            await fetch(client, "https://assets.example/a", tmp_path / "asset")
-        with pytest.raises(AddressRefused):
-            await fetch(client, "https://10.0.0.1/a", tmp_path / "asset")
+        with berth(tmp_path) as where:
+            with pytest.raises(SourceUnavailable):
+                await fetch(client, "https://assets.example/a", where)
+            with pytest.raises(AddressRefused):
+                await fetch(client, "https://10.0.0.1/a", where)
     (head,) = server.requests
     assert head.startswith("CONNECT assets.example:443 HTTP/1.1")
     assert "Proxy-Authorization: Basic bWU6d29yZA==" in head
@@ -297,8 +332,10 @@ async def test_a_private_proxy_is_used_but_not_for_this_machine(
 async def test_a_spool_that_cannot_be_written_is_no_fault_of_the_source(server: Server, tmp_path: Path) -> None:
     server.answers["/a"] = answer(body=BODY)
     async with AssetClient(allow_loopback=True) as client:
-        with pytest.raises(SpoolFailed, match="No such file"):
-            await fetch(client, server.url("/a"), tmp_path / "absent" / "asset")
+        with berth(tmp_path / "spool") as where:
+            (tmp_path / "spool").rmdir()
+            with pytest.raises(SpoolFailed, match="No such file"):
+                await fetch(client, server.url("/a"), where)
 
 
 async def test_two_downloads_of_one_asset_do_not_disturb_each_other(server: Server, get: Fetch) -> None:
@@ -306,7 +343,7 @@ async def test_two_downloads_of_one_asset_do_not_disturb_each_other(server: Serv
     server.pause_seconds = 0.05
     fetched = await asyncio.gather(*(get(server.url("/a")) for _ in range(8)))
     assert len(set(fetched)) == 1
-    assert fetched[0].path.read_bytes() == BODY
+    assert content(fetched[0]) == BODY
 
 
 async def test_a_cancelled_download_leaves_nothing(server: Server, get: Fetch, tmp_path: Path) -> None:

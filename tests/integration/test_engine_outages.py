@@ -100,7 +100,9 @@ async def test_a_full_spool_stops_downloads_and_loses_nothing(site: Site, monkey
 @pytest.mark.parametrize("after", ["pay.request", "pay.answered", "ask.answered", "spool.named", "folder.named"])
 async def test_a_stop_records_what_is_under_way_and_a_second_run_finishes(site: Site, after: str) -> None:
     scope = site.make_batch(6)
-    async with open_engine(site.settings, site.database, site.provider, scope) as engine:
+    memory_bytes = 1 if after.startswith("spool") else site.settings.copy_memory_bytes
+    settings = site.settings.model_copy(update={"copy_memory_bytes": memory_bytes})
+    async with open_engine(settings, site.database, site.provider, scope) as engine:
         driver = LocalDriver(engine)
         loop = asyncio.get_running_loop()
         faults.install(lambda name: loop.call_soon_threadsafe(driver.stop) and None if name == after else None)
@@ -196,7 +198,7 @@ async def test_a_fault_of_ours_in_a_rendition_leaves_it_out(site: Site, monkeypa
     def broken(*_: object) -> str:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr("orchestrator.engine.copy.rendition_key", broken)
+    monkeypatch.setattr("orchestrator.engine.placing.rendition_key", broken)
     document = await site.run(site.make_batch(2))
     assert document["state"] == "completed"
     site.audit()
@@ -253,7 +255,7 @@ async def test_a_lasting_fault_of_ours_ends_with_the_sources(site: Site, monkeyp
     def broken(*_: object) -> str:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr("orchestrator.engine.copy.render_key", broken)
+    monkeypatch.setattr("orchestrator.engine.placing.render_key", broken)
     monkeypatch.setattr("orchestrator.engine.copy.OUR_FAULT", replace(OUR_FAULT, overdue_seconds=-(10.0**9)))
     document = await site.run(site.make_batch(1))
     assert document["state"] == "failed"

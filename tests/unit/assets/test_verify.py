@@ -1,13 +1,18 @@
 """Whole files pass with their true type; anything cut short, mislabelled or foreign does not."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import orchestrator.assets.pictures
 from orchestrator.assets.errors import CorruptAsset
-from orchestrator.assets.verify import Kind, Verified, verify
+from orchestrator.assets.memory import CopyMemory
+from orchestrator.assets.verify import Kind, Verified
+from orchestrator.assets.verify import verify as verify_within
+
+verify = partial(verify_within, memory=CopyMemory())
 
 Sample = Callable[[str], bytes]
 
@@ -38,6 +43,7 @@ def write(folder: Path, data: bytes) -> Path:
 def test_a_whole_file_is_what_its_bytes_say(name: str, tmp_path: Path, sample: Sample) -> None:
     kind, expected = WHOLE[name]
     assert verify(write(tmp_path, sample(name)), kind, None) == expected
+    assert verify(sample(name), kind, None) == expected
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -46,6 +52,9 @@ def test_a_file_cut_short_anywhere_is_found(name: str, tmp_path: Path, sample: S
     data = sample(name)
     last_bytes = range(len(data) - 40, len(data))
     for length in [*range(0, len(data) - 40, max(1, len(data) // 500)), *last_bytes]:
+        with pytest.raises(CorruptAsset):
+            verify(data[:length], kind, None)
+    for length in (0, 1, len(data) // 2, len(data) - 1):
         with pytest.raises(CorruptAsset):
             verify(write(tmp_path, data[:length]), kind, None)
 
