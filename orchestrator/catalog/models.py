@@ -32,7 +32,7 @@ CustomRule = Literal[
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
     def document(self) -> dict[str, Any]:
         """The interface's `models` entry."""
@@ -130,7 +130,7 @@ class Catalog(BaseModel):
     `source` is "bundled" or the origin that was asked; `notes` tell what a refresh could not take over.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     source: str
     fetched_at: str

@@ -16,7 +16,7 @@ from orchestrator.catalog.models import Amount
 class _Part(BaseModel):
     """Reads the receipts of newer releases too: what it does not know is left out."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class OrderedBatch(_Part):

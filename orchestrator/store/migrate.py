@@ -1,22 +1,23 @@
 """Bringing a database to this release's schema, and refusing to work on one that its code does not fit.
 
 Migrations expand first and take away a release later: between the two, the code of both releases works on the schema.
+Alembic is imported only to migrate; whether that is due, the names of the files tell: REVISION_words.py.
 """
 
 import logging
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext, MigrationInfo
-from alembic.script import Script, ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, text
 
 from orchestrator.base.errors import Unusable
 from orchestrator.store.database import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext, MigrationInfo
 
 #: Session advisory lock that lets one migrator through at a time.
 MIGRATION_LOCK = 7_215_001
@@ -33,7 +34,9 @@ def _scripts() -> Path:
     return installed if installed.is_dir() else package.parent / "migrations"
 
 
-def _config() -> Config:
+def _config() -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
     return config
@@ -41,6 +44,8 @@ def _config() -> Config:
 
 def upgrade(database: Database) -> str:
     """Migrate to the newest schema under a lock, and return its revision."""
+    from alembic import command
+
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = _config()
     with database.engine.connect() as connection:
@@ -57,37 +62,34 @@ def upgrade(database: Database) -> str:
     return head()
 
 
-@cache
 def head() -> str:
     """The revision this release's code was written for."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
+    return max(revisions())
 
 
 def current(database: Database) -> str | None:
     """The revision the database is at; None for one that was never migrated."""
     with database.engine.connect() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-        return str(found) if found else None
+        return _version(connection)
+
+
+def _version(connection: Connection) -> str | None:
+    if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return str(found) if found else None
 
 
 def is_behind(database: Database) -> bool:
     """Whether the database is at an older schema of ours (or at none), so that `upgrade` can help."""
     found = current(database)
-    return found is None or (found != head() and found in _known_revisions())
+    return found is None or (found != head() and found in revisions())
 
 
 @cache
-def migrations() -> tuple[Script, ...]:
-    """This release's migrations, the newest first."""
-    return tuple(ScriptDirectory.from_config(_config()).walk_revisions())
-
-
-def _known_revisions() -> set[str]:
-    return {script.revision for script in migrations()}
+def revisions() -> frozenset[str]:
+    """The revisions that this release knows."""
+    return frozenset(file.name.partition("_")[0] for file in _scripts().glob("versions/[0-9]*.py"))
 
 
 def require_usable(database: Database) -> None:
@@ -101,10 +103,10 @@ def require_usable(database: Database) -> None:
     found = current(database)
     if found == head():
         return
-    if found is None or found in _known_revisions():
+    if found is None or found in revisions():
         state = "has no schema yet" if found is None else f"is at schema {found}, this release needs {head()}"
         raise Unusable(f"the database {state}", hint=_UPGRADE)
-    if _oldest_code(database) not in _known_revisions():
+    if _oldest_code(database) not in revisions():
         raise Unusable(
             f"the database schema ({found}) is newer than this release ({head()})",
             hint="update this installation",
@@ -127,9 +129,7 @@ class Mark:
 
 def mark_of(connection: Connection) -> Mark | None:
     """The mark of a database; None for one that may be worked on, or was never migrated."""
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    parts = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar()).split("/")
+    parts = (_version(connection) or "").split("/")
     return Mark(*parts) if len(parts) == _MARK_PARTS else None
 
 
@@ -180,12 +180,14 @@ def _marked(connection: Connection, mark: Mark) -> Unusable:
     )
 
 
-def note_oldest_code(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:
+def note_oldest_code(*, ctx: "MigrationContext", step: "MigrationInfo", **_: Any) -> None:
     """Called by Alembic in the transaction of each migration: write down whose code may work on what it made.
 
     A migration says so as `oldest_code`, the revision that the oldest such code was written for; without it, it is its
     own.
     """
+    from alembic.script import ScriptDirectory
+
     assert ctx.connection is not None
     assert step.up_revision_id is not None
     migration = ScriptDirectory.from_config(_config()).get_revision(step.up_revision_id)
@@ -195,8 +197,7 @@ def note_oldest_code(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) ->
 
 
 def _oldest_code(database: Database) -> str | None:
+    """None where a release made the schema that said nothing about it."""
     with database.engine.connect() as connection:
-        if "oldest_code" not in {column["name"] for column in inspect(connection).get_columns("alembic_version")}:
-            return None  # made by a release that said nothing about it
-        found = connection.execute(text("SELECT oldest_code FROM alembic_version")).scalar()
+        found = connection.execute(text("SELECT to_jsonb(v) ->> 'oldest_code' FROM alembic_version AS v")).scalar()
         return str(found) if found else None

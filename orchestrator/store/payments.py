@@ -6,20 +6,22 @@ submission, then payment.
 """
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Connection, exists, func, null, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.states import PaymentState
-from orchestrator.receipts.receipt import OrderedPayment
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import NO_LEASE
 from orchestrator.store.tables import payments, submissions
 
+if TYPE_CHECKING:
+    from orchestrator.receipts.receipt import OrderedPayment
 
-def record_signed(connection: Connection, submission_id: UUID, payment: OrderedPayment, header: str | None) -> bool:
+
+def record_signed(connection: Connection, submission_id: UUID, payment: "OrderedPayment", header: str | None) -> bool:
     """Store a signed payment before any byte of it leaves; one that only a receipt tells of has no `header`.
 
     Repeating it changes nothing. False: another submission has this very payment (on Solana without a memo, two equal

@@ -81,7 +81,13 @@ def _due(name: str, state: str, *columns: str) -> Index:
     return Index(name, *columns, postgresql_where=text(f"state = '{state}'"))
 
 
-class Account(SQLModel, table=True):
+class _Row(SQLModel):
+    """Without pydantic's validators: they would never run, and to build them takes longer than all else here."""
+
+    model_config = {"defer_build": True}
+
+
+class Account(_Row, table=True):
     """Who pays where: a digest of the key, or a wallet, at one provider origin, its caps, and whether the provider is
     there. All amounts of its batches, jobs, submissions and ledger are in its `unit`.
 
@@ -112,7 +118,7 @@ class Account(SQLModel, table=True):
     breaker_closed_at: datetime | None = _instant()
 
 
-class Pace(SQLModel, table=True):
+class Pace(_Row, table=True):
     """A limit that an account met with one model (`model` "": with all of them), learned from the provider's answers.
 
     `room` is how many jobs may be at the provider at once (while `recovering` from an outage: how many POSTs may be
@@ -131,7 +137,7 @@ class Pace(SQLModel, table=True):
     throttles: int = 0
 
 
-class Reading(SQLModel, table=True):
+class Reading(_Row, table=True):
     """A balance the provider told. `quiet`: nothing of ours was open at the provider from before it was asked for
     until it was stored, so that only others can have moved it.
     """
@@ -144,7 +150,7 @@ class Reading(SQLModel, table=True):
     quiet: bool
 
 
-class CatalogRow(SQLModel, table=True):
+class CatalogRow(_Row, table=True):
     """A catalogue that priced at least one batch."""
 
     __tablename__ = "catalog"
@@ -154,7 +160,7 @@ class CatalogRow(SQLModel, table=True):
     document: dict[str, Any] = _json()
 
 
-class Batch(SQLModel, table=True):
+class Batch(_Row, table=True):
     """One run of a manifest.
 
     `estimated` and `budget` are in the account's unit, and `usd_per_credit` is the price of one of it in dollars (1
@@ -205,7 +211,7 @@ class Batch(SQLModel, table=True):
     finished_at: datetime | None = _instant()
 
 
-class Hold(SQLModel, table=True):
+class Hold(_Row, table=True):
     """Why a batch cannot go on by itself, and what a person can do."""
 
     __table_args__ = (_one_of("code", HoldCode),)
@@ -218,7 +224,7 @@ class Hold(SQLModel, table=True):
     blocking: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
 
 
-class Submission(SQLModel, table=True):
+class Submission(_Row, table=True):
     """One paid POST of ours; `due_at` is its next poll."""
 
     __table_args__ = (
@@ -258,7 +264,7 @@ class Submission(SQLModel, table=True):
     ended_at: datetime | None = _instant()
 
 
-class Job(SQLModel, table=True):
+class Job(_Row, table=True):
     """One item of a manifest; `due_at` is when it may be sent or copied next.
 
     `estimate`, `price` and `spent` are in the account's unit; `work_credits` is the catalogue's price in credits, null
@@ -333,7 +339,7 @@ class Job(SQLModel, table=True):
     ended_at: datetime | None = _instant()
 
 
-class PaymentRow(SQLModel, table=True):
+class PaymentRow(_Row, table=True):
     """One signed USDC payment: for a submission, or (`submission_id` null) to top up a wallet's balance.
 
     `signed` is the value of its header: as good as money until it has settled or is void, and null from then on.
@@ -383,7 +389,7 @@ class PaymentRow(SQLModel, table=True):
     told_at: datetime | None = _instant()
 
 
-class Payee(SQLModel, table=True):
+class Payee(_Row, table=True):
     """Whom an origin's payments go to on a network: pinned when it was first seen, and never changed by an answer."""
 
     __table_args__ = (_one_of("network", Network),)
@@ -393,7 +399,7 @@ class Payee(SQLModel, table=True):
     pinned_at: datetime = _instant(nullable=False)
 
 
-class JobNeed(SQLModel, table=True):
+class JobNeed(_Row, table=True):
     """One job needs another's result, the file of this role: the `from` of a media field."""
 
     __tablename__ = "job_need"
@@ -406,7 +412,7 @@ class JobNeed(SQLModel, table=True):
     role: str = Field(primary_key=True)
 
 
-class Schedule(SQLModel, table=True):
+class Schedule(_Row, table=True):
     """A manifest that is submitted at the slots of a cron expression; `next_at` is the next of them.
 
     `manifest` is an absolute path or a URI, read afresh each time.
@@ -425,7 +431,7 @@ class Schedule(SQLModel, table=True):
     created_at: datetime = _instant(nullable=False)
 
 
-class ScheduleRun(SQLModel, table=True):
+class ScheduleRun(_Row, table=True):
     """One slot of a schedule: whoever inserts the row runs it. `state` is started, submitted, skipped or failed."""
 
     __tablename__ = "schedule_run"
@@ -445,7 +451,7 @@ class ScheduleRun(SQLModel, table=True):
     message: str | None = None
 
 
-class Notification(SQLModel, table=True):
+class Notification(_Row, table=True):
     """A message to someone's URL, from when it is due until it was taken or given up.
 
     `id` stands for its URL and its `occasion`, which keeps it single: an index of URLs would not take every URL.
@@ -471,7 +477,7 @@ class Notification(SQLModel, table=True):
     error: str | None = None
 
 
-class Asset(SQLModel, table=True):
+class Asset(_Row, table=True):
     """One file of a finished job; stored when `stored_at` is set. `source_url` may carry a signature: never show it.
 
     `content` is the file itself, where it came with the answer (a text); it goes once the file is stored.
@@ -503,7 +509,7 @@ class Asset(SQLModel, table=True):
     stored_at: datetime | None = _instant()
 
 
-class Review(SQLModel, table=True):
+class Review(_Row, table=True):
     """What a person decided about the result of a job; of several yes and no, the newest is what holds.
 
     `asset_sha256` is the hash of its first original, "" where it gave none. `take_key` is the submit key of the batch
@@ -526,7 +532,7 @@ class Review(SQLModel, table=True):
     actor: str | None = Field(default=None, sa_column_kwargs={"server_default": CURRENT_ACTOR})
 
 
-class LedgerEntry(SQLModel, table=True):
+class LedgerEntry(_Row, table=True):
     """One movement of money (in the account's unit) from one book to another, for one job of one submission. Rows are
     only ever added.
 
@@ -561,7 +567,7 @@ class LedgerEntry(SQLModel, table=True):
     actor: str | None = Field(default=None, sa_column_kwargs={"server_default": CURRENT_ACTOR})
 
 
-class Usage(SQLModel, table=True):
+class Usage(_Row, table=True):
     """Committed money (reserved, in doubt, spent, lost) of a batch and of a day: the sum of its rows.
 
     A trigger adds a row for what each statement on the ledger changes, and a claim folds them: exact at all times,
@@ -577,7 +583,7 @@ class Usage(SQLModel, table=True):
     usd: Decimal = _money()
 
 
-class Event(SQLModel, table=True):
+class Event(_Row, table=True):
     """Every transition of a batch, job or submission, written by trigger."""
 
     pk: int = _key()
@@ -590,7 +596,7 @@ class Event(SQLModel, table=True):
     actor: str | None = None
 
 
-class Transition(SQLModel, table=True):
+class Transition(_Row, table=True):
     """One allowed change of state; the trigger that writes events refuses all others."""
 
     entity: str = Field(primary_key=True)
@@ -598,7 +604,7 @@ class Transition(SQLModel, table=True):
     to_state: str = Field(primary_key=True)
 
 
-def table_of(row: type[SQLModel]) -> Table:
+def table_of(row: type[_Row]) -> Table:
     """The SQLAlchemy table behind a row class, for Core statements."""
     return cast(Table, row.__table__)  # type: ignore[attr-defined]  # set by SQLModel's metaclass
 

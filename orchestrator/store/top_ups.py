@@ -9,18 +9,20 @@ from, so that who comes second changes nothing. Sending the same payment twice i
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, exists, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from orchestrator.base.states import PaymentState
-from orchestrator.receipts.receipt import OrderedPayment, TopUpReceipt
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.database import NOW
 from orchestrator.store.sending import in_seconds
 from orchestrator.store.tables import payments
+
+if TYPE_CHECKING:
+    from orchestrator.receipts.receipt import OrderedPayment, TopUpReceipt
 
 #: What has settled may be credited a little later.
 _CREDITED_WITHIN = timedelta(minutes=15)
@@ -32,7 +34,7 @@ class TopUp:
 
     id: UUID
     state: PaymentState
-    payment: OrderedPayment
+    payment: "OrderedPayment"
     credited: Decimal
     created_at: datetime
     header: str | None = field(default=None, repr=False)
@@ -65,7 +67,7 @@ def record_signed(connection: Connection, account_pk: int, top_up: TopUp) -> boo
     return connection.execute(stored).first() is not None
 
 
-def take_over(connection: Connection, account_pk: int, receipt: TopUpReceipt) -> bool:
+def take_over(connection: Connection, account_pk: int, receipt: "TopUpReceipt") -> bool:
     """Make the row of a top-up that only its receipt tells of: without a signature. False: it was known."""
     is_known = select(payments.c.id).where(payments.c.id == receipt.id)
     was_known = connection.execute(is_known).first() is not None
@@ -185,6 +187,8 @@ def _untold(account_pk: int) -> ColumnElement[bool]:
 
 
 def _top_up(row: Any) -> TopUp:
+    from orchestrator.receipts.receipt import OrderedPayment  # reading a batch needs none of it
+
     return TopUp(
         id=row.id,
         state=PaymentState(row.state),
