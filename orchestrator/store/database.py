@@ -60,6 +60,8 @@ class Database:
             max_overflow=10,
             json_serializer=_dump_json,
             connect_args={
+                # A plan of a prepared statement may come to know no values, and partial indexes are of no use to it.
+                "prepare_threshold": None,
                 "connect_timeout": connect_seconds,
                 # A server that vanished without a word (failover, NAT) is noticed within half a minute.
                 "keepalives": 1,
@@ -142,14 +144,10 @@ def _dump_json(value: Any) -> str:
 
 
 def _set_up(connection: Any, _: object, *, actor: str) -> None:
-    """What each new connection is told. Not at its start: poolers refuse what they do not know there.
-
-    Partial indexes are used only by plans that know the values: a generic one would scan.
-    """
+    """What each new connection is told. Not at its start: poolers refuse what they do not know there."""
     connection.autocommit = True
     connection.execute(
-        "SELECT set_config('orchestrator.actor', %s, false), set_config('timezone', 'UTC', false), "
-        "set_config('plan_cache_mode', 'force_custom_plan', false)",
+        "SELECT set_config('orchestrator.actor', %s, false), set_config('timezone', 'UTC', false)",
         [actor.replace("\0", "")],
     )
     connection.autocommit = False
