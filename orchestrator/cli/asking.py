@@ -1,4 +1,4 @@
-"""The questions before money is spent, and before what was paid is settled by a person's word."""
+"""The questions before money is spent, before what was paid is settled by a person's word, and before what is final."""
 
 import sys
 
@@ -8,12 +8,15 @@ from orchestrator.cli.console import err
 
 def may_spend(what: str, *, yes: bool) -> bool:
     """Whether the user agrees to `what`. Raises SpendRefused where there is nobody to ask."""
+    return may_do(what, yes=yes, nothing="nothing was sent")
+
+
+def may_do(what: str, *, yes: bool, nothing: str) -> bool:
+    """The same of what spends nothing, and cannot be taken back; `nothing` says what did not happen without a yes."""
     if yes:
         return True
     if not _is_somebody_there():
-        raise SpendRefused(
-            f"{what}, and there is no terminal to ask on: nothing was sent", hint="agree beforehand with --yes"
-        )
+        raise SpendRefused(f"{what}, and there is no terminal to ask on: {nothing}", hint="agree beforehand with --yes")
     return _ask(what)
 
 

@@ -1,17 +1,20 @@
 """`balance`, `doctor` and `db`: accounts, set-up and housekeeping."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from orchestrator.base.money import canonical
-from orchestrator.cli.console import print_json, printable, safe, show
+from orchestrator.cli.asking import may_do
+from orchestrator.cli.console import print_json, printable, safe, show, tell
 from orchestrator.cli.params import AsJson, age_seconds
 from orchestrator.cli.words import counted, credits_text
 
 if TYPE_CHECKING:
     from orchestrator.operations.check import Check
+    from orchestrator.operations.moving import Copied
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 #: What `prune` forgets one of, in words.
@@ -109,26 +112,53 @@ def copy_database(
     to: Annotated[
         str | None, typer.Option("--to", metavar="URL", help="Where to. [default: ORCHESTRATOR_DATABASE_URL]")
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Move it without asking.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Move everything from the embedded database to a shared one.
 
-    That has to be migrated and empty; the embedded one is closed for good.
+    That has to be migrated and empty; the embedded one is closed for good, so this asks before.
     """
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import moving
 
-    copied = moving.copy(load_settings(), to)
+    def confirm(found: "Copied") -> bool:
+        if not yes:
+            tell(*_bound_here(found))
+        what = f"this moves {_size(found)} to {found.database}, and closes the embedded database for good"
+        return may_do(what, yes=yes, nothing="nothing was moved")
+
+    copied = moving.copy(load_settings(), to, confirm=confirm)
     if as_json:
-        print_json({"database": copied.database, "rows": copied.rows, "bound_here": copied.bound_here})
+        print_json(asdict(copied))
         return
-    jobs, batches = copied.rows.get("job", 0), copied.rows.get("batch", 0)
     show(
-        Text(f"everything is in {copied.database} now: {counted(batches, 'batch')}, {counted(jobs, 'job')}"),
+        Text(
+            f"everything is in {copied.database} now: {_size(copied)}"
+            if copied.rows
+            else f"the copy in {copied.database} can be used now"
+        ),
         Text("next: set ORCHESTRATOR_DATABASE_URL to it for every process; the embedded database is closed"),
+        *_bound_here(copied),
     )
-    for batch in copied.bound_here:
-        show(safe(f"batch {batch} has its files on this machine: only workers on it can go on with it", "yellow"))
+
+
+def _size(copied: "Copied") -> str:
+    return f"{counted(copied.rows['batch'], 'batch')}, {counted(copied.rows['job'], 'job')}"
+
+
+def _bound_here(copied: "Copied") -> list[Text]:
+    """What does not go on by itself on other machines."""
+    lines = [
+        f"batch {batch} has its files on this machine: only workers on it can go on with it"
+        for batch in copied.bound_here
+    ]
+    lines += [
+        f"schedule {name} reads {manifest}: at other machines' workers its slots fail; put the manifest and its files "
+        "at an s3:// URI, then orchestrator schedule apply URI"
+        for name, manifest in sorted(copied.local_schedules.items())
+    ]
+    return [safe(line, "yellow") for line in lines]
 
 
 @db.command()

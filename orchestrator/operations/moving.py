@@ -1,8 +1,9 @@
 """`db copy`: from the embedded database to a shared one, which is the only one to be worked on from then on."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from orchestrator.base.errors import Unusable, UsageError
+from orchestrator.base.errors import SpendRefused, Unusable, UsageError
 from orchestrator.base.payments import Payment
 from orchestrator.base.settings import Settings
 from orchestrator.engine.receipts import Receipts
@@ -17,18 +18,27 @@ _UPGRADE = "ORCHESTRATOR_DATABASE_URL=URL orchestrator db upgrade"
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """Where everything is now, how many rows of each table, and which open batches need files of this machine."""
+    """Where everything is, or is to be: how many rows of each table, and what of it needs files of this machine:
+    open batches, and schedules with the paths of their manifests.
+    """
 
     database: str
     rows: dict[str, int]
     bound_here: list[str]
+    local_schedules: dict[str, str]
 
 
-def copy(settings: Settings, url: str | None = None) -> Copied:
+#: Whether it is to be moved; told what there is, and where it is to be.
+Confirm = Callable[[Copied], bool]
+
+
+def copy(settings: Settings, url: str | None = None, *, confirm: Confirm) -> Copied:
     """Move everything from the embedded database of `settings` to the one at `url` (None: the one of `settings`).
 
-    It has to be migrated and empty; from then on the embedded one refuses to be worked on. Safe to repeat after any
-    interruption. Raises UsageError without a database to copy to, Unusable with the reason why nothing was moved.
+    It has to be migrated and empty; from then on the embedded one refuses to be worked on, so `confirm` is asked before
+    it. Safe to repeat after any interruption; where the embedded one is closed already, nothing is asked. Raises
+    UsageError without a database to copy to, SpendRefused where it is not confirmed, Unusable with the reason why
+    nothing was moved.
     """
     if url is None and settings.database_url is not None:
         url = settings.database_url.get_secret_value()
@@ -44,23 +54,31 @@ def copy(settings: Settings, url: str | None = None) -> Copied:
         with EmbeddedPostgres(settings.home) as server:
             source = Database(server.url, actor=settings.actor)
             try:
-                return _moved(settings, source, target)
+                return _moved(settings, source, target, confirm)
             finally:
                 source.close()
     finally:
         target.close()
 
 
-def _moved(settings: Settings, source: Database, target: Database) -> Copied:
+def _moved(settings: Settings, source: Database, target: Database, confirm: Confirm) -> Copied:
     if migrate.is_behind(source):
         migrate.upgrade(source)
     if migrate.current(target) is None:
         raise Unusable("the database to copy to has no schema yet", hint=f"run: {_UPGRADE}")
     if not migrate.is_marked(source):
         _require_known_receipts(settings, source)
+        if not confirm(_told(source, target.label)):
+            raise SpendRefused("not confirmed: nothing was moved", hint="say yes with --yes")
     moved = moving.move(source, target)
-    with target.begin() as connection:
-        return Copied(target.label, moved.rows, moving.bound_to_a_machine(connection))
+    return replace(_told(target, target.label), rows=moved.rows)
+
+
+def _told(database: Database, label: str) -> Copied:
+    with database.begin() as connection:
+        return Copied(
+            label, moving.sizes(connection), moving.bound_to_a_machine(connection), moving.local_schedules(connection)
+        )
 
 
 def _require_known_receipts(settings: Settings, database: Database) -> None:

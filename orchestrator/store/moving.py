@@ -74,6 +74,20 @@ def bound_to_a_machine(connection: Connection) -> list[str]:
     return sorted(str(batch_id) for batch_id in found.scalars())
 
 
+def local_schedules(connection: Connection) -> dict[str, str]:
+    """The schedules whose manifest is a file of this machine, and which file, by name."""
+    schedules = tables.schedules.c
+    found = connection.execute(
+        select(schedules.name, schedules.manifest).where(not_(schedules.manifest.contains("://")))
+    )
+    return {row.name: row.manifest for row in found.all()}
+
+
+def sizes(connection: Connection) -> dict[str, int]:
+    """How many rows each table has."""
+    return {table.name: _count(connection, table) for table in _TABLES}
+
+
 def _lock(connection: Connection) -> None:
     """Nobody writes, migrates or moves from here on until the end of the transaction; who starts waits for it."""
     connection.execute(text("SET LOCAL lock_timeout = '10s'"))

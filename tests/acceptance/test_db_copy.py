@@ -12,9 +12,13 @@ def test_what_was_bought_is_not_bought_again_from_either_database(
     assert cli("db", "copy").code == 2
     assert cli("submit", manifest, "--yes", env=account).code == 0
     with new_database(postgres.url, "shared_by_all") as url:
-        copied = cli("db", "copy", "--to", url, "--json")
+        asked = cli("db", "copy", "--to", url)
+        assert (asked.code, "this moves 1 batch, 1 job to shared_by_all" in asked.stderr) == (3, True)
+        assert ("nothing was moved" in asked.stderr, "--yes" in asked.stderr) == (True, True)
+        copied = cli("db", "copy", "--to", url, "--yes", "--json")
         assert copied.code == 0, copied.stderr
-        assert (copied.json["rows"]["batch"], copied.json["bound_here"]) == (1, [])
+        told = copied.json
+        assert (told["rows"]["batch"], told["bound_here"], told["local_schedules"]) == (1, [], {})
 
         refused = cli("submit", manifest, "--yes", env=account)
         assert (refused.code, "was moved" in refused.stderr) == (4, True)

@@ -10,7 +10,7 @@ from sqlmodel import SQLModel
 
 from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
-from orchestrator.store import audit, migrate, moving
+from orchestrator.store import audit, migrate, moving, schedules
 from orchestrator.store.database import Database, OutOfReach, outages_told
 from orchestrator.store.embedded import EmbeddedPostgres
 from orchestrator.store.leases import WorkerSession
@@ -215,3 +215,10 @@ def test_open_batches_that_need_this_machine_are_told(source: Database) -> None:
         assert moving.bound_to_a_machine(connection) == [BATCH]
         connection.execute(text("UPDATE batch SET destination = 's3://b/x', media = 's3://b/.inputs'"))
         assert moving.bound_to_a_machine(connection) == []
+
+
+def test_schedules_that_read_files_of_this_machine_are_told(source: Database) -> None:
+    with source.begin() as connection:
+        for name, manifest in (("near", "/jobs/near.yaml"), ("far", "s3://jobs/far.yaml")):
+            schedules.add(connection, 1, schedules.Spec(name, manifest, "0 2 * * *", "UTC"))
+        assert moving.local_schedules(connection) == {"near": "/jobs/near.yaml"}
