@@ -82,6 +82,12 @@ GAUGES = (
         lambda s: _one(s.budget_used_ratio),
     ),
     Gauge(
+        "orchestrator_budget_left",
+        "What the batches that have not ended may still commit of their budgets, added up, in the payment's own unit.",
+        ("payment", "unit"),
+        lambda s: {(p, p.unit): float(left) for p, left in s.budget_left.items()},
+    ),
+    Gauge(
         "orchestrator_in_doubt",
         "Paid requests whose answer was lost, and which nobody has settled yet.",
         ("payment",),

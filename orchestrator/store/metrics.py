@@ -44,8 +44,10 @@ class Snapshot:
     committed: Mapping[tuple[Payment, str], Decimal]
     #: The caps that are set, of each account.
     caps: tuple[tuple[Payment, Cap], ...]
-    #: The largest share of its budget that a batch that has not ended has committed.
+    #: Of the batches that have not ended and have a budget: the largest share of it that one has committed, and by
+    #: payment what is left of all of them.
     budget_used_ratio: float
+    budget_left: Mapping[Payment, Decimal]
     breakers_open: Mapping[Payment, int]
     doubts: Mapping[Payment, Doubts]
     #: How long the request that has waited longest to be asked about is overdue.
@@ -68,6 +70,7 @@ def read_snapshot(connection: Connection) -> Snapshot:
     """Read it, in a transaction of its own. Raises DBAPIError where it takes too long."""
     connection.execute(text(f"SET LOCAL statement_timeout = {_TIMEOUT_MILLISECONDS}"))
     committed, caps, breakers = _accounts(connection)
+    budgets = connection.execute(_BUDGETS).all()
     copying = connection.execute(_COPYING).one()
     runs = connection.execute(_SCHEDULE_RUNS, {"punctual": PUNCTUAL}).all()
     notices = connection.execute(_NOTICES).one()
@@ -77,7 +80,8 @@ def read_snapshot(connection: Connection) -> Snapshot:
         holds=_counts(connection, _HOLDS),
         committed=committed,
         caps=caps,
-        budget_used_ratio=float(connection.execute(_BUDGET_USED).scalar_one()),
+        budget_used_ratio=float(max((row.used_ratio for row in budgets), default=0)),
+        budget_left={Payment(row.payment): row.left_over for row in budgets},
         breakers_open=breakers,
         doubts={
             Payment(row.payment): Doubts(row.number, row.money, float(row.oldest_seconds))
@@ -138,11 +142,13 @@ _HOLDS = text(
     WHERE batch.finished_at IS NULL AND NOT batch.sandbox GROUP BY code
     """
 )
-_BUDGET_USED = text(
+_BUDGETS = text(
     """
-    SELECT coalesce(max(used.amount / batch.budget), 0) FROM batch
+    SELECT batch.payment, max(used.amount / batch.budget) AS used_ratio,
+           sum(greatest(batch.budget - used.amount, 0)) AS left_over
+    FROM batch
     CROSS JOIN LATERAL (SELECT coalesce(sum(credits), 0) AS amount FROM usage WHERE batch_id = batch.id) AS used
-    WHERE batch.finished_at IS NULL AND NOT batch.sandbox AND batch.budget > 0
+    WHERE batch.finished_at IS NULL AND NOT batch.sandbox AND batch.budget > 0 GROUP BY batch.payment
     """
 )
 #: Accounts of batches' own sandboxes are as many as there were such batches.

@@ -78,6 +78,7 @@ def test_the_leader_tells_of_all_but_sandboxes(database: Database) -> None:
     assert value("orchestrator_cap_left", payment="credits", unit="credits", window="daily") == 1
     assert value("orchestrator_cap_used_ratio", window="daily") == 0.9
     assert value("orchestrator_budget_used_ratio") == 0.45
+    assert value("orchestrator_budget_left", payment="credits", unit="credits") == 11
     assert value("orchestrator_in_doubt", payment="credits") == 1
     assert value("orchestrator_in_doubt_money", payment="credits", unit="credits") == float(PRICE)
     assert 7200 <= (value("orchestrator_in_doubt_oldest_seconds") or 0) < 7300
