@@ -205,6 +205,24 @@ def recent_batches(connection: Connection, limit: int = 20) -> list[str]:
     return [str(batch_id) for batch_id in found]
 
 
+#: The rest of a row, such as its item, is large.
+_TOLD_OF_A_JOB = tuple(
+    jobs.c[name]
+    for name in (
+        *("pk", "name", "type", "model", "state", "waits_for", "attempts", "labels"),
+        *("estimate", "price", "spent", "work_credits", "error", "copy_error"),
+    )
+)
+_TOLD_OF_A_FILE = tuple(
+    assets.c[name]
+    for name in (
+        *("job_pk", "position", "kind", "uri", "sha256", "bytes", "mime_type", "width", "height"),
+        *("duration_seconds", "source_expires_at", "tags"),
+    )
+)
+_IS_WAITING = jobs.c.state.in_((JobState.GENERATING, JobState.IN_DOUBT))
+
+
 def job_documents(
     connection: Connection, batch_id: str, *, state: str | None = None, error: str | None = None
 ) -> list[dict[str, Any]]:
@@ -212,10 +230,10 @@ def job_documents(
     made = jobs.alias("made")
     query = (
         select(
-            jobs,
+            *_TOLD_OF_A_JOB,
             submissions.c.request_id,
-            submissions.c.provider_status,
-            submissions.c.answer,
+            case((_IS_WAITING, submissions.c.provider_status)).label("provider_status"),
+            case((_IS_WAITING, submissions.c.answer)).label("last_answer"),
             made.c.batch_id.label("reused_from"),
             *PAYMENT_COLUMNS,
         )
@@ -244,7 +262,7 @@ def job_documents(
 def _originals(connection: Connection, batch_id: str, wanted: Sequence[int] | None) -> dict[int, list[dict[str, Any]]]:
     """The stored originals of a batch's jobs (by row), or of the wanted ones only."""
     query = (
-        select(assets)
+        select(*_TOLD_OF_A_FILE)
         .join(jobs, jobs.c.pk == assets.c.job_pk)
         .where(jobs.c.batch_id == batch_id, assets.c.role == "original", assets.c.stored_at.is_not(None))
         .order_by(assets.c.position)
@@ -277,7 +295,6 @@ def jobs_with_errors(connection: Connection, batch_id: str) -> list[dict[str, An
 
 
 def _job_document(row: Any, unit: Unit, files: list[dict[str, Any]], history: list[dict[str, Any]]) -> dict[str, Any]:
-    waiting = row.state in (JobState.GENERATING, JobState.IN_DOUBT)
     return {
         "id": row.name,
         "type": row.type or None,
@@ -292,8 +309,8 @@ def _job_document(row: Any, unit: Unit, files: list[dict[str, Any]], history: li
         "price": canonical(row.estimate if row.price is None else row.price),
         "error": row.error,
         "assets": files,
-        "provider_status": row.provider_status if waiting else None,
-        "last_answer": row.answer if waiting else None,
+        "provider_status": row.provider_status,
+        "last_answer": row.last_answer,
         "copy_error": row.copy_error,
         "payment": payment_document(row),
         "history": history,
