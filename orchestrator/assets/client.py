@@ -72,6 +72,8 @@ class AssetClient:
 
     def __init__(self, *, allow_loopback: bool = False) -> None:
         self._allow_loopback = allow_loopback
+        #: By scheme and host: the whole environment is read for each answer.
+        self._proxy_of: dict[tuple[str, str | None], str | None] = {}
 
     async def __aenter__(self) -> Self:
         tls = await asyncio.to_thread(httpx.create_ssl_context)
@@ -105,7 +107,7 @@ class AssetClient:
 
     async def _request(self, url: str) -> ClientResponse:
         checked = check_url(url, allow_loopback=self._allow_loopback)
-        named = proxy_for(str(checked))
+        named = self._proxy_for(checked)
         try:
             if named is None:
                 return await self._direct.get(checked, allow_redirects=False)
@@ -117,6 +119,12 @@ class AssetClient:
             if isinstance(error.os_error, RefusedConnection):
                 raise AddressRefused(f"{without_query(url)}: leads to a private address") from None
             raise
+
+    def _proxy_for(self, url: URL) -> str | None:
+        origin = url.scheme, url.raw_host
+        if origin not in self._proxy_of:
+            self._proxy_of[origin] = proxy_for(str(url))
+        return self._proxy_of[origin]
 
 
 def _session(connector: TCPConnector) -> ClientSession:

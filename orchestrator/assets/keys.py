@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 DEFAULT_TEMPLATE = "{name}/{job}/{index}-{sha8}{ext}"
@@ -51,9 +52,6 @@ def render_key(template: str, fields: KeyFields) -> str:
 
     Raises ValueError for a template that `check_template` refuses.
     """
-    check_template(template)
-    if "{sha8}" not in template:
-        template = template.removesuffix("{ext}") + "-{sha8}" + "{ext}" * template.endswith("{ext}")
     values = _values(fields)
 
     def value(match: re.Match[str]) -> str:
@@ -62,7 +60,15 @@ def render_key(template: str, fields: KeyFields) -> str:
             return safe_part(fields.labels.get(name.removeprefix("label."), _NO_LABEL))
         return values[name]
 
-    return "/".join(_shortened(_FIELD.sub(value, _safe_literal(part))) for part in template.split("/"))
+    return "/".join(_shortened(_FIELD.sub(value, part)) for part in _safe_parts(template))
+
+
+@lru_cache
+def _safe_parts(template: str) -> tuple[str, ...]:
+    check_template(template)
+    if "{sha8}" not in template:
+        template = template.removesuffix("{ext}") + "-{sha8}" + "{ext}" * template.endswith("{ext}")
+    return tuple(map(_safe_literal, template.split("/")))
 
 
 def rendition_key(fields: KeyFields, role: str) -> str:

@@ -50,6 +50,8 @@ _HANGS_SECONDS = 60.0
 _LISTED_SECONDS = 90.0
 #: A job whose doubt has just ended moves a moment before its batch is said to run again.
 _MOVING = {*IN_FLIGHT_JOBS, JobState.COPYING}
+#: In half of this there is room for the small files of a job, but for none of its originals: these go to the spool.
+_SCANT_MEMORY_BYTES = 20_000
 #: What a wallet has at the provider.
 _WALLET_USDC = Decimal(1)
 #: What is imported where something is signed.
@@ -181,6 +183,7 @@ class Trial:
             "ORCHESTRATOR_HOME": str(folder / "home"),
             "ORCHESTRATOR_DATABASE_URL": database_url,
             "ORCHESTRATOR_DESTINATION": str(folder / "out"),
+            "ORCHESTRATOR_COPY_MEMORY_BYTES": str(_SCANT_MEMORY_BYTES),
             **settings,
         }
         self._unanswered: set[str] = set()

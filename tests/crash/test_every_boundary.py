@@ -57,6 +57,8 @@ SAMPLE, SAMPLED = "sample", 5
 SAMPLED_OF_CHAIN = 12
 ONE_IN = 4
 UPLOAD_POINTS = ["upload.request", "upload.answered"]
+#: Enough that no file has to go to the spool.
+AMPLE_MEMORY = {"ORCHESTRATOR_COPY_MEMORY_BYTES": str(64 * 1024**2)}
 AWS = {
     "AWS_ACCESS_KEY_ID": "AKIATESTONLY",
     "AWS_SECRET_ACCESS_KEY": "not-a-secret",
@@ -167,7 +169,7 @@ def chain_visits(postgres: EmbeddedPostgres) -> dict[str, int]:
     """How often the local driver visits each boundary when it works a chain."""
     runs = []
     for _ in range(2):
-        with new_trial(postgres.url, CHAIN) as trial:
+        with new_trial(postgres.url, CHAIN, **AMPLE_MEMORY) as trial:
             runs.append(counted(trial, trial.run(SUBMIT)))
     return surely(*runs)
 
@@ -176,7 +178,7 @@ def chain_visits(postgres: EmbeddedPostgres) -> dict[str, int]:
 def test_a_chain_breaks_nowhere(
     postgres: EmbeddedPostgres, chain_visits: dict[str, int], point: str, record_property: Tell
 ) -> None:
-    tour = Tour(partial(new_trial, postgres.url, CHAIN), live_locally)
+    tour = Tour(partial(new_trial, postgres.url, CHAIN, **AMPLE_MEMORY), live_locally)
     everything = all_boundaries(chain_visits) if point == SAMPLE else boundaries_at(point, chain_visits)
     chosen = random.Random(SEED).sample(everything, SAMPLED_OF_CHAIN) if point == SAMPLE else everything
     tour.visit(chosen)
@@ -233,7 +235,8 @@ def test_the_local_driver_dies_at_an_upload(
     prefixes = itertools.count()
 
     def new_trial_in_bucket() -> AbstractContextManager[Trial]:
-        return new_trial(postgres.url, ORCHESTRATOR_DESTINATION=f"{bucket}/{next(prefixes)}")
+        destination = f"{bucket}/{next(prefixes)}"
+        return new_trial(postgres.url, ORCHESTRATOR_DESTINATION=destination, **AMPLE_MEMORY)
 
     with new_trial_in_bucket() as trial:
         visits = counted(trial, trial.run(SUBMIT))
