@@ -23,7 +23,7 @@ _BLOCK_BYTES = 1024**2
 class InThread(Protocol):
     """Runs what blocks in a thread, as `asyncio.to_thread` does."""
 
-    def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]: ...
+    def __call__(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]: ...
 
 
 @dataclass(frozen=True, slots=True)

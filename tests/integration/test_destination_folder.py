@@ -25,6 +25,12 @@ def asset(tmp_path: Path, data: bytes = b"picture") -> Path:
     return path
 
 
+def put_spooled(destination: Destination, content: bytes | Path) -> str:
+    data = content if isinstance(content, bytes) else content.read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    return destination.put(KEY, content, sha256=sha256, content_type="image/png", metadata={}, may_link=True)
+
+
 def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
@@ -35,6 +41,43 @@ def test_a_file_is_stored_under_its_key(tmp_path: Path) -> None:
     assert uri == (tmp_path / "out put" / KEY).as_uri() == destination.uri(KEY)
     assert destination.read(KEY) == b"picture"
     assert files(tmp_path / "out put") == ["0-1f9c2b7e.png"]
+
+
+def test_bytes_and_a_spooled_file_are_stored_like_any_other(tmp_path: Path) -> None:
+    """A file of the same file system becomes the object itself."""
+    contents: list[bytes | Path] = [b"picture", asset(tmp_path)]
+    for number, content in enumerate(contents):
+        destination = open_destination(str(tmp_path / f"out-{number}"))
+        put_spooled(destination, content)
+        put_spooled(destination, content)
+        assert destination.read(KEY) == b"picture"
+        assert files(tmp_path / f"out-{number}") == ["0-1f9c2b7e.png"]
+        with pytest.raises(ObjectExists):
+            put_spooled(destination, b"other")
+        with pytest.raises(ObjectExists):
+            put_spooled(destination, asset(tmp_path, b"other"))
+    assert (tmp_path / "out-1" / KEY).samefile(asset(tmp_path))
+
+
+def test_a_file_of_somebody_else_is_never_linked(tmp_path: Path) -> None:
+    path = asset(tmp_path)
+    put(open_destination(str(tmp_path / "out")), path)
+    assert not (tmp_path / "out" / KEY).samefile(path)
+
+
+def test_a_folder_that_hands_on_its_group_gets_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out").chmod(0o2775)
+    path = asset(tmp_path)
+    put_spooled(open_destination(str(tmp_path / "out")), path)
+    assert not (tmp_path / "out" / KEY).samefile(path)
+
+
+def test_a_spooled_file_that_changed_is_not_linked(tmp_path: Path) -> None:
+    destination, path = open_destination(str(tmp_path / "out")), asset(tmp_path)
+    with pytest.raises(DestinationFailed, match="not what was downloaded"):
+        destination.put(KEY, path, sha256="0" * 64, content_type="image/png", metadata={}, may_link=True)
+    assert files(tmp_path / "out") == []
 
 
 def test_the_same_content_again_is_a_success(tmp_path: Path) -> None:
@@ -96,8 +139,9 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
     destination = open_destination(str(tmp_path / "out"))
     put(destination, asset(tmp_path))
     put(destination, asset(tmp_path))
+    put_spooled(open_destination(str(tmp_path / "out-2")), asset(tmp_path))
     assert destination.read(KEY) == b"picture"
-    assert files(tmp_path / "out") == ["0-1f9c2b7e.png"]
+    assert files(tmp_path / "out") == files(tmp_path / "out-2") == ["0-1f9c2b7e.png"]
 
 
 def test_an_index_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -51,6 +51,16 @@ def test_the_same_content_again_is_a_success_and_other_content_is_not(bucket: st
     assert destination.read(KEY) == b"picture"
 
 
+def test_bytes_are_stored_like_a_file(bucket: str, tmp_path: Path) -> None:
+    destination = open_destination(f"s3://{bucket}")
+    for _ in range(2):
+        destination.put(KEY, b"picture", sha256=sha(b"picture"), content_type="image/png", metadata={})
+    put(destination, tmp_path, b"picture")
+    with pytest.raises(ObjectExists):
+        destination.put(KEY, b"other", sha256=sha(b"other"), content_type="image/png", metadata={})
+    assert destination.read(KEY) == b"picture"
+
+
 def test_many_writers_of_one_key_all_succeed(bucket: str, tmp_path: Path) -> None:
     destination = open_destination(f"s3://{bucket}")
     put(open_destination(f"s3://{bucket}/elsewhere"), tmp_path, b"picture")
@@ -199,7 +209,9 @@ def test_a_server_without_checksums_and_conditions_is_used_plainly(
     put(destination, tmp_path, b"picture")
     put(destination, tmp_path, b"picture")
     with pytest.raises(ObjectExists):
-        put(destination, tmp_path, b"other")
+        destination.put(KEY, b"other", sha256=sha(b"other"), content_type="image/png", metadata={})
+    destination.put("b", b"bytes", sha256=sha(b"bytes"), content_type="image/png", metadata={})
+    assert other_maker.objects.pop("/bucket/b") == (b"bytes", sha(b"bytes"))
     assert other_maker.objects == {f"/bucket/{KEY}": (b"picture", sha(b"picture"))}
     asked_for = [bool({"if-none-match", "x-amz-checksum-sha256"} & names) for names in other_maker.seen]
-    assert asked_for == [True, False], "the new headers are tried once, with a checksum; one plain upload follows"
+    assert asked_for == [True, False, False], "the new headers are tried once, with a checksum; plain uploads follow"

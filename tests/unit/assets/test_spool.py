@@ -45,3 +45,23 @@ def test_a_spool_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolFailed):
         Spool(tmp_path / "file" / "spool")
+
+
+def test_what_is_kept_is_there_in_full_and_within_the_bounds(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, cap_bytes=100)
+    spool.keep("a1", b"x" * 60)
+    assert spool.path("a1").read_bytes() == b"x" * 60
+    spool.keep("a1", spool.path("a1"))
+    with pytest.raises(SpoolFailed, match="60 of at most 100"):
+        spool.keep("a2", b"x" * 40)
+    assert [path.name for path in tmp_path.iterdir()] == ["a1"]
+
+
+def test_it_is_known_to_be_roomy_until_something_is_written(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, cap_bytes=100)
+    assert not spool.is_roomy, "nobody has looked yet"
+    spool.require_room()
+    assert spool.is_roomy
+    spool.keep("a1", b"x" * 60)
+    spool.require_room()
+    assert not spool.is_roomy
