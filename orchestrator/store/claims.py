@@ -11,14 +11,13 @@ from math import ceil
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Integer, Text, bindparam, func, insert, null, select, text, update
+from sqlalchemy import BigInteger, Connection, Integer, Numeric, Text, Uuid, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.money import ZERO
-from orchestrator.base.states import IN_FLIGHT_JOBS, JobState, SubmissionState
+from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store import breaker, ledger
 from orchestrator.store.accounts import Scope, lock_account
-from orchestrator.store.database import NOW
 from orchestrator.store.heads import queue_heads
 from orchestrator.store.holds import may_send
 from orchestrator.store.leases import Lease
@@ -78,11 +77,11 @@ def claim_submissions(
     if before := _claimed_before(connection, lease.token):
         return before
     room = Room(connection, scope.account_pk, max_in_flight=max_in_flight)
+    room.fold()
     free = min(limit, room.places())
     if free <= 0 or breaker.is_open(connection, scope.account_pk):
         return []
     claimed: list[ClaimedSubmission] = []
-    intents: list[dict[str, Any]] = []
     purse = Purse(connection, scope.account_pk)
     sendable = _sendable(connection, scope, room)
     for number, (batch, models) in enumerate(sendable):
@@ -91,10 +90,9 @@ def claim_submissions(
         free -= len(affordable)
         for rows in _bundles(affordable, batch.bundle):
             claimed.append(_claimed_submission(uuid4(), lease.token, batch, rows))
-            intents.append({"id": claimed[-1].id, "batch_id": batch.id, "reserved": claimed[-1].reserved})
             room.take(rows[0].model, len(rows))
     if claimed:
-        _write_intents(connection, scope, claimed, intents, lease)
+        _write_intents(connection, scope, claimed, lease)
         room.record()
     return claimed
 
@@ -121,14 +119,12 @@ def _claimed_once(connection: Connection, submission: Any, token: UUID) -> Claim
 
 def _sendable(connection: Connection, scope: Scope, room: Room) -> list[tuple[Any, list[str]]]:
     """The batches with something due that has room, those with the least at the provider first, and its models."""
-    at_provider = (
-        select(func.count()).where(jobs.c.batch_id == batches.c.id, jobs.c.state.in_(IN_FLIGHT_JOBS)).scalar_subquery()
-    )
-    rows = connection.execute(
+    found = connection.execute(
         select(*_OF_BATCH, batches.c.budget, batches.c.usd_per_credit)
         .where(scope.covers(batches.c.account_pk, batches.c.id), may_send())
-        .order_by(at_provider, batches.c.created_at)
+        .order_by(batches.c.created_at)
     ).all()
+    rows = sorted(found, key=lambda row: room.of_batch(row.id))
     models: dict[str, list[str]] = {row.id: [] for row in rows}
     for head in queue_heads(connection, models):
         if head.due_in_seconds <= 0 and room.jobs(head.model) > 0:
@@ -198,37 +194,48 @@ def _claimed_submission(submission_id: UUID, token: UUID, batch: Any, rows: Sequ
     )
 
 
-def _write_intents(
-    connection: Connection,
-    scope: Scope,
-    claimed: Sequence[ClaimedSubmission],
-    intents: list[dict[str, Any]],
-    lease: Lease,
-) -> None:
+#: One statement for all of them: each costs more than the rows do.
+_WRITE_SUBMISSIONS = text(
+    """
+    INSERT INTO submission (id, batch_id, account_pk, state, reserved, polls, poll_failures, created_at,
+                            lease_token, lease_owner, lease_until)
+    SELECT id, batch_id, :account, 'intended', reserved, 0, 0, orchestrator_now(),
+           :token, :owner, orchestrator_now() + make_interval(secs => :seconds)
+    FROM unnest(:ids, :batches, :reserved) AS intent (id, batch_id, reserved)
+    """
+).bindparams(
+    bindparam("ids", type_=ARRAY(Uuid())),
+    bindparam("batches", type_=ARRAY(Text())),
+    bindparam("reserved", type_=ARRAY(Numeric())),
+    bindparam("token", type_=Uuid()),
+)
+_TAKE_JOBS = text(
+    """
+    UPDATE job SET state = 'submitting', submission_id = taken.submission_id, position = taken.position, error = NULL
+    FROM unnest(:jobs, :submissions, :positions) AS taken (pk, submission_id, position)
+    WHERE job.pk = taken.pk AND job.state = 'pending'
+    """
+).bindparams(
+    bindparam("jobs", type_=ARRAY(BigInteger())),
+    bindparam("submissions", type_=ARRAY(Uuid())),
+    bindparam("positions", type_=ARRAY(Integer())),
+)
+
+
+def _write_intents(connection: Connection, scope: Scope, claimed: Sequence[ClaimedSubmission], lease: Lease) -> None:
     connection.execute(
-        insert(submissions).values(
-            account_pk=scope.account_pk,
-            state=SubmissionState.INTENDED,
-            polls=0,
-            poll_failures=0,
-            created_at=NOW,
-            **lease.columns(),
-        ),
-        intents,
+        _WRITE_SUBMISSIONS,
+        {
+            "ids": [one.id for one in claimed],
+            "batches": [one.batch_id for one in claimed],
+            "reserved": [one.reserved for one in claimed],
+            "account": scope.account_pk,
+            "token": lease.token,
+            "owner": lease.owner,
+            "seconds": lease.seconds,
+        },
     )
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.pk == bindparam("job_pk"), jobs.c.state == JobState.PENDING)
-        .values(
-            state=JobState.SUBMITTING,
-            submission_id=bindparam("for_submission"),
-            position=bindparam("at_position"),
-            error=null(),
-        ),
-        [
-            {"job_pk": job.pk, "for_submission": submission.id, "at_position": position}
-            for submission in claimed
-            for position, job in enumerate(submission.jobs)
-        ],
-    )
+    taken = [(job.pk, one.id, position) for one in claimed for position, job in enumerate(one.jobs)]
+    pks, ids, positions = zip(*taken, strict=True)
+    connection.execute(_TAKE_JOBS, {"jobs": list(pks), "submissions": list(ids), "positions": list(positions)})
     ledger.reserve(connection, [submission.id for submission in claimed])

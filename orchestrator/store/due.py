@@ -1,14 +1,16 @@
 """When there is work next: the seconds until each step has something to do."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
-from orchestrator.base.states import JobState, SubmissionState
+from orchestrator.base.states import SubmissionState
 from orchestrator.store import breaker
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import NOW
-from orchestrator.store.heads import queue_heads
+from orchestrator.store.free_claims import COPY_QUEUES, waiting_copies
+from orchestrator.store.heads import queue_heads, read_in_order
 from orchestrator.store.holds import may_send
 from orchestrator.store.pacing import WHOLE_ACCOUNT
 from orchestrator.store.replaying import is_undecided
@@ -43,24 +45,26 @@ def next_due(connection: Connection, scope: Scope, *, max_in_flight: int) -> Due
         )
         .order_by(submissions.c.due_at)
     )
-    copy = (
-        select(jobs.c.due_at - NOW)
-        .where(
-            jobs.c.state == JobState.COPYING,
-            jobs.c.lease_token.is_(None),
-            scope.covers(jobs.c.account_pk, jobs.c.batch_id),
-        )
-        .order_by(jobs.c.due_at)
-    )
+    copies = (waiting_copies(scope, queue, jobs.c.due_at - NOW) for queue in COPY_QUEUES)
     replay = (
         select(payments.c.due_at - NOW)
         .join(submissions, submissions.c.id == payments.c.submission_id)
         .where(is_undecided(scope), payments.c.lease_token.is_(None))
         .order_by(payments.c.due_at)
     )
-    waits = [connection.execute(query.limit(1)).scalar_one_or_none() for query in (poll, copy, replay)]
-    seconds = [None if wait is None else max(wait.total_seconds(), 0.0) for wait in waits]
-    return Due(_submit_due(connection, scope, max_in_flight), *seconds)
+    read_in_order(connection)
+    return Due(
+        submit=_submit_due(connection, scope, max_in_flight),
+        poll=_first(connection, poll),
+        copy=_first(connection, *copies),
+        replay=_first(connection, replay),
+    )
+
+
+def _first(connection: Connection, *queries: Select[Any]) -> float | None:
+    """The least of the waits that come first in these queries."""
+    waits = [connection.execute(query.limit(1)).scalar_one_or_none() for query in queries]
+    return min((max(wait.total_seconds(), 0.0) for wait in waits if wait is not None), default=None)
 
 
 def _submit_due(connection: Connection, scope: Scope, max_in_flight: int) -> float | None:
@@ -69,5 +73,6 @@ def _submit_due(connection: Connection, scope: Scope, max_in_flight: int) -> flo
     sendable = select(batches.c.id).where(scope.covers(batches.c.account_pk, batches.c.id), may_send())
     heads = queue_heads(connection, connection.execute(sendable).scalars().all())
     room = Room(connection, scope.account_pk, max_in_flight=max_in_flight)
+    room.fold()
     waits = [(head, room.wait_seconds(head.model)) for head in heads]
     return min((max(head.due_in_seconds, wait) for head, wait in waits if wait is not None), default=None)

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, literal, select, update
 
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import NOW
+from orchestrator.store.heads import read_in_order
 from orchestrator.store.leases import Lease
 from orchestrator.store.pacing import account_waits
 from orchestrator.store.tables import assets, batches, job_needs, jobs, submissions
@@ -67,11 +68,34 @@ class ClaimedCopy:
     assets: tuple[ClaimedAsset, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CopyQueue:
+    """Finished jobs in the order in which their files are tried: those that are due come first in it."""
+
+    is_in_it: ColumnElement[bool]
+    order: tuple[ColumnElement[Any], ...]
+
+
+#: What has not failed yet is always due, the nearest expiry first; what has failed waits for its time.
+COPY_QUEUES = (
+    CopyQueue(jobs.c.copy_failures == 0, (jobs.c.source_expires_at, jobs.c.pk)),
+    CopyQueue(jobs.c.copy_failures > 0, (jobs.c.due_at, jobs.c.source_expires_at)),
+)
+
+
+def waiting_copies(scope: Scope, queue: CopyQueue, *columns: ColumnElement[Any]) -> Select[Any]:
+    """The finished jobs of a queue that nobody copies just now."""
+    is_open = (jobs.c.state == JobState.COPYING, jobs.c.lease_token.is_(None))
+    mine = scope.covers(jobs.c.account_pk, jobs.c.batch_id)
+    return select(*columns).where(*is_open, mine, queue.is_in_it).order_by(*queue.order)
+
+
 def claim_polls(connection: Connection, scope: Scope, *, lease: Lease, limit: int) -> list[ClaimedPoll]:
     """Lease up to `limit` accepted submissions whose next poll is due, the longest overdue first.
 
     Repeated with the same lease, since it is not known whether the first time was committed, it claims nothing more.
     """
+    read_in_order(connection)
     due = (
         select(submissions.c.id)
         .where(
@@ -79,7 +103,7 @@ def claim_polls(connection: Connection, scope: Scope, *, lease: Lease, limit: in
             submissions.c.due_at <= NOW,
             submissions.c.lease_token.is_(None),
             scope.covers(submissions.c.account_pk, submissions.c.batch_id),
-            ~account_waits(submissions.c.account_pk),
+            ~account_waits(literal(scope.account_pk)),
         )
         .order_by(submissions.c.due_at)
         .limit(limit)
@@ -113,31 +137,15 @@ def claim_polls(connection: Connection, scope: Scope, *, lease: Lease, limit: in
 
 
 def claim_copies(connection: Connection, scope: Scope, *, lease: Lease, limit: int) -> list[ClaimedCopy]:
-    """Lease up to `limit` finished jobs whose files should be stored, the nearest expiry first.
+    """Lease up to `limit` finished jobs whose files should be stored, the nearest expiry first; of those that failed
+    before, only as many as have waited longest are looked at.
 
     Repeated with the same lease, since it is not known whether the first time was committed, it claims nothing more.
     """
-    due = (
-        select(jobs.c.pk)
-        .where(
-            jobs.c.state == JobState.COPYING,
-            jobs.c.due_at <= NOW,
-            jobs.c.lease_token.is_(None),
-            scope.covers(jobs.c.account_pk, jobs.c.batch_id),
-        )
-        .order_by(jobs.c.source_expires_at, jobs.c.pk)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    leased = connection.execute(
-        update(jobs)
-        .where(jobs.c.pk.in_(_leased_before(connection, jobs, lease) or due.scalar_subquery()))
-        .values(lease.columns())
-        .returning(jobs.c.pk)
-    ).scalars()
-    pks = list(leased)
+    pks = _leased_before(connection, jobs, lease) or _due_copies(connection, scope, limit)
     if not pks:
         return []
+    connection.execute(update(jobs).where(jobs.c.pk.in_(pks)).values(lease.columns()))
     rows = connection.execute(
         select(
             jobs,
@@ -157,6 +165,15 @@ def claim_copies(connection: Connection, scope: Scope, *, lease: Lease, limit: i
     needs = select(job_needs.c.needed_pk, job_needs.c.role).where(job_needs.c.needed_pk.in_(pks))
     needed = {(need.needed_pk, need.role) for need in connection.execute(needs)}
     return [_claimed_copy(row, lease.token, [file for file in files if file.job_pk == row.pk], needed) for row in rows]
+
+
+def _due_copies(connection: Connection, scope: Scope, limit: int) -> list[int]:
+    read_in_order(connection)
+    found: list[Any] = []
+    for queue in COPY_QUEUES:
+        waiting = waiting_copies(scope, queue, jobs.c.source_expires_at, jobs.c.pk).where(jobs.c.due_at <= NOW)
+        found += connection.execute(waiting.limit(limit).with_for_update(skip_locked=True))
+    return [pk for _, pk in sorted(found)[:limit]]
 
 
 def _leased_before(connection: Connection, table: Table, lease: Lease) -> list[Any]:

@@ -47,10 +47,15 @@ class Head:
     due_in_seconds: float
 
 
+def read_in_order(connection: Connection) -> None:
+    """Have the transaction read queues in the order of their indexes from here on, and stop where it has enough."""
+    connection.execute(_READ_IN_ORDER)
+
+
 def queue_heads(connection: Connection, batch_ids: Collection[str]) -> list[Head]:
     """The heads of all queues of some batches. From here on the transaction reads queues in their order."""
     if not batch_ids:
         return []
-    connection.execute(_READ_IN_ORDER)
+    read_in_order(connection)
     rows = connection.execute(_HEADS, {"batches": list(batch_ids)})
     return [Head(row.batch_id, row.model, float(row.due_in_seconds)) for row in rows]

@@ -16,14 +16,28 @@ IN_DOUBT_RUNS_SECONDS = 900.0
 
 _IN_FLIGHT = text(
     """
-    SELECT model, count(*) AS jobs, count(*) FILTER (WHERE state = 'submitting') AS submitting
-    FROM job WHERE account_pk = :account AND state IN ('submitting', 'generating') GROUP BY model
+    SELECT batch_id, model, sum(jobs) AS jobs, sum(submitting) AS submitting, count(*) AS rows
+    FROM in_flight WHERE account_pk = :account GROUP BY batch_id, model
     UNION ALL
-    SELECT job.model, count(*), 0
+    SELECT NULL, job.model, count(*), 0, 1
     FROM submission JOIN job ON job.submission_id = submission.id AND job.state = 'in_doubt'
     WHERE submission.account_pk = :account AND submission.state = 'unknown'
       AND submission.sent_at > orchestrator_now() - make_interval(secs => :runs)
     GROUP BY job.model
+    """
+)
+#: So many rows of one account in `in_flight` are folded, each into that of its batch and model. What another one folds
+#: just now is left to it.
+_MANY_ROWS = 256
+_FOLD = text(
+    """
+    WITH found AS (SELECT pk FROM in_flight WHERE account_pk = :account FOR UPDATE SKIP LOCKED), gone AS (
+        DELETE FROM in_flight WHERE pk IN (SELECT pk FROM found)
+        RETURNING account_pk, batch_id, model, jobs, submitting
+    )
+    INSERT INTO in_flight (account_pk, batch_id, model, jobs, submitting)
+    SELECT account_pk, batch_id, model, sum(jobs), sum(submitting) FROM gone
+    GROUP BY account_pk, batch_id, model HAVING sum(jobs) <> 0 OR sum(submitting) <> 0
     """
 )
 
@@ -70,9 +84,22 @@ class Room:
         self._limits = _limits(connection, account_pk)
         self._jobs: Counter[str] = Counter()
         self._submitting: Counter[str] = Counter()
+        self._of_batches: Counter[str] = Counter()
+        self._rows_too_many = 0
         parameters = {"account": account_pk, "runs": IN_DOUBT_RUNS_SECONDS}
-        for model, jobs, submitting in connection.execute(_IN_FLIGHT, parameters):
+        for batch_id, model, jobs, submitting, rows in connection.execute(_IN_FLIGHT, parameters):
             self._count(model, jobs, submitting)
+            self._of_batches[batch_id] += jobs
+            self._rows_too_many += rows - 1
+
+    def of_batch(self, batch_id: str) -> int:
+        """How many jobs of a batch are at the provider, but for those in doubt."""
+        return self._of_batches[batch_id]
+
+    def fold(self) -> None:
+        """Have the next one read less, where there is much to read; with the account's lock or without."""
+        if self._rows_too_many > _MANY_ROWS:
+            self._connection.execute(_FOLD, {"account": self._account_pk})
 
     def places(self) -> int:
         """How many more jobs may be at the provider."""

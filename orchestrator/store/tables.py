@@ -177,6 +177,7 @@ class Batch(_Row, table=True):
         ),
         UniqueConstraint("account_pk", "submit_key"),
         _one_of("payment", Payment),
+        _due("ix_batch_running", "running", "account_pk"),
     )
     id: str = Field(primary_key=True)
     name: str = Field(index=True)
@@ -235,9 +236,9 @@ class Submission(_Row, table=True):
         CheckConstraint("state <> 'sent' OR body_sha256 IS NOT NULL", name="sent_has_body"),
         CheckConstraint("(lease_token IS NULL) = (lease_owner IS NULL)", name="lease_whole"),
         Index("ix_submission_batch", "batch_id"),
-        _due("ix_submission_poll_due", "accepted", "due_at"),
+        _due("ix_submission_poll_due", "accepted", "account_pk", "due_at"),
         _due("ix_submission_in_doubt", "unknown", "account_pk", "sent_at"),
-        Index("ix_submission_leased", "lease_until", postgresql_where=text("lease_token IS NOT NULL")),
+        Index("ix_submission_leased", "lease_token", postgresql_where=text("lease_token IS NOT NULL")),
     )
     id: UUID = Field(primary_key=True)
     batch_id: str = _reference("batch.id")
@@ -299,8 +300,21 @@ class Job(_Row, table=True):
         ),
         Index("ix_job_in_flight", "account_pk", postgresql_where=text("state IN ('submitting', 'generating')")),
         _due("ix_job_submit_due", "pending", "batch_id", "model", "due_at", "pk"),
-        _due("ix_job_copy_due", "copying", "source_expires_at", "pk"),
-        Index("ix_job_leased", "lease_until", postgresql_where=text("lease_token IS NOT NULL")),
+        Index(
+            "ix_job_copy_first",
+            "account_pk",
+            "source_expires_at",
+            "pk",
+            postgresql_where=text("state = 'copying' AND copy_failures = 0"),
+        ),
+        Index(
+            "ix_job_copy_again",
+            "account_pk",
+            "due_at",
+            "source_expires_at",
+            postgresql_where=text("state = 'copying' AND copy_failures > 0"),
+        ),
+        Index("ix_job_leased", "lease_token", postgresql_where=text("lease_token IS NOT NULL")),
     )
     pk: int = _key()
     batch_id: str = _reference("batch.id")
@@ -337,6 +351,23 @@ class Job(_Row, table=True):
     lease_owner: int | None = None
     lease_until: datetime | None = _instant()
     ended_at: datetime | None = _instant()
+
+
+class InFlight(_Row, table=True):
+    """The jobs at the provider (submitting or generating), and those of them that are submitting: the sums of its rows.
+
+    A trigger adds a row for each transition of a job, and whoever reads many folds them: exact at all times, and no row
+    that two workers would have to wait for.
+    """
+
+    __tablename__ = "in_flight"
+    __table_args__ = (Index("ix_in_flight_account", "account_pk"),)
+    pk: int = _key()
+    account_pk: int = Field(sa_column=Column(BigInteger(), nullable=False))
+    batch_id: str
+    model: str
+    jobs: int
+    submitting: int
 
 
 class PaymentRow(_Row, table=True):
@@ -615,6 +646,7 @@ batches = table_of(Batch)
 holds = table_of(Hold)
 submissions = table_of(Submission)
 jobs = table_of(Job)
+in_flight = table_of(InFlight)
 payments = table_of(PaymentRow)
 payees = table_of(Payee)
 job_needs = table_of(JobNeed)

@@ -1,16 +1,13 @@
 """Claims by many at once: nothing twice, nothing past a cap, and only through the indexes made for them."""
 
 import random
-import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select, text, update
+from sqlalchemy import func, select, text, update
 
 from orchestrator.base.states import BLOCKING_HOLDS, HoldCode, JobState, SubmissionState
 from orchestrator.store import claims, free_claims, sending
@@ -18,7 +15,6 @@ from orchestrator.store.accounts import Scope
 from orchestrator.store.budgets import committed_credits
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Database
-from orchestrator.store.due import next_due
 from orchestrator.store.holds import put_hold
 from orchestrator.store.leases import Lease
 from orchestrator.store.tables import batches, holds, jobs, submissions
@@ -227,70 +223,6 @@ def test_copies_come_by_nearest_expiry(database: Database) -> None:
             )
     assert [work.job for work in copies(database, scope, limit=2)] == ["job-1", "job-2"]
     assert [work.job for work in copies(database, scope)] == ["job-0"]
-
-
-MANY_JOBS = """
-INSERT INTO job (batch_id, account_pk, ordinal, name, type, model, item, labels, estimate, state, attempts,
-                 copy_failures, due_at, source_expires_at, submission_id)
-SELECT batch_id, account_pk, n, 'job-' || n, type, model, item, labels, estimate,
-       CASE n % 2000 WHEN 0 THEN 'pending' WHEN 1 THEN 'copying' ELSE 'completed' END, 0, 0, now(), now(),
-       submission_id
-FROM job, generate_series(1, 20000) AS n
-"""
-MANY_SUBMISSIONS = """
-INSERT INTO submission (id, batch_id, account_pk, state, reserved, polls, poll_failures, created_at, due_at,
-                        accepted_at, request_id)
-SELECT gen_random_uuid(), batch_id, account_pk, CASE n % 2000 WHEN 0 THEN 'accepted' ELSE 'resolved' END, 3, 0, 0,
-       now(), now(), now(), 'r-' || n
-FROM submission, generate_series(1, 20000) AS n
-"""
-
-
-def test_claims_use_the_indexes_made_for_them(database: Database) -> None:
-    """On 20,000 rows of which few are due."""
-    scope = make_batch(database, jobs=1)
-    with database.begin() as connection:
-        paid = put_submission(connection, BATCH, scope.account_pk, SubmissionState.RESOLVED)
-        force_jobs(connection, BATCH, [JobState.COMPLETED], paid)
-        connection.execute(text(MANY_JOBS))
-        connection.execute(text(MANY_SUBMISSIONS))
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM ANALYZE"))
-    with statements_of(database) as statements:
-        assert claim(database, scope, limit=2)
-        assert polls(database, scope, limit=2)
-        assert copies(database, scope, limit=2)
-        with database.begin() as connection:
-            next_due(connection, scope, max_in_flight=64)
-    plans = [plan for statement in statements if (plan := plan_of(database, *statement))]
-    found = "\n\n".join(plans)
-    for index in ("ix_job_submit_due", "ix_job_in_flight", "ix_submission_poll_due", "ix_job_copy_due"):
-        assert index in found, found
-    assert not re.search(r"Seq Scan on (job|submission)\b", found), found
-
-
-@contextmanager
-def statements_of(database: Database) -> Iterator[list[tuple[str, Any]]]:
-    """The statements that run meanwhile, with their values."""
-    seen: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
-        seen.append((statement, parameters[0] if many else parameters))
-
-    event.listen(database.engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(database.engine, "before_cursor_execute", note)
-
-
-def plan_of(database: Database, statement: str, parameters: Any) -> str | None:
-    if not statement.lstrip().startswith(("SELECT", "UPDATE", "WITH")):
-        return None
-    one = parameters[0] if isinstance(parameters, list) else parameters
-    with database.begin() as connection:
-        rows = connection.exec_driver_sql(f"EXPLAIN {statement}", one)
-        return "\n".join([statement, *(row[0] for row in rows)])
 
 
 def test_plans_always_know_the_values(database: Database) -> None:
