@@ -85,7 +85,7 @@ def run(job_count: int) -> Run:
 def sampled(process: psutil.Process, ready: Scene) -> list[Sample]:
     """What the process and the server use, until the process ends."""
     assert ready.postgres is not None
-    samples = []
+    samples: list[Sample] = []
     while True:
         try:
             with process.oneshot():
