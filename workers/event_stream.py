@@ -73,3 +73,13 @@ class EventStream:
             buffer_group={"task"},
             buffer_limit=_EVENTS_PER_MESSAGE,
         )
+
+
+def tell_end(app: Any, host: str) -> None:
+    """Say that a worker has ended and does nothing more.
+
+    Celery's own word of it comes while its last tasks run, which Flower would show as active for ever.
+    """
+    nothing = {"active": 0}
+    with EventStream(app) as stream:
+        stream.send(host, [("worker-heartbeat", nothing), ("worker-offline", nothing)])

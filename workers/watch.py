@@ -29,6 +29,7 @@ from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.due import next_due
 from workers import stopping
 from workers.announcing import Announcer
+from workers.event_stream import tell_end
 from workers.heartbeats import HEARTBEATS
 from workers.kinds import HINT_EXPIRES_SECONDS, SETTLE, kinds_of
 
@@ -54,6 +55,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
     def start(self, worker: Any) -> None:
         """Ends the worker with exit code 4 where credentials or database cannot be used."""
         self._open = ExitStack()
+        self._open.callback(tell_end, worker.app, worker.hostname)
         worker_shutdown.connect(self._end, weak=False)
         self._stopped = threading.Event()
         try:
@@ -116,7 +118,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
     terminate = stop
 
     def _end(self, **_: Any) -> None:
-        """The pool has stopped, too; until then the worker tells how it is."""
+        """The pool has stopped, too; until then the worker tells how it is, and then that it has ended."""
         self._open.close()
 
 

@@ -11,7 +11,7 @@ import typer
 from orchestrator.base.errors import Interrupted, UsageError
 from orchestrator.base.states import JobError, JobState
 from orchestrator.cli.batch_view import batch_table, failed_count, headline, summary
-from orchestrator.cli.console import print_json, print_raw, show, tell
+from orchestrator.cli.console import print_json, print_raw, safe, show, tell
 from orchestrator.cli.jobs_view import by_error, error_table, errors_csv, job_table, jobs_csv
 from orchestrator.cli.params import AsJson, Batch, MaybeBatch, duration_seconds, share
 from orchestrator.cli.progress import Progress
@@ -85,7 +85,10 @@ def jobs(
 
 
 def watch(batch: Batch, as_json: AsJson = False) -> None:
-    """Follow a batch until it does not run any more. Ctrl-C stops watching, not the batch."""
+    """Follow a batch until it does not run any more. Ctrl-C stops watching, not the batch.
+
+    One that is paused is followed until what was paid for is there.
+    """
     from orchestrator.base.settings import load_settings
     from orchestrator.operations import looking
 
@@ -96,6 +99,8 @@ def watch(batch: Batch, as_json: AsJson = False) -> None:
     except KeyboardInterrupt:
         raise Interrupted("stopped watching; the batch is not touched", hint=f"orchestrator watch {batch}") from None
     conclude(document, settings, as_json=as_json)
+    if document["state"] == "paused":
+        tell(safe(f"there is nothing to watch: it is paused until orchestrator resume {document['batch']}"))
 
 
 def wait(

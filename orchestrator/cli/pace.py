@@ -57,30 +57,41 @@ def provider_lines(document: dict[str, Any]) -> list[Text]:
 
 
 def unattended(documents: Sequence[dict[str, Any]]) -> list[Text]:
-    """Which of several batches run, while no worker is alive."""
-    idle = [document for document in documents if document["state"] == "running" and document.get("workers") == 0]
-    own = [document["batch"] for document in idle if document["sandbox"]]
-    shared = [document["batch"] for document in idle if not document["sandbox"]]
-    lines = [_nobody_works(batch, f"resume {batch}") for batch in own]
-    if shared:
-        more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
-        lines.append(_nobody_works(f"{shared[0]}{more}", "worker"))
+    """Which of several batches run, while whoever they need is not there."""
+    idle = [(document, missing) for document in documents if (missing := _missing(document, document))]
+    lines = [_nobody_works(document, missing) for document, missing in idle if document["sandbox"]]
+    for missing in dict.fromkeys(missing for document, missing in idle if not document["sandbox"]):
+        first, *others = [document for document, why in idle if why == missing and not document["sandbox"]]
+        lines.append(_nobody_works(first, missing, f" and {len(others)} more" if others else ""))
     return lines
 
 
-def is_abandoned(document: dict[str, Any]) -> bool:
-    """Whether a batch runs, while no worker is alive."""
-    return bool(document["state"] == "running" and _progress(document).get("workers") == 0)
+def missing_worker(document: dict[str, Any]) -> str | None:
+    """Who is missing for a batch to go on: any worker, or one with the keys for what it has still to send."""
+    return _missing(document, _progress(document))
+
+
+def _missing(document: dict[str, Any], counts: dict[str, Any]) -> str | None:
+    under_way = sum(document["jobs"][state] for state in ("submitting", "generating", "copying"))
+    is_running = document["state"] == "running"
+    if counts.get("workers") == 0 and (is_running or (document["state"] == "paused" and under_way)):
+        return "no worker is alive"
+    is_unsent = document["jobs"]["waiting"] + document["jobs"]["pending"] > 0
+    if is_running and counts.get("senders") == 0 and (is_unsent or document["sandbox"]):
+        return "no living worker has the keys of its account"
+    return None
 
 
 def _nobody(document: dict[str, Any]) -> list[Text]:
-    if not is_abandoned(document):
-        return []
-    return [_nobody_works("it", f"resume {document['batch']}" if document["sandbox"] else "worker")]
+    missing = missing_worker(document)
+    return [_nobody_works(document, missing, is_single=True)] if missing else []
 
 
-def _nobody_works(on: str, command: str) -> Text:
-    return safe(f"nobody works on {on}: no worker is alive; next: orchestrator {command}", "yellow")
+def _nobody_works(document: dict[str, Any], missing: str, more: str = "", *, is_single: bool = False) -> Text:
+    command = f"resume {document['batch']}" if document["sandbox"] else "worker"
+    with_keys = ", with those keys" if "keys" in missing and not document["sandbox"] else ""
+    on = "it" if is_single else f"{document['batch']}{more}"
+    return safe(f"nobody works on {on}: {missing}; next: orchestrator {command}{with_keys}", "yellow")
 
 
 def _progress(document: dict[str, Any]) -> dict[str, Any]:

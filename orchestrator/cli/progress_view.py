@@ -11,7 +11,7 @@ from orchestrator.base.money import unit_word
 from orchestrator.base.states import JobState
 from orchestrator.cli.batch_view import STATE_COLOURS, needs
 from orchestrator.cli.console import printable
-from orchestrator.cli.pace import in_flight, is_abandoned, left, rate, troubles
+from orchestrator.cli.pace import in_flight, left, missing_worker, rate, troubles
 from orchestrator.cli.words import money, state_counts
 
 #: From what is done to what is not begun, and then what went wrong.
@@ -97,8 +97,8 @@ def line_troubles(document: dict[str, Any]) -> list[str]:
         words.append(f"{document['unstored']['jobs']} not stored: {printable(document['unstored']['error'])}")
     if (document["provider"] or {}).get("down_since") is not None:
         words.append("the provider is taken for down")
-    if is_abandoned(document):
-        words.append("no worker is alive")
+    if (missing := missing_worker(document)) is not None:
+        words.append(missing)
     return words
 
 

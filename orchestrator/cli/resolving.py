@@ -60,7 +60,7 @@ def resolve(
     """
     from orchestrator.base.settings import load_settings
 
-    _require_one_meaning(job, charged, found, all_=all_)
+    _require_one_meaning(batch, job, charged, found, all_=all_)
     settings = load_settings()
     if job is None:
         assert charged is not None
@@ -76,10 +76,13 @@ def resolve(
         tell(safe(f"to have it {goes_on}: orchestrator resume {document['batch']}"))
 
 
-def _require_one_meaning(job: str | None, charged: str | None, found: UUID | None, *, all_: bool) -> None:
+def _require_one_meaning(batch: str, job: str | None, charged: str | None, found: UUID | None, *, all_: bool) -> None:
     """Raises UsageError unless one job or all are named, and what became of them is said once."""
     if (job is None) != all_:
-        raise UsageError("name either one job, --job ID, or --all", hint="orchestrator jobs BATCH --state in_doubt")
+        raise UsageError(
+            "name either one job, --job ID, or --all",
+            hint=f"orchestrator jobs {batch} --state in_doubt says which they are",
+        )
     if all_ and found is not None:
         raise UsageError("a request is that of one job", hint="--job ID --request-id UUID")
     if (charged is None) == (found is None):

@@ -63,7 +63,7 @@ def _home(settings: Settings) -> Iterator[Check]:
 def _database(settings: Settings) -> Iterator[Check]:
     with open_database(settings) as database:
         schema = migrate.current(database)
-        further = [database_clock(database), *receipts(settings, database), workers(settings, database)]
+        further = [database_clock(database), *receipts(settings, database), *workers(settings, database)]
     yield from further
     if settings.database_url is not None:
         yield Check("database", Verdict.OK, f"{database.label} is at schema {schema}")

@@ -10,7 +10,7 @@ from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.watching import rest_seconds, watched_document
 from orchestrator.operations.why import why_documents
 from orchestrator.store import batches, reads
-from orchestrator.store.leases import count_alive
+from orchestrator.store.leases import count_alive, senders_by_account
 from orchestrator.store.standing import read_standing
 
 if TYPE_CHECKING:
@@ -37,11 +37,15 @@ def why(reference: str, settings: Settings) -> dict[str, Any]:
 
 
 def recent(settings: Settings) -> list[dict[str, Any]]:
-    """The documents of the recent batches, what needs a person first, each with how many `workers` live."""
+    """The documents of the recent batches, what needs a person first.
+
+    Each with how many `workers` live, and how many `senders` of them have the keys of its account.
+    """
     with open_database(settings) as database, database.begin() as connection:
-        workers = count_alive(connection)
+        workers, senders = count_alive(connection), senders_by_account(connection)
         return [
-            reads.batch_document(connection, batch_id) | {"workers": workers}
+            reads.batch_document(connection, batch_id)
+            | {"workers": workers, "senders": senders.get(reads.account_of(connection, batch_id), 0)}
             for batch_id in reads.recent_batches(connection)
         ]
 
@@ -73,6 +77,7 @@ def wait(
 ) -> dict[str, Any]:
     """The batch's document once it does not run any more, or when the time is over. Works nothing itself.
 
+    With `progress`, for who looks on, a batch that is paused is followed until what was paid for is there, too.
     Outages of the database are waited out as long as there is time, then OutOfReach is raised.
     """
     over_at = time.monotonic() + (inf if timeout_seconds is None else timeout_seconds)
@@ -89,7 +94,14 @@ def wait(
             )
             if progress is not None:
                 progress(document)
-            if document["state"] != BatchState.RUNNING or time.monotonic() >= over_at:
+            goes_on = document["state"] == BatchState.RUNNING or (progress is not None and is_coming_to_rest(document))
+            if not goes_on or time.monotonic() >= over_at:
                 return document
             pause = max(_WAIT_SECONDS, rest_seconds(time.monotonic() - began))
             time.sleep(min(pause, max(over_at - time.monotonic(), 0)))
+
+
+def is_coming_to_rest(document: dict[str, Any]) -> bool:
+    """Whether a batch is paused, and some of its jobs, which were paid for, are still made or fetched."""
+    under_way = any(document["jobs"][state] for state in ("submitting", "generating", "copying"))
+    return under_way and document["state"] == BatchState.PAUSED

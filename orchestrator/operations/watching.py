@@ -6,7 +6,7 @@ from orchestrator.base.states import BatchState
 from orchestrator.operations.eta import Remaining, remaining
 from orchestrator.store import reads
 from orchestrator.store.database import Connection
-from orchestrator.store.leases import count_alive
+from orchestrator.store.leases import count_alive, count_senders
 from orchestrator.store.pulse import Pulse, read_pulse
 from orchestrator.store.totals import Totals
 
@@ -26,14 +26,18 @@ def watched_document(connection: Connection, batch_id: str) -> dict[str, Any]:
     if document["finished_at"] is not None:
         return document | {"progress": None}
     ahead = {each.model for each in totals.work if each.unsent or each.under_way}
-    pulse = read_pulse(connection, batch_id, reads.account_of(connection, batch_id), ahead)
-    return document | {"progress": _progress(document, totals, pulse, workers=count_alive(connection))}
+    account_pk = reads.account_of(connection, batch_id)
+    pulse = read_pulse(connection, batch_id, account_pk, ahead)
+    workers, senders = count_alive(connection), count_senders(connection, account_pk)
+    return document | {"progress": _progress(document, totals, pulse, workers=workers, senders=senders)}
 
 
-def _progress(document: dict[str, Any], totals: Totals, pulse: Pulse, *, workers: int) -> dict[str, Any]:
-    rest = _rest(document, totals, pulse) if workers else None
+def _progress(document: dict[str, Any], totals: Totals, pulse: Pulse, *, workers: int, senders: int) -> dict[str, Any]:
+    is_unsent = any(each.unsent for each in totals.work)
+    rest = _rest(document, totals, pulse) if senders or (workers and not is_unsent) else None
     return {
         "workers": workers,
+        "senders": senders,
         "in_flight": document["jobs"]["submitting"] + document["jobs"]["generating"],
         "next_poll_seconds": None if pulse.next_poll_seconds is None else round(pulse.next_poll_seconds, 1),
         "ended_per_minute": None if pulse.ended_per_minute is None else round(pulse.ended_per_minute, 1),

@@ -37,6 +37,12 @@ def count_alive(connection: Connection) -> int:
     return int(connection.execute(select(func.count()).select_from(_ALIVE)).scalar_one())
 
 
+def senders_by_account(connection: Connection) -> dict[int, int]:
+    """How many of them have the keys of which account; accounts that nobody has the keys of are not there."""
+    found = connection.execute(select(_KEYED.c.objid, func.count().label("number")).group_by(_KEYED.c.objid))
+    return {int(row.objid): int(row.number) for row in found}
+
+
 def count_senders(connection: Connection, account_pk: int) -> int:
     """How many of them have the keys of this account."""
     return int(connection.execute(select(func.count()).where(_KEYED.c.objid == account_pk)).scalar_one())

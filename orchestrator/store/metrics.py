@@ -100,9 +100,10 @@ def read_snapshot(connection: Connection) -> Snapshot:
     )
 
 
-def count_running(connection: Connection) -> int:
-    """How many batches wait for workers, those of sandboxes excepted."""
-    return _counts(connection, _BATCHES).get(BatchState.RUNNING, 0)
+def running_by_account(connection: Connection) -> dict[int, int]:
+    """How many batches of which account wait for workers, those of sandboxes excepted."""
+    found = connection.execute(_RUNNING, {"running": BatchState.RUNNING})
+    return {row.account_pk: row.number for row in found}
 
 
 def _counts(connection: Connection, query: TextClause) -> dict[str, int]:
@@ -136,6 +137,12 @@ _JOBS = text(
     """
 )
 _BATCHES = text("SELECT state, count(*) FROM batch WHERE finished_at IS NULL AND NOT sandbox GROUP BY state")
+_RUNNING = text(
+    """
+    SELECT account_pk, count(*) AS number FROM batch
+    WHERE finished_at IS NULL AND state = :running AND NOT sandbox GROUP BY account_pk
+    """
+)
 _HOLDS = text(
     """
     SELECT code, count(*) FROM hold JOIN batch ON batch.id = hold.batch_id

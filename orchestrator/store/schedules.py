@@ -42,9 +42,10 @@ class Schedule:
     next_at: datetime
 
 
-def count_active(connection: Connection) -> int:
-    """How many schedules are not paused, of all accounts."""
-    return int(connection.execute(select(func.count()).where(~schedules.c.paused)).scalar_one())
+def active_by_account(connection: Connection) -> dict[int, int]:
+    """How many schedules of which account are not paused."""
+    counted = select(schedules.c.account_pk, func.count().label("number")).where(~schedules.c.paused)
+    return {row.account_pk: row.number for row in connection.execute(counted.group_by(schedules.c.account_pk))}
 
 
 def add(connection: Connection, account_pk: int, spec: Spec) -> bool:

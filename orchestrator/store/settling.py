@@ -171,7 +171,9 @@ def note_doubt(connection: Connection, batch_id: str) -> None:
     message = f"{count} job(s) may have been paid for and their answers were lost, {in_words(doubtful, unit)}"
     if too_much:
         message += f": more than {in_words(limit, unit)} in doubt, so nothing more is sent until it is settled"
-    command = f"orchestrator resolve {batch_id} --job {first if count == 1 else 'ID'} --as charged|not-charged"
+    command = f"orchestrator resolve {batch_id} --job {first} --as charged|not-charged"
+    if count > 1:
+        message += f"; one is settled after the other, or all of them with --all in place of --job {first}"
     if (told := outlook(connection, batch_id)) is not None:
         message += f"; {told.words}"
         if told.may_tell:  # a word of a person ends what the balance can tell

@@ -45,6 +45,7 @@ def test_pause_stops_what_is_not_sent_and_resume_goes_on(cli: Cli, slow: dict[st
     document = cli("status", "pausing", "--json").json
     assert (document["jobs"]["completed"], document["jobs"]["pending"]) == (sent, 12 - sent), "what was paid is stored"
     assert cli("wait", "pausing").code == 3
+    assert "it is paused until orchestrator resume pausing-" in cli("watch", "pausing").stderr
     assert cli("pause", "pausing").code == 0
     refused = cli("resume", "pausing", env=slow)
     assert refused.code == 3

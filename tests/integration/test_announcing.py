@@ -15,6 +15,7 @@ from orchestrator.store.database import NOW, Database
 from orchestrator.store.tables import jobs
 from workers import announcing
 from workers.announcing import Announcer
+from workers.event_stream import tell_end
 
 from .redis_server import free_port
 from .store_rows import claim, make_batch
@@ -37,12 +38,15 @@ class Listener:
 
     def heard(self) -> list[tuple[str, str]]:
         """The types of events since the last time, and of which job."""
+        return [(event["type"], event["args"].split("'")[1]) for event in self.all_heard() if "args" in event]
+
+    def all_heard(self) -> list[dict[str, Any]]:
+        """The events since the last time."""
         with suppress(TimeoutError):
             while True:
                 self._connection.drain_events(timeout=0.1)
-        told = [(event["type"], event["args"].split("'")[1]) for event in self._heard if "args" in event]
-        self._heard.clear()
-        return told
+        heard, self._heard[:] = list(self._heard), []
+        return heard
 
     def close(self) -> None:
         self._connection.release()
@@ -90,6 +94,16 @@ def test_what_has_ended_is_told_to_a_new_listener(app: Celery, database: Databas
     announcer()
     assert listener.heard() == [("task-revoked", "job-0")]
     announcer.close()
+
+
+def test_a_worker_that_has_ended_is_active_no_more(app: Celery, listener: Listener) -> None:
+    state = app.events.State()
+    last = {"hostname": "w@here", "timestamp": time.time(), "local_received": time.time(), "active": 3}
+    state.event(last | {"type": "worker-online"})
+    tell_end(app, "w@here")
+    for event in listener.all_heard():
+        state.event(event)
+    assert (state.workers["w@here"].active, state.workers["w@here"].alive) == (0, False)
 
 
 def test_a_broker_that_is_gone_costs_little(database: Database) -> None:

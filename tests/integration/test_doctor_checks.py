@@ -36,12 +36,22 @@ def test_the_providers_clock_is_not_asked_for_without_credentials(
 def test_work_that_nobody_does_is_told(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     settings = load_settings()
-    assert workers(settings, database).verdict is Verdict.OK
-    make_batch(database)
-    check = workers(settings, database)
+    (check,) = workers(settings, database)
+    assert check.verdict is Verdict.OK
+    scope = make_batch(database)
+    (check,) = workers(settings, database)
     assert (check.verdict, check.message) == (Verdict.WARN, "none at work, for 1 running batch(es)")
     assert check.hint == "orchestrator worker; or orchestrator resume, until the batches end"
     session = WorkerSession(database)
     session.ensure()
-    assert workers(settings, database).message.startswith("1 at work")
+    alive, missing = workers(settings, database)
+    assert alive.message.endswith("a process works for): 1 without keys, which send nothing")
+    assert (missing.verdict, missing.message) == (
+        Verdict.WARN, "none of them has the keys of credits:test, for 1 running batch(es)",
+    )  # fmt: skip
+    paying = WorkerSession(database, keys_of=scope.account_pk)
+    paying.ensure()
+    (check,) = workers(settings, database)
+    assert check.message.endswith(": 1 with the keys of credits:test, 1 without keys, which send nothing")
     session.close()
+    paying.close()

@@ -14,6 +14,7 @@ from orchestrator.store import leases, reads
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.holds import put_hold
+from orchestrator.store.settling import note_doubt
 from orchestrator.store.standing import read_standing
 from orchestrator.store.tables import accounts, assets, job_needs, jobs, paces
 
@@ -61,8 +62,8 @@ def why(database: Database) -> list[dict[str, Any]]:
 
 def test_a_new_batch_has_no_pulse_yet(database: Database, scope: Scope) -> None:
     assert document(database)["progress"] == {
-        "workers": 0, "in_flight": 0, "next_poll_seconds": None, "ended_per_minute": None, "remaining_seconds": None,
-        "typical_seconds": {}, "last_errors": [],
+        "workers": 0, "senders": 0, "in_flight": 0, "next_poll_seconds": None, "ended_per_minute": None,
+        "remaining_seconds": None, "typical_seconds": {}, "last_errors": [],
     }  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def test_the_rest_is_told_by_what_was_seen(database: Database, scope: Scope) -> 
         finish(connection, scope, "job-0", seconds=20)
         finish(connection, scope, "job-2", seconds=40)
         finish(connection, scope, "job-1", seconds=100)
-    with worker(database), database.begin() as connection:
+    with worker(database, keys_of=scope.account_pk), database.begin() as connection:
         accepted = put_submission(connection, BATCH, scope.account_pk, "accepted")
         connection.execute(
             text("UPDATE submission SET due_at = now() + interval '9 seconds' WHERE id = :id"), {"id": accepted}
@@ -80,7 +81,7 @@ def test_the_rest_is_told_by_what_was_seen(database: Database, scope: Scope) -> 
         for state in ("submitting", "generating"):
             connection.execute(force.values(state=state, submission_id=accepted, position=0))
         progress = watched_document(connection, BATCH)["progress"]
-    assert progress["workers"] == 1
+    assert (progress["workers"], progress["senders"]) == (1, 1)
     assert progress["in_flight"] == 1
     assert 8 < progress["next_poll_seconds"] <= 9
     assert progress["typical_seconds"] == {"film": pytest.approx(100, abs=1), "gen": pytest.approx(30, abs=1)}
@@ -185,8 +186,19 @@ def test_an_outage_and_a_pause_are_told(database: Database, scope: Scope) -> Non
 def test_without_the_accounts_keys_nobody_sends(database: Database, scope: Scope) -> None:
     with worker(database), worker(database, keys_of=scope.account_pk + 1):
         assert [(row["code"], row["mover"]) for row in why(database)] == [("no-worker", "nobody")]
+        assert (document(database)["progress"]["workers"], document(database)["progress"]["senders"]) == (2, 0)
         with worker(database, keys_of=scope.account_pk), worker(database, keys_of=scope.account_pk):
             assert [row["code"] for row in why(database)] == ["turn"]
+
+
+def test_the_command_for_doubts_names_a_job_however_many_there_are(database: Database, scope: Scope) -> None:
+    with database.begin() as connection:
+        lost = put_submission(connection, BATCH, scope.account_pk, "unknown", sent_at=text("now()"))
+        force_jobs(connection, BATCH, ["in_doubt", "in_doubt"], lost)
+        note_doubt(connection, BATCH)
+        (hold,) = reads.batch_document(connection, BATCH)["holds"]
+    assert f"{hold['command']} {hold['message']}".count(f"orchestrator resolve {BATCH} --job job-0 --as") == 1
+    assert "or all of them with --all in place of --job job-0" in hold["message"]
 
 
 def test_each_state_has_its_oldest_job_and_its_reason(database: Database, scope: Scope) -> None:

@@ -17,7 +17,7 @@ HOLD = {
     "command": "orchestrator resolve b-1 --job mug --as charged|not-charged",
 }  # fmt: skip
 PROGRESS = {
-    "workers": 1, "in_flight": 64, "next_poll_seconds": 2.4, "ended_per_minute": 41.2,
+    "workers": 1, "senders": 1, "in_flight": 64, "next_poll_seconds": 2.4, "ended_per_minute": 41.2,
     "remaining_seconds": {"least": 12_497, "most": 16_941}, "typical_seconds": {},
     "last_errors": [{"id": "mug-\x1b[7m", "state": "rejected", "code": "moderation", "message": "no " * 40, "at": ""}],
 }  # fmt: skip
@@ -102,6 +102,15 @@ def test_what_is_in_the_way_is_told() -> None:
     assert "wants gen to wait" in text
     assert "no worker is alive; next: orchestrator worker" in text
     assert "poll" not in text  # nobody polls
+
+
+def test_that_nobody_has_the_keys_is_told_while_something_is_to_be_sent() -> None:
+    keyless = PROGRESS | {"senders": 0}
+    text = "\n".join(shown(panel(batch(progress=keyless, pending=1), "0:01"), 160))
+    assert "no living worker has the keys of its account; next: orchestrator worker, with those keys" in text
+    assert "keys" not in line(batch(progress=keyless, copying=1)).plain
+    sandbox = batch(progress=keyless, copying=1) | {"sandbox": True}
+    assert "keys of its account; next: orchestrator resume b-1" in "\n".join(shown(panel(sandbox, "0:01"), 160))
 
 
 def test_time_goes_on_between_two_documents() -> None:

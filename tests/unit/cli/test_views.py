@@ -48,10 +48,12 @@ def test_the_overview_tells_that_nobody_works() -> None:
     alone = batch("running", sandbox=True) | {"workers": 0}
     shared = [batch("running", generating=1) | {"workers": 0, "batch": f"b-{number}"} for number in (2, 3)]
     attended = batch("running", generating=1) | {"workers": 2, "batch": "b-4"}
-    lines = [line.plain for line in batch_table([alone, *shared, attended]) if isinstance(line, Text)]
+    keyless = batch("running", pending=1) | {"workers": 2, "senders": 0, "batch": "b-5"}
+    lines = [line.plain for line in batch_table([alone, *shared, attended, keyless]) if isinstance(line, Text)]
     assert lines == [
         "nobody works on b-1: no worker is alive; next: orchestrator resume b-1",
         "nobody works on b-2 and 1 more: no worker is alive; next: orchestrator worker",
+        "nobody works on b-5: no living worker has the keys of its account; next: orchestrator worker, with those keys",
     ]
 
 
