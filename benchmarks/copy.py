@@ -1,11 +1,13 @@
 """Copying files, by their size, beside the plain ways: `python -m benchmarks.copy [--sizes ...] [--rounds N]`.
 
-The plain ways only move bytes. `+ proofs` is the same with what we never leave out: the SHA-256 of what came, and the
-picture or video decoded. Ours is the copy step itself; only what it would tell the database goes nowhere.
+The plain ways only move bytes. `+ proofs` is the same with what we never leave out: the SHA-256 of what came, the
+picture or video decoded, and what was stored held against the hash (in a folder by reading it, on S3 by the server).
+Ours is the copy step itself; only what it would tell the database goes nowhere.
 """
 
 import argparse
 import asyncio
+import base64
 import hashlib
 import os
 import shutil
@@ -77,33 +79,35 @@ class Scene:
         return await asyncio.get_running_loop().run_in_executor(self.threads, partial(call, *args, **kwargs))
 
 
-def _put(scene: Scene, body: bytes | Path, number: int) -> None:
-    """A file on the disk, or an object."""
+def _put(scene: Scene, body: bytes | Path, number: int, sha256: str | None = None) -> None:
+    """A file on the disk, or an object; checked there against its hash, if that is known."""
     if scene.is_s3:
         data = body if isinstance(body, bytes) else body.open("rb")
-        s3_client().put_object(Bucket=BUCKET, Key=f"plain/{number}", Body=data)
+        checked = {"ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode()} if sha256 else {}
+        s3_client().put_object(Bucket=BUCKET, Key=f"plain/{number}", Body=data, **checked)
         return
+    path = _write(scene, body, number)
+    if sha256:
+        with path.open("rb") as file:
+            assert hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+
+def _write(scene: Scene, body: bytes | Path, number: int) -> Path:
     path = Path(scene.target) / f"{number}.bin"
     if isinstance(body, Path):
         with body.open("rb") as file:
             os.fsync(file.fileno())
-        body.replace(path)
-        return
+        return body.replace(path)
     with path.open("xb") as file:
         file.write(body)
         file.flush()
         os.fsync(file.fileno())
+    return path
 
 
-def _put_in_parts(path: Path, number: int) -> None:
-    s3_client().upload_file(str(path), BUCKET, f"plain/{number}")
-
-
-def _prove(scene: Scene, body: bytes | Path) -> None:
-    """Of a file the hash was taken as it came."""
-    if isinstance(body, bytes):
-        hashlib.sha256(body).hexdigest()
-    verify(body, scene.kind, None, CopyMemory())
+def _put_in_parts(path: Path, number: int, *, proofs: bool) -> None:
+    checked = {"ChecksumAlgorithm": "SHA256"} if proofs else {}
+    s3_client().upload_file(str(path), BUCKET, f"plain/{number}", ExtraArgs=checked)
 
 
 @asynccontextmanager
@@ -118,8 +122,8 @@ async def in_memory(scene: Scene, *, proofs: bool = False) -> AsyncIterator[Copy
 
         def settle(body: bytes, number: int) -> None:
             if proofs:
-                _prove(scene, body)
-            _put(scene, body, number)
+                verify(body, scene.kind, None, CopyMemory())
+            _put(scene, body, number, hashlib.sha256(body).hexdigest() if proofs else None)
 
         yield move
 
@@ -138,13 +142,16 @@ async def by_file(scene: Scene, *, proofs: bool = False, parts: bool = False) ->
                         if proofs:
                             digest.update(chunk)
                         file.write(chunk)
-            await scene.in_thread(settle, path, number)
+            await scene.in_thread(settle, path, number, digest.hexdigest() if proofs else None)
             path.unlink(missing_ok=True)
 
-        def settle(path: Path, number: int) -> None:
+        def settle(path: Path, number: int, sha256: str | None) -> None:
             if proofs:
-                _prove(scene, path)
-            _put_in_parts(path, number) if parts else _put(scene, path, number)
+                verify(path, scene.kind, None, CopyMemory())
+            if parts:
+                _put_in_parts(path, number, proofs=proofs)
+            else:
+                _put(scene, path, number, sha256)
 
         yield move
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -99,7 +100,7 @@ class FolderDestination:
         if isinstance(content, bytes):
             with self._part(target) as part:
                 part.write(content)
-                return _is_named(part, target)
+                return _is_named(part, target, sha256)
         with content.open("rb") as source:
             if may_link and self._is_linked(source, target, sha256):
                 return True
@@ -110,8 +111,8 @@ class FolderDestination:
         _make_folder(target.parent)
         if not _is_like_a_new_file(source, target.parent):
             return False
-        _require_same(hashlib.file_digest(source, "sha256").hexdigest(), sha256, target)
         os.fsync(source.fileno())
+        _require_same(Path(source.name), sha256, target)
         try:
             os.link(source.name, target)
         except OSError:  # another file system after all, or one without links; or somebody was first
@@ -121,14 +122,9 @@ class FolderDestination:
         return True
 
     def _is_copied(self, source: BufferedReader, target: Path, sha256: str) -> bool:
-        digest = hashlib.sha256()
-        source.seek(0)
         with self._part(target) as part:
-            while data := source.read(_COPY_BYTES):
-                digest.update(data)
-                part.write(data)
-            _require_same(digest.hexdigest(), sha256, target)
-            return _is_named(part, target)
+            shutil.copyfileobj(source, part, _COPY_BYTES)
+            return _is_named(part, target, sha256)
 
     def _path(self, key: str) -> Path:
         parts = PurePosixPath(key).parts
@@ -149,8 +145,9 @@ class FolderDestination:
             path.unlink(missing_ok=True)
 
 
-def _require_same(found: str, sha256: str, target: Path) -> None:
-    if found != sha256:
+def _require_same(path: Path, sha256: str, target: Path) -> None:
+    """What was written is read again: not every file system that a folder can be on is to be believed."""
+    if _hash(path) != sha256:
         raise DestinationFailed(f"{target.name}: the file to store is not what was downloaded")
 
 
@@ -162,9 +159,10 @@ def _is_like_a_new_file(source: BufferedReader, folder: Path) -> bool:
     return not hasattr(os, "listxattr") or _DEFAULT_RIGHTS not in os.listxattr(folder)
 
 
-def _is_named(part: BinaryIO, target: Path) -> bool:
+def _is_named(part: BinaryIO, target: Path, sha256: str) -> bool:
     """Make a finished file durable and give it its name; False where another writer was first."""
     _sync(part)
+    _require_same(Path(part.name), sha256, target)
     faults.point("folder.written")
     try:
         os.link(part.name, target)

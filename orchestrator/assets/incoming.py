@@ -93,16 +93,14 @@ class Incoming:
         return await self._berth.in_thread(self._committed, self._part, self._waiting())
 
     async def _opened(self) -> Part:
-        await self._berth.in_thread(self._berth.spool.require_room, self._coming_bytes())
+        await self._berth.in_thread(self._berth.spool.require_room)
         part = self._berth.spool.open_part(self._berth.asset_id)
         self._undoing.enter_context(part.discarded_unless_committed())
         return part
 
-    def _coming_bytes(self) -> int:
-        return max(self._expected_bytes, self._size_bytes)
-
     def _fits(self, more_bytes: int) -> bool:
-        return self._coming_bytes() <= MAX_IN_MEMORY_BYTES and self._berth.memory.take(more_bytes)
+        is_small = max(self._expected_bytes, self._size_bytes) <= MAX_IN_MEMORY_BYTES
+        return is_small and self._berth.memory.take(more_bytes)
 
     def _waiting(self) -> list[bytes]:
         waiting, self._chunks, self._waiting_bytes = self._chunks, [], 0

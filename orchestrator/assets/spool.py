@@ -47,12 +47,12 @@ class Spool:
         """Bytes of all files, unfinished ones included."""
         return sum(size for _, size, _ in self._files())
 
-    def require_room(self, size_bytes: int = 0) -> None:
-        """Raise SpoolFailed when `size_bytes` more would pass the cap; ask before each download."""
+    def require_room(self) -> None:
+        """Raise SpoolFailed when the cap is reached; ask before each download, which may pass it."""
         with _spooling():
             used = self.usage_bytes()
         self.is_roomy = used < self.cap_bytes // 2
-        if used + size_bytes >= self.cap_bytes:
+        if used >= self.cap_bytes:
             raise SpoolFailed(
                 f"the spool holds {used} of at most {self.cap_bytes} bytes",
                 hint="repair the destination; what waits is stored as soon as it takes objects again",
@@ -69,7 +69,7 @@ class Spool:
         Raises SpoolFailed.
         """
         if isinstance(content, bytes):
-            self.require_room(len(content))
+            self.require_room()
             part = self.open_part(asset_id)
             with part.discarded_unless_committed():
                 part.write([content])

@@ -13,15 +13,16 @@ from orchestrator.assets.spool import Spool
 def test_usage_counts_all_files_and_the_cap_holds(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", cap_bytes=100)
     spool.path("a1").write_bytes(b"x" * 60)
-    spool.require_room(39)
+    spool.require_room()
     (tmp_path / "spool" / "a2.0f.part").write_bytes(b"x" * 30)
     assert spool.usage_bytes() == 90
     spool.require_room()
-    with pytest.raises(SpoolFailed, match="90 of at most 100"):
-        spool.require_room(10)
+    (tmp_path / "spool" / "a3.0f.part").write_bytes(b"x" * 20)
+    with pytest.raises(SpoolFailed, match="110 of at most 100"):
+        spool.require_room()
     spool.discard("a1")
     spool.discard("a1")
-    assert spool.usage_bytes() == 30
+    assert spool.usage_bytes() == 50
 
 
 def test_only_stale_parts_are_swept(tmp_path: Path) -> None:
@@ -52,9 +53,10 @@ def test_what_is_kept_is_there_in_full_and_within_the_bounds(tmp_path: Path) -> 
     spool.keep("a1", b"x" * 60)
     assert spool.path("a1").read_bytes() == b"x" * 60
     spool.keep("a1", spool.path("a1"))
-    with pytest.raises(SpoolFailed, match="60 of at most 100"):
-        spool.keep("a2", b"x" * 40)
-    assert [path.name for path in tmp_path.iterdir()] == ["a1"]
+    spool.keep("a2", b"x" * 60)
+    with pytest.raises(SpoolFailed, match="120 of at most 100"):
+        spool.keep("a3", b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a1", "a2"]
 
 
 def test_it_is_known_to_be_roomy_until_something_is_written(tmp_path: Path) -> None:
