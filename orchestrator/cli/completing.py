@@ -22,43 +22,43 @@ IN_DOUBT = (JobState.IN_DOUBT,)
 
 def batches(incomplete: str) -> list[tuple[str, str]]:
     """For BATCH."""
-    from orchestrator.operations import completing
+    from orchestrator.operations import suggesting
 
-    return _offered(lambda settings: completing.batch_words(settings, incomplete))
+    return _offered(lambda settings: suggesting.batch_words(settings, incomplete))
 
 
 def jobs(states: Collection[JobState] = tuple(JobState)) -> Callable[..., list[tuple[str, str]]]:
     """For the `--job` of a command with a BATCH: its jobs in these states."""
 
     def words(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-        from orchestrator.operations import completing
+        from orchestrator.operations import suggesting
 
         given = [ctx.params.get("batch"), *ctx.args]  # only left among the words where an option lacks its value
         batch = next(filter(None, given), None)
-        return _offered(lambda settings: completing.job_words(settings, batch, incomplete, states)) if batch else []
+        return _offered(lambda settings: suggesting.job_words(settings, batch, incomplete, states)) if batch else []
 
     return words
 
 
 def schedules(incomplete: str) -> list[tuple[str, str]]:
     """For the NAME of a schedule."""
-    from orchestrator.operations import completing
+    from orchestrator.operations import suggesting
 
-    return _offered(lambda settings: completing.schedule_words(settings, incomplete))
+    return _offered(lambda settings: suggesting.schedule_words(settings, incomplete))
 
 
 def models(incomplete: str) -> list[tuple[str, str]]:
     """For the NAME of a model."""
-    from orchestrator.operations import completing
+    from orchestrator.operations import suggesting
 
-    return _offered(lambda settings: completing.model_words(settings, incomplete))
+    return _offered(lambda settings: suggesting.model_words(settings, incomplete))
 
 
 def private_models(incomplete: str) -> list[tuple[str, str]]:
     """For a MODEL that can prove its privacy."""
-    from orchestrator.operations import completing
+    from orchestrator.operations import suggesting
 
-    return _offered(lambda settings: completing.model_words(settings, incomplete, only_private=True))
+    return _offered(lambda settings: suggesting.model_words(settings, incomplete, only_private=True))
 
 
 def _offered(look: "Callable[[Settings], list[tuple[str, str]]]") -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from orchestrator.cli.running import conclude
 from orchestrator.cli.words import counted, money_text
 
 if TYPE_CHECKING:
-    from orchestrator.operations.quoting import Quote
+    from orchestrator.operations.quoting import SpendQuote
 
 
 def retry(
@@ -39,7 +39,7 @@ def retry(
 
     settings = load_settings()
 
-    def confirm(quote: "Quote") -> bool:
+    def confirm(quote: "SpendQuote") -> bool:
         what = f"running {counted(quote.jobs, 'job')} of {quote.batch_id} again {_spends(quote)}{_paid_again(quote)}"
         return _ask(what, quote, yes=yes, quiet=as_json and not quote.charged_jobs)
 
@@ -73,7 +73,7 @@ def approve(
 
     settings = load_settings()
 
-    def confirm(quote: "Quote") -> bool:
+    def confirm(quote: "SpendQuote") -> bool:
         return _ask(f"going on with {quote.batch_id} {_spends(quote)}", quote, yes=yes, quiet=as_json)
 
     with Progress(quiet=as_json) as progress:
@@ -81,13 +81,13 @@ def approve(
     return conclude(document, settings, as_json=as_json)
 
 
-def _spends(quote: "Quote") -> str:
+def _spends(quote: "SpendQuote") -> str:
     price = money_text(canonical(quote.credits), quote.unit, canonical(quote.usd))
     parts = f" ({canonical(quote.other_credits)} of it for what was not sent yet)" if quote.other_credits else ""
     return f"spends up to {price}{parts if quote.jobs else ''}"
 
 
-def _paid_again(quote: "Quote") -> str:
+def _paid_again(quote: "SpendQuote") -> str:
     if not quote.charged_jobs:
         return ""
     charged = money_text(canonical(quote.charged_credits), quote.unit)
@@ -95,7 +95,7 @@ def _paid_again(quote: "Quote") -> str:
     return f"; {quote.charged_jobs} of them {were} charged {charged} already and gave no file: {are} paid for again"
 
 
-def _ask(what: str, quote: "Quote", *, yes: bool, quiet: bool) -> bool:
+def _ask(what: str, quote: "SpendQuote", *, yes: bool, quiet: bool) -> bool:
     """Tell the price, also where the answer is given beforehand, and ask."""
     if not (yes and quiet):
         tell(*(safe(note) for note in quote.notes))

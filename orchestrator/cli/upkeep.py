@@ -66,7 +66,7 @@ def prune(
 
 def doctor(as_json: AsJson = False) -> int:
     """Check everything a batch will need; spends nothing."""
-    from orchestrator.operations.check import Verdict
+    from orchestrator.operations.check import Health
     from orchestrator.operations.doctor import doctor
 
     found = []
@@ -74,7 +74,7 @@ def doctor(as_json: AsJson = False) -> int:
         found.append(check)
         if not as_json:
             show(*_check_lines(check))
-    failed = any(check.verdict is Verdict.FAIL for check in found)
+    failed = any(check.verdict is Health.FAIL for check in found)
     if as_json:
         print_json({"ok": not failed, "checks": [check.document() for check in found]})
     return _UNUSABLE if failed else 0

@@ -15,7 +15,7 @@ from orchestrator.cli.console import print_json, safe, show, tell
 from orchestrator.cli.params import AsJson, Yes, usdc_amount
 
 if TYPE_CHECKING:
-    from orchestrator.engine.top_up import Quote
+    from orchestrator.engine.top_up import TopUpQuote
     from orchestrator.operations.topping_up import ToppedUp
 
 #: Exit code where it is not known yet whether something was paid.
@@ -57,7 +57,7 @@ def top_up(
     settings = load_settings()
     chosen = network or operations.default_network(settings)
 
-    def agree(quoted: "Quote", address: str) -> bool:
+    def agree(quoted: "TopUpQuote", address: str) -> bool:
         return may_spend(_question(quoted, address, chosen), yes=yes)
 
     def report(done: "ToppedUp") -> None:
@@ -103,7 +103,7 @@ def transactions(network: OfNetwork = None, as_json: AsJson = False) -> None:
         show(Text("nothing has moved the balance yet"))
 
 
-def _question(quoted: "Quote", address: str, network: Network) -> str:
+def _question(quoted: "TopUpQuote", address: str, network: Network) -> str:
     first = " (paid for the first time: compare it with the provider's)" if quoted.is_new_payee else ""
     return (
         f"{canonical(quoted.credited)} USDC are credited, {canonical(quoted.paid)} USDC are paid from {address} "

@@ -88,7 +88,7 @@ class Till:
 
 
 @dataclass(frozen=True, slots=True)
-class Quote:
+class TopUpQuote:
     """What a top-up costs: `paid` leaves the wallet, `credited` is added to its balance. Amounts are USDC."""
 
     credited: Decimal
@@ -129,7 +129,7 @@ async def go_on_with_open(engine: Engine) -> None:
         log.warning("the top-up of %s USDC is %s", canonical(stands.credited), stands.state)
 
 
-async def quote(till: Till, credited: Decimal) -> Quote:
+async def quote(till: Till, credited: Decimal) -> TopUpQuote:
     """What a top-up costs, as the guard lets it pass. Raises NoOffer, PaymentRefused, RpcUnavailable."""
     told = await till.client.discover(body_of(credited), call=TOP_UP)
     if told.verdict is not None:
@@ -140,10 +140,10 @@ async def quote(till: Till, credited: Decimal) -> Quote:
     makes_account = await creates_account(till.chains, till.network, offer)
     limit = guard.spend_limit(credited, ZERO, creates_account=makes_account)
     pay_to = guard.check(offer, till.network, limit=limit, pay_to=expected)
-    return Quote(credited, from_atomic(offer.amount), pay_to, offer, expected is None, makes_account)
+    return TopUpQuote(credited, from_atomic(offer.amount), pay_to, offer, expected is None, makes_account)
 
 
-async def sign(till: Till, quoted: Quote) -> TopUp:
+async def sign(till: Till, quoted: TopUpQuote) -> TopUp:
     """Sign what was quoted, and commit it: from here on it is sent until it is known what became of it.
 
     Raises PaymentRefused, OpenTopUp, RpcUnavailable: then nothing was sent, and never will be.

@@ -5,7 +5,7 @@ from typing import Any
 from orchestrator.base.errors import SpendRefused
 from orchestrator.base.settings import Settings
 from orchestrator.operations.database import open_database, patiently
-from orchestrator.operations.quoting import ConfirmQuote, Quote, check_quote, require_yes
+from orchestrator.operations.quoting import ConfirmQuote, SpendQuote, check_quote, require_yes
 from orchestrator.operations.resuming import require_ours, run_here
 from orchestrator.operations.running import Progress
 from orchestrator.store import approving, batches, reads
@@ -48,8 +48,8 @@ def approve(
         return patiently(database, lambda connection: reads.batch_document(connection, header.id))
 
 
-def _quote(header: BatchHeader, asked: Asked) -> Quote:
-    return Quote(
+def _quote(header: BatchHeader, asked: Asked) -> SpendQuote:
+    return SpendQuote(
         batch_id=header.id,
         jobs=asked.waiting_jobs,
         job_credits=asked.waiting_credits,

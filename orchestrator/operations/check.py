@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class Health(StrEnum):
     """How a check went: only `fail` stops a batch."""
 
     OK = "ok"
@@ -17,7 +17,7 @@ class Check:
     """One thing that was looked at, what was found, and what to do about it."""
 
     name: str
-    verdict: Verdict
+    verdict: Health
     message: str
     hint: str | None = None
 

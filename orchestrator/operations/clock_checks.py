@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from orchestrator.base.settings import Settings
 from orchestrator.katana.client import KatanaClient, ProviderUnavailable
-from orchestrator.operations.check import Check, Verdict
+from orchestrator.operations.check import Check, Health
 from orchestrator.payments.payers import configured_payments
 from orchestrator.store import reads
 from orchestrator.store.database import Database
@@ -42,10 +42,10 @@ async def _provider_ahead(base_url: str) -> timedelta | None:
 
 def _compared(whose: str, ahead: timedelta) -> Check:
     if abs(ahead) <= _TOLERABLE:
-        return Check("clock", Verdict.OK, f"{whose} and this machine's agree")
+        return Check("clock", Health.OK, f"{whose} and this machine's agree")
     seconds = round(ahead.total_seconds())
     direction = "behind" if seconds > 0 else "ahead of"
     return Check(
-        "clock", Verdict.WARN, f"this machine's clock is {abs(seconds)} s {direction} {whose.removesuffix(' clock')}",
+        "clock", Health.WARN, f"this machine's clock is {abs(seconds)} s {direction} {whose.removesuffix(' clock')}",
         "set the clocks by NTP: proofs, signatures and schedules go by them",
     )  # fmt: skip

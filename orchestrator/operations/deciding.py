@@ -22,7 +22,7 @@ _VERBS = {Decision.ACCEPT: "accept", Decision.REJECT: "reject", Decision.TAKE: "
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class UnderReview:
     """A batch as decisions meet it.
 
     `verdicts` are the newest yes or no to its results, and `take_keys` the submit keys of takes that were asked for, by
@@ -36,7 +36,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ReviewWork:
     """What is to be done for a file: decisions to be written down, answers to be given, and takes to be bought.
 
     `takes` are the names of jobs by the submit key of the batch that makes them anew. `gated` of them have a gate that
@@ -64,14 +64,14 @@ def why_not(decision: Decision, state: JobState, gate: Gate | None, *, has_item:
     return None
 
 
-def work_of(decisions: Decisions, standing: Standing, findings: Findings) -> Work:
+def work_of(decisions: Decisions, standing: UnderReview, findings: Findings) -> ReviewWork:
     """What a file asks for; what stands against it goes to `findings`."""
     by_name = {job.name: job for job in standing.jobs}
     pairs = [(one, job) for one in decisions.decided if (job := _job_of(one, by_name, findings)) is not None]
     new = [(one, job) for one, job in pairs if _is_new(one, job, standing)]
     new_key = _key(decisions.batch, [(one, job) for one, job in new if one.decision is Decision.TAKE])
     takes = [(one, job) for one, job in pairs if one.decision is Decision.TAKE]
-    return Work(
+    return ReviewWork(
         new=tuple(_review(one, job, new_key) for one, job in new),
         answers=_answers(pairs, standing, has_news=any(one.decision is Decision.ACCEPT for one, _ in new)),
         takes=_takes(takes, standing, new_key),
@@ -101,7 +101,7 @@ def _job_of(one: Decided, by_name: Mapping[str, Reviewable], findings: Findings)
     return None
 
 
-def _is_new(one: Decided, job: Reviewable, standing: Standing) -> bool:
+def _is_new(one: Decided, job: Reviewable, standing: UnderReview) -> bool:
     if one.decision is Decision.TAKE:
         return (job.origin_pk, one.asset_sha256) not in standing.take_keys
     return standing.verdicts.get(job.origin_pk) != Reviewed(one.decision, one.asset_sha256, one.note)
@@ -118,7 +118,9 @@ def _key(batch: str, takes: Sequence[tuple[Decided, Reviewable]]) -> str:
     return f"review-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]}"
 
 
-def _takes(takes: Sequence[tuple[Decided, Reviewable]], standing: Standing, new_key: str) -> dict[str, tuple[str, ...]]:
+def _takes(
+    takes: Sequence[tuple[Decided, Reviewable]], standing: UnderReview, new_key: str
+) -> dict[str, tuple[str, ...]]:
     """Each take under the one key that it was first asked for with, beside all others that were asked for then."""
     keys = [standing.take_keys.get((job.origin_pk, one.asset_sha256), new_key) for one, job in takes]
     by_key = {key: [job.name for (_, job), own in zip(takes, keys, strict=True) if own == key] for key in keys}
@@ -129,7 +131,7 @@ def _takes(takes: Sequence[tuple[Decided, Reviewable]], standing: Standing, new_
     return {key: tuple(sorted(names)) for key, names in by_key.items()}
 
 
-def _answers(pairs: Sequence[tuple[Decided, Reviewable]], standing: Standing, *, has_news: bool) -> Answers:
+def _answers(pairs: Sequence[tuple[Decided, Reviewable]], standing: UnderReview, *, has_news: bool) -> Answers:
     gated = [(one, job) for one, job in pairs if job.gate is Gate.MANUAL]
     return Answers(
         opened=tuple(job.pk for one, job in gated if one.decision is Decision.ACCEPT),
@@ -138,7 +140,7 @@ def _answers(pairs: Sequence[tuple[Decided, Reviewable]], standing: Standing, *,
     )
 
 
-def _all_accepted(pairs: Sequence[tuple[Decided, Reviewable]], standing: Standing) -> bool:
+def _all_accepted(pairs: Sequence[tuple[Decided, Reviewable]], standing: UnderReview) -> bool:
     """Whether every result that the batch has bought so far is accepted, by this file or before."""
     said = {origin: review.decision for origin, review in standing.verdicts.items()}
     said |= {job.origin_pk: one.decision for one, job in pairs if one.decision is not Decision.TAKE}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil, floor
 
 from orchestrator.store.pulse import Typical
-from orchestrator.store.totals import Work
+from orchestrator.store.totals import ModelWork
 
 #: The jobs ahead may be that much quicker or slower, all in all, than those that were seen.
 _DRIFT = 0.15
@@ -20,7 +20,7 @@ class Remaining:
 
 
 def remaining(
-    work: Sequence[Work], typical: Mapping[str, Typical], *, at_once: int, per_minute: float | None = None
+    work: Sequence[ModelWork], typical: Mapping[str, Typical], *, at_once: int, per_minute: float | None = None
 ) -> Remaining | None:
     """How long the rest takes while so many jobs are under way at once, of which `per_minute` ended just now (None:
     not known); None where it cannot be told: while nothing is under way, or a model ahead was never seen to end.

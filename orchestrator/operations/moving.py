@@ -70,8 +70,8 @@ def _moved(settings: Settings, source: Database, target: Database, confirm: Conf
         _require_known_receipts(settings, source)
         if not confirm(_told(source, target.label)):
             raise SpendRefused("not confirmed: nothing was moved", hint="say yes with --yes")
-    moved = moving.move(source, target)
-    return replace(_told(target, target.label), rows=moved.rows)
+    rows = moving.move(source, target)
+    return replace(_told(target, target.label), rows=rows)
 
 
 def _told(database: Database, label: str) -> Copied:

@@ -15,7 +15,7 @@ from orchestrator.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Quote:
+class SpendQuote:
     """What may be spent, in `unit`: on `jobs` that run again or may go, and on what of the batch could be sent anyway.
 
     `notes` says in words what is special about it, such as a price that is not what it was. `charged_jobs` of the jobs
@@ -44,10 +44,10 @@ class Quote:
 _OPTIONS = {Unit.CREDITS: "--credits", Unit.USDC: "--usd"}
 
 #: Told a quote: whether to go on.
-ConfirmQuote = Callable[[Quote], bool]
+ConfirmQuote = Callable[[SpendQuote], bool]
 
 
-def check_quote(connection: Connection, quote: Quote) -> None:
+def check_quote(connection: Connection, quote: SpendQuote) -> None:
     """Raises SpendRefused where the batch's budget or a cap of the account does not cover it. Reserves nothing."""
     batch = batches.lock_batch(connection, quote.batch_id)
     if batch.budget is not None:
@@ -55,7 +55,7 @@ def check_quote(connection: Connection, quote: Quote) -> None:
     check_caps(connection, batch.account_pk, quote.credits, batch.usd_per_credit)
 
 
-def _check_budget(batch: Any, committed: Decimal, quote: Quote) -> None:
+def _check_budget(batch: Any, committed: Decimal, quote: SpendQuote) -> None:
     enough = committed + quote.credits
     if enough > batch.budget:
         raise SpendRefused(
@@ -66,7 +66,7 @@ def _check_budget(batch: Any, committed: Decimal, quote: Quote) -> None:
         )
 
 
-def require_yes(quote: Quote, confirm: ConfirmQuote) -> None:
+def require_yes(quote: SpendQuote, confirm: ConfirmQuote) -> None:
     """Raises SpendRefused unless `confirm` agrees."""
     if not confirm(quote):
         raise SpendRefused("not confirmed: nothing was changed or sent", hint="say yes with --yes")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from orchestrator.base.payments import Payment
 from orchestrator.base.settings import Settings
 from orchestrator.engine.receipts import in_chunks
-from orchestrator.operations.check import Check, Verdict
+from orchestrator.operations.check import Check, Health
 from orchestrator.receipts.book import ReceiptBook, all_books
 from orchestrator.store import accounts, recovery
 from orchestrator.store.database import Database
@@ -18,9 +18,9 @@ def receipts(settings: Settings, database: Database) -> Iterator[Check]:
     unknown = sum(_count_unknown(book, database) for book in books)
     if unknown:
         message = f"the database is behind its receipts: it does not know {unknown} requests (was it put back?), so "
-        yield Check("receipts", Verdict.FAIL, f"{message}nothing is sent", _hint(settings))
+        yield Check("receipts", Health.FAIL, f"{message}nothing is sent", _hint(settings))
     elif books:
-        yield Check("receipts", Verdict.OK, "the database knows all that was sent")
+        yield Check("receipts", Health.OK, "the database knows all that was sent")
 
 
 def _hint(settings: Settings) -> str:

@@ -20,7 +20,7 @@ from orchestrator.base.settings import Settings
 from orchestrator.base.states import Decision, JobState
 from orchestrator.operations.database import open_database
 from orchestrator.operations.deciding import why_not
-from orchestrator.report.document import ShownFile, ShownJob, by_model, page_document, seconds_text
+from orchestrator.report.document import PageJob, ShownFile, by_model, page_document, seconds_text
 from orchestrator.report.page import Head, render
 from orchestrator.report.thumbnails import FEWEST_PIXELS, thumbnail
 from orchestrator.store import batches, reads
@@ -218,9 +218,9 @@ def _quoted(path: str) -> str:
     return f"./{quote(path)}"
 
 
-def _shown(document: Mapping[str, Any], row: ReportRow, contents: list[_Content], links: _Links) -> ShownJob:
+def _shown(document: Mapping[str, Any], row: ReportRow, contents: list[_Content], links: _Links) -> PageJob:
     files = [_file(asset, content, links) for asset, content in zip(document["assets"], contents, strict=True)]
-    return ShownJob(document, row.item, row.row, row.made_in_seconds, row.ended_at, files, _refused(document, row))
+    return PageJob(document, row.item, row.row, row.made_in_seconds, row.ended_at, files, _refused(document, row))
 
 
 def _refused(document: Mapping[str, Any], row: ReportRow) -> dict[str, str]:
@@ -246,7 +246,7 @@ def _file(asset: Mapping[str, Any], content: _Content, links: _Links) -> ShownFi
     )
 
 
-def _head(batch: Mapping[str, Any], jobs: list[ShownJob], now: str, links: _Links) -> Head:
+def _head(batch: Mapping[str, Any], jobs: list[PageJob], now: str, links: _Links) -> Head:
     unit = "credits" if batch["usdc"] is None else "usdc"
     amounts = batch[unit]
     budget = "" if amounts["budget"] is None else f" of a budget of {amounts['budget']}"

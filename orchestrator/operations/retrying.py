@@ -12,7 +12,7 @@ from orchestrator.base.settings import Settings
 from orchestrator.catalog.cache import load_catalog
 from orchestrator.catalog.models import Catalog
 from orchestrator.operations.database import open_database, patiently
-from orchestrator.operations.quoting import ConfirmQuote, Quote, check_quote, require_yes
+from orchestrator.operations.quoting import ConfirmQuote, SpendQuote, check_quote, require_yes
 from orchestrator.operations.resuming import require_ours, run_here
 from orchestrator.operations.running import Progress
 from orchestrator.planner.repricing import NoLongerOffered, price_item
@@ -86,12 +86,12 @@ def _prices(header: BatchHeader, catalog: Catalog, chosen: Sequence[Any]) -> dic
     return prices
 
 
-def _quote(header: BatchHeader, chosen: Sequence[Any], prices: dict[int, Decimal], left_out: int) -> Quote:
+def _quote(header: BatchHeader, chosen: Sequence[Any], prices: dict[int, Decimal], left_out: int) -> SpendQuote:
     notes = _price_notes(chosen, prices, header.payment.unit)
     if left_out:
         notes.append(f"left out: {left_out} whose payment was lost; --again buys them again")
     charged = [row.spent for row in chosen if row.spent and (row.error or {}).get("charged")]
-    return Quote(
+    return SpendQuote(
         batch_id=header.id,
         jobs=len(chosen),
         job_credits=sum(prices.values(), ZERO),

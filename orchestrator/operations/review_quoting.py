@@ -7,8 +7,8 @@ from decimal import Decimal
 from orchestrator.base.money import ZERO, in_words
 from orchestrator.base.payments import Unit
 from orchestrator.operations.budgeting import check_caps
-from orchestrator.operations.deciding import Work
-from orchestrator.operations.quoting import Quote, check_quote
+from orchestrator.operations.deciding import ReviewWork
+from orchestrator.operations.quoting import SpendQuote, check_quote
 from orchestrator.operations.takes import PricedTakes
 from orchestrator.store import answering
 from orchestrator.store.database import Database
@@ -34,7 +34,9 @@ class ReviewQuote:
 ConfirmReview = Callable[[ReviewQuote], bool]
 
 
-def quote_review(database: Database, header: BatchHeader, work: Work, priced: Sequence[PricedTakes]) -> ReviewQuote:
+def quote_review(
+    database: Database, header: BatchHeader, work: ReviewWork, priced: Sequence[PricedTakes]
+) -> ReviewQuote:
     """What all of it may spend. Raises SpendRefused where budget or caps do not allow that."""
     unit = header.payment.unit
     amount, freed = sum((each.amount for each in priced), ZERO), ZERO
@@ -45,7 +47,7 @@ def quote_review(database: Database, header: BatchHeader, work: Work, priced: Se
     with database.begin() as connection:
         if work.answers.sets_free:
             free = answering.price_of(connection, header.id, work.answers)
-            quote = Quote(
+            quote = SpendQuote(
                 header.id, free.freed_jobs, free.freed_credits, free.by_itself, header.usd_per_credit, unit=unit
             )
             check_quote(connection, quote)
@@ -62,7 +64,7 @@ def _take_note(each: PricedTakes, unit: Unit) -> str:
     return f"other takes of {named(each.names)}{others}: {in_words(each.amount, unit)}"
 
 
-def _freed_notes(quote: Quote) -> list[str]:
+def _freed_notes(quote: SpendQuote) -> list[str]:
     price = in_words(quote.job_credits, quote.unit)
     notes = [f"what was accepted lets {quote.jobs} jobs of {quote.batch_id} go: {price}"]
     if quote.other_credits:

@@ -16,7 +16,7 @@ from orchestrator.manifest.findings import Findings, in_order
 from orchestrator.operations import running
 from orchestrator.operations.account import check_funds
 from orchestrator.operations.database import open_database, patiently
-from orchestrator.operations.deciding import Standing, Work, work_of
+from orchestrator.operations.deciding import ReviewWork, UnderReview, work_of
 from orchestrator.operations.opening import provider_for
 from orchestrator.operations.resuming import require_ours, run_here
 from orchestrator.operations.review_quoting import ConfirmReview, ReviewQuote, named, quote_review
@@ -73,7 +73,7 @@ def exit_code(document: dict[str, Any]) -> int:
     return max((running.exit_code(batch) for batch in worked), default=0)
 
 
-def _look(database: Database, decisions: Decisions | None, findings: Findings) -> tuple[BatchHeader, Work]:
+def _look(database: Database, decisions: Decisions | None, findings: Findings) -> tuple[BatchHeader, ReviewWork]:
     """The batch that is meant and what is to be done. Raises ManifestError with every fault of the file."""
     header = work = None
     if decisions is not None:
@@ -89,10 +89,10 @@ def _look(database: Database, decisions: Decisions | None, findings: Findings) -
     return header, work
 
 
-def _standing(connection: Connection, batch_id: str) -> Standing:
+def _standing(connection: Connection, batch_id: str) -> UnderReview:
     jobs = reviews.reviewable_jobs(connection, batch_id)
     origins = [job.origin_pk for job in jobs]
-    return Standing(
+    return UnderReview(
         jobs=jobs,
         verdicts=reviews.verdicts(connection, origins),
         take_keys=reviews.take_keys(connection, origins),
@@ -107,7 +107,9 @@ def _invalid(findings: Findings) -> ManifestError:
     return ManifestError(f"{findings.file} has {count}; nothing was changed", document=document, only_money=False)
 
 
-def _takes_left(database: Database, header: BatchHeader, work: Work) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+def _takes_left(
+    database: Database, header: BatchHeader, work: ReviewWork
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """The takes that are still to be bought, by submit key, and the batches of those that were bought before."""
     account_pk = None if header.sandbox else header.account_pk
     with database.begin() as connection:
@@ -117,7 +119,7 @@ def _takes_left(database: Database, header: BatchHeader, work: Work) -> tuple[di
 
 
 def _carry_out(
-    connection: Connection, header: BatchHeader, decisions: Decisions | None, work: Work, quote: ReviewQuote
+    connection: Connection, header: BatchHeader, decisions: Decisions | None, work: ReviewWork, quote: ReviewQuote
 ) -> None:
     """Write everything down at once, before a take is bought: a process that dies then leaves what it was to buy.
 
@@ -188,7 +190,7 @@ def _work(settings: Settings, database: Database, batch_ids: Sequence[str], prog
     run_here(settings, database, [header for header in headers if header.is_open], progress)
 
 
-def _document(database: Database, header: BatchHeader, work: Work, take_batches: Sequence[str]) -> dict[str, Any]:
+def _document(database: Database, header: BatchHeader, work: ReviewWork, take_batches: Sequence[str]) -> dict[str, Any]:
     wanted = dict.fromkeys([header.id, *take_batches])
     read = patiently(database, lambda connection: {each: reads.batch_document(connection, each) for each in wanted})
     return {

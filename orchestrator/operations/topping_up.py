@@ -19,7 +19,7 @@ from orchestrator.base.payments import Network
 from orchestrator.base.states import PaymentState
 from orchestrator.chain.rpc import RpcUnavailable
 from orchestrator.engine import top_up as engine
-from orchestrator.engine.top_up import NoOffer, OpenTopUp, Quote, Till
+from orchestrator.engine.top_up import NoOffer, OpenTopUp, Till, TopUpQuote
 from orchestrator.katana.client import ProviderUnavailable
 from orchestrator.katana.wallet_wire import Movement
 from orchestrator.operations.opening import Provider
@@ -29,7 +29,7 @@ from orchestrator.store.database import Connection
 from orchestrator.store.top_ups import TopUp
 
 #: What a quote is asked of: whether a person agrees to it.
-Agree = Callable[[Quote, str], bool]
+Agree = Callable[[TopUpQuote, str], bool]
 #: Told what happens meanwhile.
 Tell = Callable[[str], None]
 
@@ -90,7 +90,7 @@ async def settle_or_sign(
     return await _standing(till, await _settle(till, signed.id, PATIENCE_SECONDS), is_earlier=False)
 
 
-async def _require_funds(till: Till, quoted: Quote) -> None:
+async def _require_funds(till: Till, quoted: TopUpQuote) -> None:
     """What the wallet cannot pay would only stand in the way until it is void. Raises SpendRefused.
 
     A chain that cannot be asked is no obstacle here: what is signed for Solana needs a blockhash of it anyway.
@@ -139,7 +139,7 @@ async def go_on_with_earlier(till: Till, tell: Tell, *, seconds: float) -> TopUp
     return None
 
 
-async def _quoted(till: Till, provider: Provider, amount: Decimal) -> Quote:
+async def _quoted(till: Till, provider: Provider, amount: Decimal) -> TopUpQuote:
     try:
         return await engine.quote(till, amount)
     except NoOffer as error:
@@ -155,7 +155,7 @@ async def _quoted(till: Till, provider: Provider, amount: Decimal) -> Quote:
         raise Unusable(f"{error.reason}: nothing was signed", hint=_rpc_hint(till)) from None
 
 
-async def _signed(till: Till, quoted: Quote) -> TopUp:
+async def _signed(till: Till, quoted: TopUpQuote) -> TopUp:
     try:
         return await engine.sign(till, quoted)
     except PaymentRefused as error:

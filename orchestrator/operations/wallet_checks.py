@@ -12,7 +12,7 @@ from orchestrator.chain.chains import Chains
 from orchestrator.katana.client import KatanaClient, ProviderUnavailable
 from orchestrator.katana.x402_document import entries_of
 from orchestrator.operations.account import read_balance
-from orchestrator.operations.check import Check, Verdict
+from orchestrator.operations.check import Check, Health
 from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import provider_for
 from orchestrator.payments.payers import configured_payments, payer_for
@@ -32,7 +32,7 @@ def wallets(settings: Settings) -> Iterator[Check]:
                 try:
                     yield look(settings, network, told)
                 except OrchestratorError as error:
-                    yield Check(f"{name} {network}", Verdict.FAIL, error.message, error.hint)
+                    yield Check(f"{name} {network}", Health.FAIL, error.message, error.hint)
 
 
 async def _told_of_x402(settings: Settings) -> Any:
@@ -46,7 +46,7 @@ async def _told_of_x402(settings: Settings) -> Any:
 
 def _key(settings: Settings, network: Network, _: Any) -> Check:
     address = payer_for(settings, _WALLETS[network]).account.partition(":")[2]
-    return Check(f"wallet {network}", Verdict.OK, f"its key can be used; pays as {address}")
+    return Check(f"wallet {network}", Health.OK, f"its key can be used; pays as {address}")
 
 
 def _rpc(settings: Settings, network: Network, _: Any) -> Check:
@@ -54,10 +54,10 @@ def _rpc(settings: Settings, network: Network, _: Any) -> Check:
     problems = [each for each in found if isinstance(each, str)]
     name, hint = f"rpc {network}", f"check {network.upper()}_RPC_URL, or give another endpoint"
     if problems:
-        verdict = Verdict.FAIL if len(problems) == len(found) else Verdict.WARN
+        verdict = Health.FAIL if len(problems) == len(found) else Health.WARN
         return Check(name, verdict, f"of {len(found)} endpoint(s) {len(problems)} cannot be used: {problems[0]}", hint)
     alone = "; with one endpoint, a payment counts as failed after two looks" if len(found) == 1 else ""
-    return Check(name, Verdict.OK, f"{len(found)} endpoint(s), the last final block is {max(map(int, found))}{alone}")
+    return Check(name, Health.OK, f"{len(found)} endpoint(s), the last final block is {max(map(int, found))}{alone}")
 
 
 async def _final_heights(settings: Settings, network: Network) -> list[int | str]:
@@ -68,14 +68,14 @@ async def _final_heights(settings: Settings, network: Network) -> list[int | str
 def _x402(settings: Settings, network: Network, told: Any) -> Check:
     name = f"x402 {network}"
     if isinstance(told, str):
-        return Check(name, Verdict.WARN, f"the provider does not tell what it takes: {told}")
+        return Check(name, Health.WARN, f"the provider does not tell what it takes: {told}")
     entry = next(entries_of(told, network), None)
     if entry is None:
-        return Check(name, Verdict.WARN, f"the provider does not name {network} among the networks that it takes")
+        return Check(name, Health.WARN, f"the provider does not name {network} among the networks that it takes")
     asset, pay_to = entry.get("asset"), entry.get("payTo", entry.get("pay_to"))
     if asset is not None and not _is_same(network, asset, CHAINS[network].usdc):
         return Check(
-            name, Verdict.FAIL, f"the provider wants {asset}, which is not USDC ({CHAINS[network].usdc})",
+            name, Health.FAIL, f"the provider wants {asset}, which is not USDC ({CHAINS[network].usdc})",
             "nothing is signed for it",
         )  # fmt: skip
     return _recipient(settings, network, pay_to)
@@ -88,15 +88,15 @@ def _recipient(settings: Settings, network: Network, pay_to: object) -> Check:
     expected = configured or _pinned(settings, network)
     if not isinstance(pay_to, str):
         known = f"only {expected} is paid" if expected else "the first one that an offer names is pinned"
-        return Check(name, Verdict.OK, f"USDC is taken; its recipient is not told here, {known}")
+        return Check(name, Health.OK, f"USDC is taken; its recipient is not told here, {known}")
     if expected is None:
         message = f"USDC is taken and goes to {pay_to}; whom the first offer names is pinned"
-        return Check(name, Verdict.OK, message, f"to fix it yourself, set {setting}")
+        return Check(name, Health.OK, message, f"to fix it yourself, set {setting}")
     if not _is_same(network, pay_to, expected):
         message = f"the provider names {pay_to} as recipient, but only {expected} may be paid: nothing is signed"
         hint = f"ask the provider; {'change' if configured else 'if it has moved, set'} {setting}"
-        return Check(name, Verdict.FAIL, message, hint)
-    return Check(name, Verdict.OK, f"USDC is taken and goes to {pay_to}, {'as set' if configured else 'as pinned'}")
+        return Check(name, Health.FAIL, message, hint)
+    return Check(name, Health.OK, f"USDC is taken and goes to {pay_to}, {'as set' if configured else 'as pinned'}")
 
 
 def _pinned(settings: Settings, network: Network) -> str | None:
@@ -113,4 +113,4 @@ def _balance(settings: Settings, network: Network, _: Any) -> Check:
     payment = _WALLETS[network]
     amount = read_balance(provider_for(settings, payment))
     hint = None if amount else f"for `payment: {payment}` only: orchestrator wallet top-up AMOUNT --network {network}"
-    return Check(f"wallet balance {network}", Verdict.OK, f"{in_words(amount, Unit.USDC)} at the provider", hint)
+    return Check(f"wallet balance {network}", Health.OK, f"{in_words(amount, Unit.USDC)} at the provider", hint)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from orchestrator.base.settings import Settings
-from orchestrator.operations.check import Check, Verdict
+from orchestrator.operations.check import Check, Health
 from orchestrator.store import leases, metrics, schedules
 from orchestrator.store.accounts import origin_and_account
 from orchestrator.store.database import Connection, Database
@@ -19,19 +19,19 @@ def workers(settings: Settings, database: Database) -> Iterator[Check]:
         accounts = {pk: _account(connection, pk) for pk in {*senders, *running, *active}}
     once = "; or orchestrator resume, until the batches end" if running and settings.broker_url is None else ""
     if not alive and not running and not active:
-        yield Check("workers", Verdict.OK, "none at work, and nothing waits for one")
+        yield Check("workers", Health.OK, "none at work, and nothing waits for one")
     elif not alive:
         waiting = _waiting(sum(running.values()), sum(active.values()))
-        yield Check("workers", Verdict.WARN, f"none at work, for {waiting}", f"orchestrator worker{once}")
+        yield Check("workers", Health.WARN, f"none at work, for {waiting}", f"orchestrator worker{once}")
     else:
         keyed = [f"{number} with the keys of {accounts[pk]}" for pk, number in sorted(senders.items())]
         keyless = alive - sum(senders.values())
         parts = ", ".join([*keyed, *([f"{keyless} without keys, which send nothing"] if keyless > 0 else [])])
-        yield Check("workers", Verdict.OK, f"{alive} at work (one for each account that a process works for): {parts}")
+        yield Check("workers", Health.OK, f"{alive} at work (one for each account that a process works for): {parts}")
         for pk in sorted({*running, *active} - senders.keys()):
             waiting = _waiting(running.get(pk, 0), active.get(pk, 0))
             yield Check(
-                "workers", Verdict.WARN, f"none of them has the keys of {accounts[pk]}, for {waiting}",
+                "workers", Health.WARN, f"none of them has the keys of {accounts[pk]}, for {waiting}",
                 f"orchestrator worker, with those keys{once}",
             )  # fmt: skip
 

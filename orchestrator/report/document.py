@@ -44,7 +44,7 @@ class ShownFile:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownJob:
+class PageJob:
     """One job: its document as `jobs` has it, what it was made of, and its files. `refused` are the decisions that
     cannot be made about it, each with the reason.
     """
@@ -72,7 +72,7 @@ class ShownJob:
         return unit_word("credits" if self._is_credits else "usdc")
 
 
-def page_document(batch: str, jobs: Sequence[ShownJob]) -> dict[str, Any]:
+def page_document(batch: str, jobs: Sequence[PageJob]) -> dict[str, Any]:
     """The data behind the page."""
     subjects = [Subject(job.document["model"] or "", job.item, job.row) for job in jobs]
     titles, groups, words = variants(subjects)
@@ -83,7 +83,7 @@ def page_document(batch: str, jobs: Sequence[ShownJob]) -> dict[str, Any]:
     }
 
 
-def by_model(jobs: Sequence[ShownJob]) -> list[dict[str, Any]]:
+def by_model(jobs: Sequence[PageJob]) -> list[dict[str, Any]]:
     """What each model's jobs cost so far, the dearest first; `share` is of the dearest."""
     spent: dict[str, Decimal] = defaultdict(lambda: ZERO)
     counts: dict[str, int] = defaultdict(int)
@@ -113,7 +113,7 @@ def seconds_text(seconds: float | None) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
-def _card(job: ShownJob, group: int, variant: str) -> dict[str, Any]:
+def _card(job: PageJob, group: int, variant: str) -> dict[str, Any]:
     document, error = job.document, job.document["error"]
     return {
         "id": document["id"],
@@ -133,7 +133,7 @@ def _card(job: ShownJob, group: int, variant: str) -> dict[str, Any]:
     }
 
 
-def _cost(job: ShownJob) -> str:
+def _cost(job: PageJob) -> str:
     if job.document["reused_from"] is not None:
         return "reused"
     spent = job.amounts["spent"]
@@ -142,7 +142,7 @@ def _cost(job: ShownJob) -> str:
     return f"{spent} {job.unit}"
 
 
-def _facts(job: ShownJob) -> list[tuple[str, str]]:
+def _facts(job: PageJob) -> list[tuple[str, str]]:
     """Everything worth knowing about a job, by name."""
     document, error = job.document, job.document["error"] or {}
     review = document["review"] or {}

@@ -9,7 +9,7 @@ from orchestrator.sandbox.customers import Customer, carried, direct
 from orchestrator.sandbox.faults import FaultRule, Place
 from orchestrator.sandbox.flow import finished_at
 from orchestrator.sandbox.inputs import Item
-from orchestrator.sandbox.judge import Verdict
+from orchestrator.sandbox.judge import Judgement
 from orchestrator.sandbox.listing import models_document
 from orchestrator.sandbox.misbehave import befall, before_charge, html_page
 from orchestrator.sandbox.payment import Payment
@@ -62,7 +62,7 @@ class Api:
         return self._till.offer(purchase(request.path, body, total(verdicts)), fault)
 
     def _accept(
-        self, bought: Purchase, payer: Customer | Payment, verdicts: list[Verdict], fault: FaultRule | None
+        self, bought: Purchase, payer: Customer | Payment, verdicts: list[Judgement], fault: FaultRule | None
     ) -> RequestAccepted:
         payment = None
         if isinstance(payer, Payment):
@@ -108,11 +108,11 @@ class Api:
             await befall(fault, request, self._provider.clock())
         return fault
 
-    async def _judge(self, request: web.Request, body: bytes) -> list[Verdict]:
+    async def _judge(self, request: web.Request, body: bytes) -> list[Judgement]:
         items = read_submission(body, request.content_type)
         return await asyncio.to_thread(self._judge_all, items)
 
-    def _judge_all(self, items: list[Item]) -> list[Verdict]:
+    def _judge_all(self, items: list[Item]) -> list[Judgement]:
         return [self._provider.judge.judge(item) for item in items]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from orchestrator.sandbox.judge import Verdict
+from orchestrator.sandbox.judge import Judgement
 from orchestrator.sandbox.records import ItemError, Job, Outcome, RequestAccepted, Settlement
 
 FAIL_MARKER = "[sandbox:fail]"
@@ -28,7 +28,7 @@ class Pace:
 
 
 def accept(
-    verdicts: list[Verdict],
+    verdicts: list[Judgement],
     *,
     account: str,
     body_sha256: str,
@@ -62,7 +62,7 @@ def accept(
     )
 
 
-def _job(verdict: Verdict, usdc: Decimal | None, dice: random.Random, now: float, pace: Pace, *, fail: bool) -> Job:
+def _job(verdict: Judgement, usdc: Decimal | None, dice: random.Random, now: float, pace: Pace, *, fail: bool) -> Job:
     if verdict.error is not None or verdict.type is None:
         outcome: Outcome = "rejected"
         error, started_at, finished_at = verdict.error, now, now

@@ -23,7 +23,7 @@ _ECHOED = ("type", "model", "prompt", "aspect_ratio", "output_format", "duration
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """What becomes of one item: its price in credits, and in USDC before the cost of a settlement.
 
     With an `error` it is rejected and costs nothing.
@@ -46,15 +46,15 @@ class Judge:
         self._catalog = catalog
         self._own_origin = own_origin
 
-    def judge(self, item: Item) -> Verdict:
+    def judge(self, item: Item) -> Judgement:
         """The verdict on one entry of `requests[]`; never raises for anything a caller can send."""
         try:
             return self._accept(item)
         except Refused as refused:
             error = ItemError(code=refused.code, message=refused.message)
-        return Verdict(_echo(item), _media_type(item), _text(item, "model"), _text(item, "prompt"), error=error)
+        return Judgement(_echo(item), _media_type(item), _text(item, "model"), _text(item, "prompt"), error=error)
 
-    def _accept(self, item: Item) -> Verdict:
+    def _accept(self, item: Item) -> Judgement:
         model = self._model(item)
         prompt = item.get("prompt")
         if not isinstance(prompt, str) or not prompt.strip():
@@ -68,7 +68,7 @@ class Judge:
             listed_usd = next((usd for length, usd in listed if length == item.get("duration_seconds")), None)
         echo = {**_echo(item), "model": model_key(model.name)}
         usd = cost * USDC_PER_CREDIT if listed_usd is None else listed_usd
-        return Verdict(echo, model.type, model.name, prompt, cost, usd, output)
+        return Judgement(echo, model.type, model.name, prompt, cost, usd, output)
 
     def _model(self, item: Item) -> ImageModel | VideoModel:
         media_type = item.get("type")

@@ -18,7 +18,7 @@ from orchestrator.sandbox.cashier import Cashier, Purchase, Ways
 from orchestrator.sandbox.customers import Customer, is_polled_freely, unit_of
 from orchestrator.sandbox.faults import FaultPlayer
 from orchestrator.sandbox.intake import Pace, accept
-from orchestrator.sandbox.judge import Judge, Verdict
+from orchestrator.sandbox.judge import Judge, Judgement
 from orchestrator.sandbox.problems import Problem
 from orchestrator.sandbox.records import Charged, PostReceived, Refunded, RequestAccepted, Settlement, ToppedUp
 
@@ -80,7 +80,7 @@ class Provider:
     def submit(
         self,
         customer: Customer,
-        verdicts: list[Verdict],
+        verdicts: list[Judgement],
         body_sha256: str,
         *,
         payment: Settlement | None = None,
@@ -204,12 +204,12 @@ def purchase(path: str, body: bytes, price: Price) -> Purchase:
     return Purchase(path, digest(body), price.usd)
 
 
-def total(verdicts: Sequence[Verdict]) -> Price:
+def total(verdicts: Sequence[Judgement]) -> Price:
     """The price of all valid items."""
     return Price(sum((verdict.credits for verdict in verdicts), ZERO), sum((verdict.usd for verdict in verdicts), ZERO))
 
 
-def repriced(verdicts: Sequence[Verdict], factor: Decimal) -> list[Verdict]:
+def repriced(verdicts: Sequence[Judgement], factor: Decimal) -> list[Judgement]:
     """The verdicts at `factor` times the catalogue's prices. Credits have one decimal place, USDC has six."""
     return [
         replace(verdict, credits=_to_a_tenth(verdict.credits * factor), usd=repriced_usd(verdict.usd, factor))
@@ -222,7 +222,7 @@ def repriced_usd(usd: Decimal, factor: Decimal) -> Decimal:
     return (usd * factor).quantize(ATOMIC, ROUND_UP)
 
 
-def _shares(verdicts: Sequence[Verdict], payment: Settlement) -> list[Decimal]:
+def _shares(verdicts: Sequence[Judgement], payment: Settlement) -> list[Decimal]:
     """What each item has of a payment: its price, and like the others a part of the settlement's cost."""
     paying = sum(verdict.error is None for verdict in verdicts)
     gas = from_atomic(payment.amount) - total(verdicts).usd

@@ -13,7 +13,6 @@ The mark stops who opens a database, the refusal to write who has it open.
 
 import hashlib
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, not_, or_, select, text
@@ -36,32 +35,26 @@ _STOP_THEM = "stop every orchestrator process that uses it, then again"
 _EMBEDDED, _TARGET = "the embedded database", "the database to copy to"
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """What was moved: rows by table; none where an earlier call had done that, and this one finished it."""
-
-    rows: dict[str, int]
-
-
-def move(source: Database, target: Database) -> Moved:
+def move(source: Database, target: Database) -> dict[str, int]:
     """Copy all rows, prove that they are the same and that the books are, and close the source for good.
 
-    Safe to repeat after any interruption. Raises Unusable where one of both is in use, the source was moved
-    elsewhere, or the target is at another schema or holds anything.
+    Returns how many rows each table has; none where an earlier call had moved them, and this one finished it. Safe to
+    repeat after any interruption. Raises Unusable where one of both is in use, the source was moved elsewhere, or the
+    target is at another schema or holds anything.
     """
     with source.begin() as here:
         _lock(here)
         identity = _identity(here)
         if _is_marked(here, "moved", identity):
             _open(target, identity)
-            return Moved({})
+            return {}
         migrate.require_revision(here, migrate.head(), of=_EMBEDDED)
         _require_unused(here, _EMBEDDED)
         with target.begin() as there:
             rows = _fill(here, there, identity)
         _close(here, identity, moved_to=target.label)
     _open(target, identity)
-    return Moved(rows)
+    return rows
 
 
 def bound_to_a_machine(connection: Connection) -> list[str]:

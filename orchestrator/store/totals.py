@@ -19,7 +19,7 @@ _UNDER_WAY = (JobState.SUBMITTING, JobState.GENERATING, JobState.COPYING)
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ModelWork:
     """Jobs of one model that are not sent yet, and that are under way: from their POST until they are stored."""
 
     model: str
@@ -38,7 +38,7 @@ class Totals:
     kept_back: int
     spent: Decimal
     lost: Decimal
-    work: tuple[Work, ...]
+    work: tuple[ModelWork, ...]
 
     @property
     def reserved(self) -> Decimal:
@@ -97,7 +97,7 @@ def batch_totals(connection: Connection, batch_id: str) -> Totals:
         kept_back=sum(row.kept_back for row in rows),
         spent=sum((Decimal(row.spent) for row in rows), ZERO),
         lost=_lost(connection, batch_id),
-        work=tuple(Work(model, unsent[model], under_way[model]) for model in sorted(unsent)),
+        work=tuple(ModelWork(model, unsent[model], under_way[model]) for model in sorted(unsent)),
     )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import select, text, update
 from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.payments import Unit
 from orchestrator.operations.approving import approve
-from orchestrator.operations.quoting import Quote
+from orchestrator.operations.quoting import SpendQuote
 from orchestrator.operations.resolving import resolve
 from orchestrator.operations.resuming import resume
 from orchestrator.operations.retrying import retry
@@ -80,7 +80,7 @@ def run(site: Site, *made: dict[str, Any], **options: Any) -> dict[str, Any]:
     return asyncio.run(site.run(site.store(planned(*made), **options)))
 
 
-def yes(_: Quote) -> bool:
+def yes(_: SpendQuote) -> bool:
     return True
 
 
@@ -193,7 +193,7 @@ def test_what_needs_a_job_that_fails_is_skipped_however_far_down(site: Site) -> 
 def test_a_retry_revives_the_branch(site: Site) -> None:
     run(site, picture("hero", prompt=FAILING), clip("turn", "hero"), clip("on", "turn", "final_frame"))
     mend(site)
-    asked: list[Quote] = []
+    asked: list[SpendQuote] = []
     with pytest.raises(SpendRefused, match="not confirmed"):
         retry(BATCH, site.settings, confirm=lambda quote: bool(asked.append(quote)))
     assert (asked[0].jobs, asked[0].job_credits) == (3, 54), "the whole branch is in the price"
@@ -329,7 +329,7 @@ def test_a_gate_holds_what_needs_the_result_until_it_is_approved(site: Site) -> 
     (resumed,) = resume(BATCH, site.settings, confirm=lambda *_: False)
     assert (resumed["state"], codes(resumed)) == ("held", ["gate"]), "resume is no answer, and asks for nothing"
 
-    asked: list[Quote] = []
+    asked: list[SpendQuote] = []
     with pytest.raises(SpendRefused, match="not confirmed"):
         approve(BATCH, site.settings, job="hero", confirm=lambda quote: bool(asked.append(quote)))
     assert (asked[0].jobs, asked[0].job_credits, asked[0].other_credits) == (2, 40, 0)
@@ -374,7 +374,7 @@ def test_approving_one_result_quotes_its_own_branch_as_far_as_the_next_gate(site
         picture("second", has_gate=True),
         picture("both", "hero", "second"),
     )
-    asked: list[Quote] = []
+    asked: list[SpendQuote] = []
     for job in ("hero", None):
         with pytest.raises(SpendRefused, match="not confirmed"):
             approve(BATCH, site.settings, job=job, confirm=lambda quote: bool(asked.append(quote)))

@@ -64,8 +64,8 @@ def test_everything_is_there_and_goes_on_where_it_was(source: Database, target: 
     before = everything(source)
     moved = moving.move(source, target)
     assert everything(target) == before
-    assert moved.rows == {name: len(rows) for name, rows in before.items() if name != "transition"}
-    assert (moved.rows["job"], moved.rows["ledger"]) == (3, 2)
+    assert moved == {name: len(rows) for name, rows in before.items() if name != "transition"}
+    assert (moved["job"], moved["ledger"]) == (3, 2)
     with target.begin() as connection:
         assert audit.audit(connection) == []
         assert connection.execute(text("SELECT count(*) FROM pg_trigger WHERE tgenabled = 'D'")).scalar_one() == 0
@@ -129,7 +129,7 @@ def test_what_one_release_began_another_one_ends(source: Database, target: Datab
     for database in (source, target):
         with database.begin() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = replace(version_num, '/000', '/999')"))
-    assert moving.move(source, target).rows == {}
+    assert moving.move(source, target) == {}
     assert (migrate.current(target) or "").startswith("999")
 
 
@@ -144,7 +144,7 @@ def test_a_database_in_use_is_neither_moved_nor_filled(
         with pytest.raises(Unusable, match="in use by another process"):
             moving.move(source, target)
     other.close()
-    assert moving.move(source, target).rows["batch"] == 1
+    assert moving.move(source, target)["batch"] == 1
 
 
 def another(database: Database) -> Database:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from orchestrator.base.settings import load_settings
-from orchestrator.operations.check import Verdict
+from orchestrator.operations.check import Health
 from orchestrator.operations.clock_checks import database_clock, provider_clock
 from orchestrator.operations.worker_checks import workers
 from orchestrator.store.database import Database
@@ -16,12 +16,12 @@ from .store_rows import make_batch
 
 
 def test_a_clock_that_is_off_is_told_with_its_direction(database: Database) -> None:
-    assert database_clock(database).verdict is Verdict.OK
+    assert database_clock(database).verdict is Health.OK
     ahead = "CREATE OR REPLACE FUNCTION orchestrator_now() RETURNS timestamptz LANGUAGE sql STABLE AS "
     with database.begin() as connection:
         connection.execute(text(ahead + "'SELECT statement_timestamp() + interval ''5 minutes'''"))
     check = database_clock(database)
-    assert (check.verdict, check.name) == (Verdict.WARN, "clock")
+    assert (check.verdict, check.name) == (Health.WARN, "clock")
     assert "s behind the database's" in check.message
     assert check.hint is not None
 
@@ -37,17 +37,17 @@ def test_work_that_nobody_does_is_told(database: Database, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     settings = load_settings()
     (check,) = workers(settings, database)
-    assert check.verdict is Verdict.OK
+    assert check.verdict is Health.OK
     scope = make_batch(database)
     (check,) = workers(settings, database)
-    assert (check.verdict, check.message) == (Verdict.WARN, "none at work, for 1 running batch(es)")
+    assert (check.verdict, check.message) == (Health.WARN, "none at work, for 1 running batch(es)")
     assert check.hint == "orchestrator worker; or orchestrator resume, until the batches end"
     session = WorkerSession(database)
     session.ensure()
     alive, missing = workers(settings, database)
     assert alive.message.endswith("a process works for): 1 without keys, which send nothing")
     assert (missing.verdict, missing.message) == (
-        Verdict.WARN, "none of them has the keys of credits:test, for 1 running batch(es)",
+        Health.WARN, "none of them has the keys of credits:test, for 1 running batch(es)",
     )  # fmt: skip
     paying = WorkerSession(database, keys_of=scope.account_pk)
     paying.ensure()

@@ -13,7 +13,7 @@ from sqlalchemy import select, text, update
 from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.states import HoldCode
 from orchestrator.operations.approving import approve
-from orchestrator.operations.quoting import Quote
+from orchestrator.operations.quoting import SpendQuote
 from orchestrator.operations.resuming import resume
 from orchestrator.operations.running import exit_code
 from orchestrator.operations.steering import pause
@@ -46,7 +46,7 @@ def run(site: Site, prompts: list[str] | int, *, canaries: int | None = None, **
     return asyncio.run(site.run(scope))
 
 
-def yes(_: Quote) -> bool:
+def yes(_: SpendQuote) -> bool:
     return True
 
 
@@ -64,7 +64,7 @@ def test_the_rest_waits_for_the_canaries(site: Site) -> None:
     (resumed,) = resume(BATCH, site.settings, confirm=lambda *_: False)
     assert (resumed["state"], codes(resumed)) == ("held", ["canary"]), "resume is no answer, and asks for nothing"
 
-    asked: list[Quote] = []
+    asked: list[SpendQuote] = []
     with pytest.raises(SpendRefused, match="not confirmed"):
         approve(BATCH, site.settings, confirm=lambda quote: bool(asked.append(quote)))
     assert (asked[0].jobs, asked[0].credits, asked[0].other_credits) == (3, 9, 0)
@@ -118,7 +118,7 @@ def test_a_changed_price_is_answered_only_by_approve(site: Site) -> None:
         approve(BATCH, site.settings, confirm=yes)
     with site.database.begin() as connection:
         connection.execute(update(batches).values(budget=10))
-    quotes: list[Quote] = []
+    quotes: list[SpendQuote] = []
     approved = approve(BATCH, site.settings, confirm=lambda quote: not quotes.append(quote))
     assert (approved["state"], quotes[0].credits, quotes[0].jobs) == ("completed", 10, 0)
 
@@ -126,7 +126,7 @@ def test_a_changed_price_is_answered_only_by_approve(site: Site) -> None:
 def test_prices_that_rise_while_someone_thinks_are_asked_for_again(site: Site) -> None:
     run(site, 3, canaries=1)
 
-    def slowly(_: Quote) -> bool:
+    def slowly(_: SpendQuote) -> bool:
         with site.database.begin() as connection:
             connection.execute(update(jobs).where(jobs.c.state == "waiting").values(price=4))
         return True

@@ -14,7 +14,7 @@ from sqlalchemy import select, text, update
 
 from orchestrator.base.errors import SpendRefused, Unusable, UsageError
 from orchestrator.base.states import SettledBy
-from orchestrator.operations.quoting import Quote
+from orchestrator.operations.quoting import SpendQuote
 from orchestrator.operations.retrying import retry
 from orchestrator.operations.steering import cancel
 from orchestrator.receipts.book import all_books
@@ -60,11 +60,11 @@ def again(site: Site, **options: Any) -> dict[str, Any]:
     return retry(BATCH, site.settings, confirm=lambda _: True, **options)
 
 
-def quotes(site: Site, **options: Any) -> Quote:
+def quotes(site: Site, **options: Any) -> SpendQuote:
     """What `retry` would ask."""
-    asked: list[Quote] = []
+    asked: list[SpendQuote] = []
 
-    def no(quote: Quote) -> bool:
+    def no(quote: SpendQuote) -> bool:
         asked.append(quote)
         return False
 
@@ -89,7 +89,7 @@ def balanced(site: Site) -> bool:
 def test_what_failed_runs_again_and_the_batch_ends_anew(site: Site) -> None:
     document = ended(site, ["A thing", FAILING, REFUSED])
     assert (document["state"], document["jobs"]["failed"], document["jobs"]["rejected"]) == ("partial_failure", 1, 1)
-    assert quotes(site) == Quote(BATCH, 2, Decimal(6), Decimal(0), Decimal("0.0052"))
+    assert quotes(site) == SpendQuote(BATCH, 2, Decimal(6), Decimal(0), Decimal("0.0052"))
     assert site.document() == document, "a no changes nothing"
     mend(site)
     retried = again(site)

@@ -8,7 +8,7 @@ from orchestrator.base.states import Decision, Gate, JobState
 from orchestrator.manifest.decisions import Decided, Decisions
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Mapping, Scalar
-from orchestrator.operations.deciding import Standing, Work, work_of
+from orchestrator.operations.deciding import ReviewWork, UnderReview, work_of
 from orchestrator.store.reviews import Reviewable, Reviewed
 
 SHA = "a" * 64
@@ -25,12 +25,12 @@ def said(pk: int, decision: Decision, sha256: str = SHA, note: str | None = None
     return Decided(f"job-{pk}", sha256, decision, note, NODE)
 
 
-def standing(*jobs: Reviewable, **changes: Any) -> Standing:
+def standing(*jobs: Reviewable, **changes: Any) -> UnderReview:
     facts: dict[str, Any] = {"verdicts": {}, "take_keys": {}, "waiting": ()}
-    return Standing(jobs, **facts | changes)
+    return UnderReview(jobs, **facts | changes)
 
 
-def work(found: Standing, *decided: Decided) -> tuple[Work, list[str]]:
+def work(found: UnderReview, *decided: Decided) -> tuple[ReviewWork, list[str]]:
     findings = Findings("decisions.json")
     made = work_of(Decisions("things-1", Scalar("things-1", 1, 1), decided), found, findings)
     return made, [error.message for error in findings.errors]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from orchestrator.report.document import ShownFile, ShownJob, by_model, page_document, seconds_text
+from orchestrator.report.document import PageJob, ShownFile, by_model, page_document, seconds_text
 from orchestrator.report.page import Head, render, script_json
 from orchestrator.report.thumbnails import LONGEST_SIDE_PIXELS, thumbnail
 from orchestrator.report.variants import Subject, variants, words_of
@@ -19,7 +19,7 @@ from orchestrator.report.variants import Subject, variants, words_of
 SHA = "ab" * 32
 
 
-def shown(name: str = "mug", item: dict[str, Any] | None = None, row: Any = None, **changes: Any) -> ShownJob:
+def shown(name: str = "mug", item: dict[str, Any] | None = None, row: Any = None, **changes: Any) -> PageJob:
     """A completed job with one picture."""
     document = {
         "id": name,
@@ -35,7 +35,7 @@ def shown(name: str = "mug", item: dict[str, Any] | None = None, row: Any = None
         "usdc": None,
     }
     file = ShownFile("image", SHA, "./mug.png", "image/png", "", "./page_files/mug.webp")
-    return ShownJob(document | changes, item or {"prompt": "A mug"}, row, 2.0, None, [file])
+    return PageJob(document | changes, item or {"prompt": "A mug"}, row, 2.0, None, [file])
 
 
 def head(**changes: Any) -> Head:
