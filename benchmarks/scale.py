@@ -18,7 +18,7 @@ import psycopg
 from benchmarks import table
 from benchmarks.contenders import Contender, Scene, contenders
 from benchmarks.flat import work_of
-from benchmarks.running import run_to_end, said, scene, start, stop, stored
+from benchmarks.running import run_to_end, said, scene, start, stop
 from benchmarks.site import tree_cpu_seconds
 
 WORKERS = (1, 2, 4)
@@ -121,7 +121,7 @@ def _watch(ready: Scene) -> tuple[int, Counter[tuple[str, str]]]:
     with psycopg.connect(ready.postgres.dsn, autocommit=True) as connection:
         while looks % _LOOKS_BETWEEN_ENDS or connection.execute(_RUNNING).fetchone() is not None:
             if time.monotonic() > give_up_at:
-                raise RuntimeError(f"{stored(ready)} of {ready.job_count} are stored: {said(ready)[-2_000:]}")
+                raise RuntimeError(f"the batch does not end: {said(ready)[-2_000:]}")
             for kind, event, number in connection.execute(_ACTIVITY):
                 seen[kind, event] += number
             looks += 1
