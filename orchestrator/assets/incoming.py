@@ -14,25 +14,25 @@ from orchestrator.assets.spool import Part, Spool
 
 P = ParamSpec("P")
 T = TypeVar("T")
-#: What is larger goes to a file, however much memory there is.
-MAX_IN_MEMORY_BYTES = 16 * 1024**2
-#: A file is written in pieces of this size: a visit to a thread for each chunk of the network would cost more.
-_BLOCK_BYTES = 1024**2
+#: A file is written in pieces of this size: a visit to a thread for each chunk of the network would cost more, and what
+#: waits for long is no longer in the processor's cache.
+_BLOCK_BYTES = 512 * 1024
 
 
 class InThread(Protocol):
     """Runs what blocks in a thread, as `asyncio.to_thread` does."""
 
-    def __call__(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]: ...
+    def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Berth:
-    """Where a body goes: the memory of its job, or the file `asset_id` of the spool."""
+    """Where a body goes: up to a size the memory of its job, as long as there is some, else a file of the spool."""
 
     spool: Spool
     asset_id: str
     memory: Share
+    most_in_memory_bytes: int
     in_thread: InThread
 
 
@@ -99,7 +99,7 @@ class Incoming:
         return part
 
     def _fits(self, more_bytes: int) -> bool:
-        is_small = max(self._expected_bytes, self._size_bytes) <= MAX_IN_MEMORY_BYTES
+        is_small = max(self._expected_bytes, self._size_bytes) <= self._berth.most_in_memory_bytes
         return is_small and self._berth.memory.take(more_bytes)
 
     def _waiting(self) -> list[bytes]:

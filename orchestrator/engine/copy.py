@@ -30,6 +30,9 @@ from orchestrator.store.free_claims import ClaimedAsset, ClaimedCopy, claim_copi
 from orchestrator.store.leases import Lease
 
 LEASE_SECONDS = 2 * 3600.0
+#: Files up to this size pass through memory: an upload from there is the cheapest, while in a folder a file of the
+#: spool can become the object itself.
+_MOST_IN_MEMORY_BYTES = {"s3": 16 * 1024**2, "folder": 1024**2}
 #: As long as a source's own wish ("Retry-After") is heeded.
 MAX_WISHED_SECONDS = 300.0
 
@@ -129,7 +132,8 @@ async def _fetch(engine: Engine, work: ClaimedCopy, asset: ClaimedAsset, memory:
             return waiting
     if not engine.spool.is_roomy:
         await engine.in_file_thread(engine.spool.require_room)
-    berth = Berth(engine.spool, name, memory, engine.in_file_thread)
+    most_bytes = _MOST_IN_MEMORY_BYTES["s3" if work.destination.startswith("s3://") else "folder"]
+    berth = Berth(engine.spool, name, memory, most_bytes, engine.in_file_thread)
     return await fetch(engine.assets, asset.source_url, berth, clock=engine.clock)
 
 

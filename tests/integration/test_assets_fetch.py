@@ -84,7 +84,7 @@ def berth(folder: Path, *, memory_bytes: int = 0) -> Iterator[Berth]:
     """A file of the spool, and before it so much memory, half of it for bodies."""
     spool = Spool(folder, memory_bytes=memory_bytes)
     with spool.memory.share() as memory:
-        yield Berth(spool, "asset", memory, asyncio.to_thread)
+        yield Berth(spool, "asset", memory, 2 * len(BODY), asyncio.to_thread)
 
 
 def content(fetched: Fetched) -> bytes:
