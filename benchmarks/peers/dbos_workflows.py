@@ -4,13 +4,12 @@ import asyncio
 from typing import Any
 
 import aiohttp
-from dbos import DBOS, Queue, SetWorkflowID
+from dbos import DBOS, SetWorkflowID
 
 from benchmarks.peers.work import HEADERS, Job, asset_url, is_done, read_work, wait_seconds
 
 WORK = read_work()
 DBOS(config={"name": "peer", "system_database_url": WORK.database, "application_version": "1"})
-QUEUE = Queue("jobs", worker_concurrency=WORK.cap, polling_interval_sec=0.1)
 SESSIONS: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
 
 
@@ -51,10 +50,11 @@ async def generate(job: Job) -> None:
 
 async def main() -> None:
     DBOS.launch()
+    await DBOS.register_queue_async("jobs", worker_concurrency=WORK.cap, polling_interval_sec=0.1)
     handles = []
     for job in WORK.jobs():
         with SetWorkflowID(job["id"]):
-            handles.append(await QUEUE.enqueue_async(generate, job))
+            handles.append(await DBOS.enqueue_workflow_async("jobs", generate, job))
     for handle in handles:
         await handle.get_result()
     for used in SESSIONS.values():
