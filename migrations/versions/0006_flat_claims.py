@@ -1,5 +1,6 @@
 """Flat claims: the jobs at the provider are counted as they move, and each queue has an index in its own order"""
 
+import psycopg
 import sqlalchemy as sa
 import sqlmodel
 from alembic import op
@@ -14,6 +15,7 @@ _TEXT = sqlmodel.sql.sqltypes.AutoString()
 
 
 def upgrade() -> None:
+    _lock("batch", "submission", "job")
     _count_in_flight()
     _order_the_queues()
     for table in ("job", "submission", "asset", "in_flight", "usage"):
@@ -22,6 +24,22 @@ def upgrade() -> None:
             f"ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000, "
             "autovacuum_analyze_scale_factor = 0.05)"
         )
+
+
+def _lock(*tables: str) -> None:
+    """Have all of them at once. Workers go on meanwhile, in an order of their own: whoever waits for one of these, while
+    it has another, would stop them and be stopped by them.
+    """
+    op.execute("SET LOCAL lock_timeout = '200ms'")
+    while True:
+        try:
+            with op.get_bind().begin_nested():
+                op.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
+            break
+        except sa.exc.OperationalError as error:
+            if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                raise
+    op.execute("SET LOCAL lock_timeout = 0")
 
 
 def _count_in_flight() -> None:
@@ -46,7 +64,7 @@ def _count_in_flight() -> None:
             f"CREATE TRIGGER {name} AFTER {event} ON job FOR EACH ROW WHEN ({condition}) "
             "EXECUTE FUNCTION count_in_flight()"
         )
-    op.execute(COUNT_WHAT_IS_THERE)  # the triggers have locked the table: nothing moves in between
+    op.execute(COUNT_WHAT_IS_THERE)  # nothing has moved in between: the table is locked
 
 
 def _order_the_queues() -> None:

@@ -68,9 +68,9 @@ def plans_of(connection: Connection) -> Iterator[list[tuple[str, dict[str, Any]]
     """The statements that run meanwhile, with their plans and what these have read."""
     found: list[tuple[str, dict[str, Any]]] = []
 
-    def explain(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+    def explain(_connection: Any, explained: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
         if statement.lstrip().startswith(("SELECT", "UPDATE", "WITH", "INSERT")):
-            with connection.connection.cursor() as cursor:
+            with explained.connection.cursor() as cursor:
                 cursor.execute("SAVEPOINT explained")
                 cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {statement}", parameters)
                 found.append((statement, cursor.fetchone()[0][0]["Plan"]))
