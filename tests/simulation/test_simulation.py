@@ -9,7 +9,7 @@ import pytest
 from orchestrator.assets.verify import Verified
 from orchestrator.base.payments import Payment
 from orchestrator.base.states import SettledBy, SubmissionState
-from orchestrator.engine import copy, replay, settle, submit
+from orchestrator.engine import placing, replay, settle, submit
 from orchestrator.sandbox import FaultRule, Ways
 from orchestrator.store import ledger, payments, purse, resolving, sending
 from orchestrator.store.embedded import EmbeddedPostgres
@@ -102,7 +102,7 @@ def test_a_charge_that_is_not_booked_is_seen(stage: Stage, monkeypatch: pytest.M
 
 
 def test_a_file_that_is_not_verified_is_seen(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copy, "verify", lambda *_: Verified("image/png", ".png", 16, 16, None))
+    monkeypatch.setattr(placing, "verify", lambda *_: Verified("image/png", ".png", 16, 16, None))
     assert "I3 asset" in broken(stage, scenario(FaultRule(at="asset", kind="corrupt", match="/original/")))
 
 
