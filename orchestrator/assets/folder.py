@@ -2,13 +2,11 @@
 
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 from uuid import uuid4
 
 from orchestrator.assets.errors import DestinationFailed, ObjectExists
@@ -67,8 +65,8 @@ class FolderDestination:
     def put_bytes(self, key: str, data: bytes, content_type: str) -> str:
         target = self._path(key)
         with _failing(key), self._part(target) as part:
-            part.write(data)
-            _sync(part)
+            _write(part, data)
+            os.fsync(part.fileno())
             faults.point("folder.written")
             Path(part.name).replace(target)
             sync(target.parent)
@@ -95,16 +93,22 @@ class FolderDestination:
 
     def _is_placed(self, content: bytes | Path, target: Path, sha256: str, *, may_link: bool) -> bool:
         """Give a file its name, complete and durable; False where there is one of that name."""
+        if isinstance(content, bytes):
+            return self._is_written(content, target)
         if target.exists():
             return False
-        if isinstance(content, bytes):
-            with self._part(target) as part:
-                part.write(content)
-                return _is_named(part, target, sha256)
         with content.open("rb") as source:
             if may_link and self._is_linked(source, target, sha256):
                 return True
             return self._is_copied(source, target, sha256)
+
+    def _is_written(self, data: bytes, target: Path) -> bool:
+        with self._part(target) as part:
+            _write(part, data)
+            os.fsync(part.fileno())
+            if os.pread(part.fileno(), len(data) + 1, 0) != data:
+                raise DestinationFailed(f"{target.name}: the folder does not give back what is written to it")
+            return _is_named(part, target)
 
     def _is_linked(self, source: BufferedReader, target: Path, sha256: str) -> bool:
         """A file of the same file system needs no copy."""
@@ -123,8 +127,11 @@ class FolderDestination:
 
     def _is_copied(self, source: BufferedReader, target: Path, sha256: str) -> bool:
         with self._part(target) as part:
-            shutil.copyfileobj(source, part, _COPY_BYTES)
-            return _is_named(part, target, sha256)
+            while data := source.read(_COPY_BYTES):
+                _write(part, data)
+            os.fsync(part.fileno())
+            _require_same(Path(part.name), sha256, target)
+            return _is_named(part, target)
 
     def _path(self, key: str) -> Path:
         parts = PurePosixPath(key).parts
@@ -133,16 +140,23 @@ class FolderDestination:
         return self._root.joinpath(*parts)
 
     @contextmanager
-    def _part(self, target: Path) -> Iterator[BinaryIO]:
+    def _part(self, target: Path) -> Iterator[FileIO]:
         """A new file beside `target` to be moved there; gone afterwards if it was not."""
         _make_folder(target.parent)
         path = target.parent / f".{uuid4().hex}.part"
         try:
-            with path.open("xb") as file:
+            with path.open("x+b", buffering=0) as file:
                 faults.point("folder.opened")
                 yield file
         finally:
             path.unlink(missing_ok=True)
+
+
+def _write(file: FileIO, data: bytes) -> None:
+    """All of it: one call may write less."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _require_same(path: Path, sha256: str, target: Path) -> None:
@@ -159,10 +173,8 @@ def _is_like_a_new_file(source: BufferedReader, folder: Path) -> bool:
     return not hasattr(os, "listxattr") or _DEFAULT_RIGHTS not in os.listxattr(folder)
 
 
-def _is_named(part: BinaryIO, target: Path, sha256: str) -> bool:
-    """Make a finished file durable and give it its name; False where another writer was first."""
-    _sync(part)
-    _require_same(Path(part.name), sha256, target)
+def _is_named(part: FileIO, target: Path) -> bool:
+    """Give a durable file its name; False where another writer was first."""
     faults.point("folder.written")
     try:
         os.link(part.name, target)
@@ -179,21 +191,19 @@ def _is_named(part: BinaryIO, target: Path, sha256: str) -> bool:
 
 def _make_folder(folder: Path) -> None:
     """Make a folder whose entries in its parents survive a power cut."""
-    if folder.is_dir():
+    try:
+        folder.mkdir()
+    except FileExistsError:
         return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
     sync(folder.parent)
 
 
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 @contextmanager
