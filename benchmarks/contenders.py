@@ -87,6 +87,7 @@ def _peers(scene: Scene) -> dict[str, str]:
         "BENCH_REDIS": scene.redis.url if scene.redis else "",
         "PREFECT_HOME": str(scene.folder / "prefect"),
         "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PYTHONPATH": str(ROOT),
