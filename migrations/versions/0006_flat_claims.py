@@ -54,16 +54,16 @@ def _count_in_flight() -> None:
         sa.PrimaryKeyConstraint("pk"),
     )
     op.create_index("ix_in_flight_account", "in_flight", ["account_pk"])
-    op.execute(COUNT_IN_FLIGHT)
-    was, is_now = (f"{row}.state IN ('submitting', 'generating')" for row in ("OLD", "NEW"))
-    for name, event, condition in (
-        ("job_in_flight", "UPDATE OF state", f"OLD.state <> NEW.state AND ({was} OR {is_now})"),
-        ("job_made_in_flight", "INSERT", is_now),
-    ):
-        op.execute(
-            f"CREATE TRIGGER {name} AFTER {event} ON job FOR EACH ROW WHEN ({condition}) "
-            "EXECUTE FUNCTION count_in_flight()"
-        )
+    op.execute(COUNT_MOVED)
+    op.execute(
+        "CREATE TRIGGER job_in_flight AFTER UPDATE ON job REFERENCING OLD TABLE AS before NEW TABLE AS after "
+        "FOR EACH STATEMENT EXECUTE FUNCTION count_moved_in_flight()"
+    )
+    op.execute(COUNT_MADE)
+    op.execute(
+        "CREATE TRIGGER job_made_in_flight AFTER INSERT ON job FOR EACH ROW "
+        "WHEN (NEW.state IN ('submitting', 'generating')) EXECUTE FUNCTION count_made_in_flight()"
+    )
     op.execute(COUNT_WHAT_IS_THERE)  # nothing has moved in between: the table is locked
 
 
@@ -93,15 +93,30 @@ def _order_the_queues() -> None:
     op.create_index("ix_batch_running", "batch", ["account_pk"], postgresql_where=sa.text("state = 'running'"))
 
 
-#: What the transition of a job changes of those at the provider.
-COUNT_IN_FLIGHT = """
-CREATE FUNCTION count_in_flight() RETURNS trigger LANGUAGE plpgsql AS $$
+#: What a statement changes of the jobs at the provider. A row for all that it changes alike, not one for each job.
+COUNT_MOVED = """
+CREATE FUNCTION count_moved_in_flight() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO in_flight (account_pk, batch_id, model, jobs, submitting)
-    VALUES (NEW.account_pk, NEW.batch_id, NEW.model,
-            CAST(NEW.state IN ('submitting', 'generating') AS integer)
-                - coalesce(CAST(OLD.state IN ('submitting', 'generating') AS integer), 0),
-            CAST(NEW.state = 'submitting' AS integer) - coalesce(CAST(OLD.state = 'submitting' AS integer), 0));
+    SELECT account_pk, batch_id, model, sum(jobs), sum(submitting)
+    FROM (
+        SELECT account_pk, batch_id, model, 1 AS jobs, CAST(state = 'submitting' AS integer) AS submitting
+        FROM after WHERE state IN ('submitting', 'generating')
+        UNION ALL
+        SELECT account_pk, batch_id, model, -1, -CAST(state = 'submitting' AS integer)
+        FROM before WHERE state IN ('submitting', 'generating')
+    ) AS moved
+    GROUP BY account_pk, batch_id, model
+    HAVING sum(jobs) <> 0 OR sum(submitting) <> 0;
+    RETURN NULL;
+END $$
+"""
+#: A job that is there from the start, as `db recover` makes it of a receipt.
+COUNT_MADE = """
+CREATE FUNCTION count_made_in_flight() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO in_flight (account_pk, batch_id, model, jobs, submitting)
+    VALUES (NEW.account_pk, NEW.batch_id, NEW.model, 1, CAST(NEW.state = 'submitting' AS integer));
     RETURN NULL;
 END $$
 """

@@ -155,7 +155,7 @@ _DUE_JOBS = text(
 
 def _due_jobs(connection: Connection, batch: Any, models: Sequence[str], room: Room, share: int) -> Sequence[Any]:
     together = min(share, room.jobs(bundle=batch.bundle))
-    rooms = [room.jobs(model, bundle=batch.bundle) for model in models]
+    rooms = [min(together, room.jobs(model, bundle=batch.bundle)) for model in models]
     parameters = {"batch": batch.id, "models": list(models), "rooms": rooms, "share": together}
     return [row for row in connection.execute(_DUE_JOBS, parameters) if row.state == JobState.PENDING]
 

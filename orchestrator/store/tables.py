@@ -356,8 +356,8 @@ class Job(_Row, table=True):
 class InFlight(_Row, table=True):
     """The jobs at the provider (submitting or generating), and those of them that are submitting: the sums of its rows.
 
-    A trigger adds a row for each transition of a job, and whoever reads many folds them: exact at all times, and no row
-    that two workers would have to wait for.
+    A trigger adds a row for what each statement changes alike, and whoever reads many folds them: exact at all times,
+    and no row that two workers would have to wait for.
     """
 
     __tablename__ = "in_flight"
