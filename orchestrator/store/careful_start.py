@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, any_, func, literal, null, or_, select, true, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, any_, func, literal, null, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.money import canonical, in_words
@@ -92,13 +92,18 @@ def release_waiting(connection: Connection, batch_id: str, job_pks: Sequence[int
 
 
 def fails_too_much() -> ColumnElement[bool]:
-    """Whether a running batch with something left to send has more failures than it wants to go on with."""
+    """Whether a running batch with something left to send has more failures than it wants to go on with.
+
+    What ended is counted only where there are enough failures for any batch: it is looked at several times a second.
+    """
+    share = batches.c.stop_when_failed_over
     return and_(
         batches.c.state == BatchState.RUNNING,
-        batches.c.stop_when_failed_over.is_not(None),
+        share.is_not(None),
         ~has_hold(HoldCode.STOP_WHEN),
         has_job(jobs.c.state.in_([JobState.PENDING, JobState.WAITING])),
-        _failed() > batches.c.stop_when_failed_over * func.greatest(_ended(), func.least(_total(), FEWEST_JUDGED)),
+        _failed() > share * _fewest_judged(),
+        _failed() > share * _ended(),
     )
 
 
@@ -115,8 +120,10 @@ def _ended() -> Any:
     return _count(jobs.c.state.in_([JobState.COMPLETED, *_FAILED])) - batches.c.forgiven_ended
 
 
-def _total() -> Any:
-    return _count(true())
+def _fewest_judged() -> Any:
+    """How many jobs there are to judge by, FEWEST_JUDGED at most."""
+    first = select(literal(1)).where(jobs.c.batch_id == batches.c.id, _is_bought()).limit(FEWEST_JUDGED)
+    return select(func.count()).select_from(first.correlate(batches).subquery()).scalar_subquery()
 
 
 def _count(condition: ColumnElement[bool]) -> Any:
