@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import jobs, table
 from benchmarks.contenders import ROOT, Contender, Scene, contenders, late
 from benchmarks.options import chosen, options
-from benchmarks.running import kill, run_to_end, scene, start, stop, stored
+from benchmarks.running import run_to_end, scene, started, stored
 
 POST_DELAY_SECONDS = 0.2
 KILL_AT = 100
@@ -42,18 +42,13 @@ def trial(contender: Contender, job_count: int) -> Aftermath:
     """One kill of one contender, on everything fresh."""
     with scene(contender, job_count, "image", post_delay_seconds=POST_DELAY_SECONDS) as ready:
         run_to_end(contender.enqueue, contender, ready)
-        victims = [start(command, contender, ready) for command in contender.workers]
-        _await(lambda: len(ready.provider.book()["jobs"]) >= KILL_AT, victims)
-        for victim in victims:
-            kill(victim)
+        with started(contender.workers, contender, ready) as victims:
+            _await(lambda: len(ready.provider.book()["jobs"]) >= KILL_AT, victims)
         time.sleep(2 * POST_DELAY_SECONDS)
         on_wire = sum(entry["unanswered"] for entry in ready.provider.book()["jobs"].values())
-        restarted = [start(command, contender, ready) for command in contender.restart or contender.workers]
-        _await_quiet(contender, ready, restarted)
-        in_doubt = _in_doubt(contender, ready)
-        for process in restarted:
-            stop(process)
-        return _count(ready, on_wire, in_doubt)
+        with started(contender.restart or contender.workers, contender, ready) as restarted:
+            _await_quiet(contender, ready, restarted)
+            return _count(ready, on_wire, _in_doubt(contender, ready))
 
 
 def _await(is_so: Callable[[], bool], processes: list[subprocess.Popen[bytes]]) -> None:

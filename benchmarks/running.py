@@ -5,7 +5,7 @@ import signal
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -87,6 +87,18 @@ def start(command: Command, contender: Contender, scene: Scene) -> subprocess.Po
         )
 
 
+@contextmanager
+def started(commands: Iterable[Command], contender: Contender, scene: Scene) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes of a contender; none of them is left afterwards, whatever happens."""
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        processes.extend(start(command, contender, scene) for command in commands)
+        yield processes
+    finally:
+        for process in processes:
+            kill(process)
+
+
 def run_to_end(command: Command | None, contender: Contender, scene: Scene) -> None:
     """A command that ends by itself. Raises where it fails."""
     if command is None:
@@ -119,7 +131,7 @@ def said(scene: Scene) -> str:
 
 def stored(scene: Scene) -> int:
     """How many results are in the folder."""
-    return sum(1 for _ in scene.output.rglob("*.png"))
+    return sum(name.endswith(".png") for _, _, names in os.walk(scene.output) for name in names)
 
 
 def measure(contender: Contender, job_count: int, latency: str = "zero", seed: int = 0) -> Outcome:
@@ -129,11 +141,12 @@ def measure(contender: Contender, job_count: int, latency: str = "zero", seed: i
         transactions_before = ready.postgres.write_transactions() if ready.postgres else 0
         cpu_before = _own_children_cpu()
         began = time.monotonic()
-        processes = [start(command, contender, ready) for command in (contender.enqueue, *contender.workers) if command]
-        _await_end(contender, ready, processes, began)
-        wall = time.monotonic() - began
-        for process in processes:
-            stop(process)
+        commands = [command for command in (contender.enqueue, *contender.workers) if command]
+        with started(commands, contender, ready) as processes:
+            _await_end(contender, ready, processes, began)
+            wall = time.monotonic() - began
+            for process in processes:
+                stop(process)
         transactions = ready.postgres.write_transactions() - transactions_before if ready.postgres else None
         return _outcome(
             ready,
