@@ -7,17 +7,19 @@ all their states without a vacuum. CPU is that of this process and of its connec
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, text
 
 from benchmarks import table
-from benchmarks.site import postgres, workspace
+from benchmarks.site import Postgres, postgres, workspace
 from orchestrator.catalog.bundled import bundled_catalog
 from orchestrator.planner.result import PlannedJob
 from orchestrator.store import accounts, claims, creating, free_claims, migrate
@@ -39,14 +41,14 @@ _CHUNK = 1_000
 _SUBMISSIONS = """
 INSERT INTO submission (id, batch_id, account_pk, state, reserved, body_sha256, request_id, answer, polls,
                         poll_failures, created_at, sent_at, accepted_at, due_at)
-SELECT gen_random_uuid(), 'things-1', 1, 'accepted', 3, repeat('0', 64), gen_random_uuid(), '{}', 0, 0, now(), now(),
-       now(), now() - n * interval '1 microsecond'
+SELECT gen_random_uuid(), 'things-1', :account, 'accepted', 3, repeat('0', 64), gen_random_uuid(), '{}', 0, 0, now(),
+       now(), now(), now() - n * interval '1 microsecond'
 FROM generate_series(1, :number) AS n
 """
 _JOBS = """
 INSERT INTO job (batch_id, account_pk, ordinal, name, type, model, item, labels, estimate, fingerprint, state, attempts,
                  copy_failures, due_at, source_expires_at, submission_id, position)
-SELECT 'things-1', 1, n, 'job-' || n, 'image', (CAST(:models AS text[]))[1 + mod(n, 3)],
+SELECT 'things-1', :account, n, 'job-' || n, 'image', (CAST(:models AS text[]))[1 + mod(n, 3)],
        jsonb_build_object('type', 'image', 'model', 'gen', 'prompt', repeat('a prompt of some words ', 8)),
        '{"sku": "1"}', 3, 'fp1:' || md5(n::text) || md5(n::text), :state, 0, 0, now(), now() + interval '1 day',
        submission.id, 0
@@ -69,7 +71,8 @@ _TURN_OVER = (
     """
     INSERT INTO submission (id, batch_id, account_pk, state, reserved, body_sha256, request_id, polls, poll_failures,
                             created_at, due_at, lease_token, lease_owner)
-    SELECT id, 'things-1', 1, 'accepted', 3, '0', id, 0, 0, now(), now(), id, 1 FROM turned
+    SELECT turned.id, 'things-1', account_pk, 'accepted', 3, '0', turned.id, 0, 0, now(), now(), turned.id, 1
+    FROM turned JOIN job USING (pk)
     """,
     "UPDATE job SET state = 'submitting', submission_id = turned.id FROM turned WHERE job.pk = turned.pk",
     "UPDATE submission SET lease_token = NULL, lease_owner = NULL FROM turned WHERE submission.id = turned.id",
@@ -157,59 +160,72 @@ def store_planned(database: Database) -> list[tuple[str, ...]]:
     ]
 
 
-def measure_claims(database: Database, sizes: Sequence[int]) -> list[tuple[str, ...]]:
-    """Each kind of claim, at each size and after the churn."""
-    with database.begin() as connection:
-        creating.create_batch(connection, new_batch(accounts.account_pk(connection, "https://p.test", "credits:c"), 0))
-        connection.execute(text("UPDATE batch SET id = 'things-1'"))
-        account = connection.execute(text("SELECT account_pk FROM batch")).scalar_one()
-    found: dict[str, list[tuple[str, Taken]]] = {}
-    _add(database, account, "generating", 0, IN_FLIGHT)
-    _add(database, account, "copying", IN_FLIGHT, IN_FLIGHT // 10)
-    first = IN_FLIGHT + IN_FLIGHT // 10
-    there = 0
-    for size in sizes:
-        _add(database, account, "pending", first + there, size - there)
-        there = size
-        _vacuum(database)
-        for kind, taken in claim_all(database, Scope(account)):
-            found.setdefault(kind, []).append((f"{size:,}", taken))
+def measure_claims(databases: Mapping[int, Database]) -> list[tuple[str, ...]]:
+    """Each kind of claim at each size, by turns; then those that have enough are churned, and all is done again."""
+    accounts_of = {size: _fill(database, size) for size, database in databases.items()}
+    found = claim_all(databases, accounts_of)
+    for size, database in databases.items():
         if size > CHURNED:
             _churn(database)
-            there -= CHURNED
-            first += CHURNED
-            for kind, taken in claim_all(database, Scope(account)):
-                found[kind].append((f"{size:,}, {CHURNED:,} of them churned", taken))
-    return [
-        (
-            size,
-            kind,
-            table.figure([1_000 * cpu for cpu in taken.cpu_seconds]),
-            table.ratio(taken.cpu_seconds, rows[0][1].cpu_seconds),
-            table.figure([1_000 * seconds for seconds in taken.seconds]),
-        )
-        for kind, rows in found.items()
-        for size, taken in rows
-    ]
+    churned = claim_all(databases, accounts_of)
+    rows = []
+    for kind in KINDS:
+        for title, taken in (("{:,}", found), (f"{{:,}}, {CHURNED:,} of them churned", churned)):
+            smallest = taken[kind, min(databases)]
+            sizes = [size for size in databases if taken is found or size > CHURNED]
+            rows += [_row(kind, title.format(size), taken[kind, size], smallest) for size in sizes]
+    return rows
 
 
-def claim_all(database: Database, scope: Scope) -> Iterator[tuple[str, Taken]]:
-    """Claims that are taken back, so that the next one finds the same."""
-    kinds: dict[str, Callable[[Connection], Sequence[Any]]] = {
-        "submissions": lambda connection: claims.claim_submissions(
-            connection, scope, lease=Lease.new(1, 60), limit=CLAIMED, max_in_flight=10_000_000
-        ),
-        "polls": lambda connection: free_claims.claim_polls(connection, scope, lease=Lease.new(1, 60), limit=CLAIMED),
-        "copies": lambda connection: free_claims.claim_copies(connection, scope, lease=Lease.new(1, 60), limit=CLAIMED),
-    }
-    for kind, claim in kinds.items():
-        taken = Taken()
-        for _ in range(CLAIMS):
-            with database.engine.connect() as connection:
-                with taken.once(connection):
-                    assert sum(len(getattr(one, "jobs", (one,))) for one in claim(connection)) == CLAIMED
-                connection.rollback()
-        yield kind, taken
+def _row(kind: str, size: str, taken: Taken, smallest: Taken) -> tuple[str, ...]:
+    in_ms = [[1_000 * seconds for seconds in each] for each in (taken.cpu_seconds, taken.seconds)]
+    ratio = table.ratio(taken.cpu_seconds, smallest.cpu_seconds)
+    return (size, kind, table.figure(in_ms[0]), ratio, table.figure(in_ms[1]))
+
+
+def _claim_submissions(connection: Connection, scope: Scope, lease: Lease) -> int:
+    claimed = claims.claim_submissions(connection, scope, lease=lease, limit=CLAIMED, max_in_flight=10_000_000)
+    return sum(len(one.jobs) for one in claimed)
+
+
+def _claim_polls(connection: Connection, scope: Scope, lease: Lease) -> int:
+    return len(free_claims.claim_polls(connection, scope, lease=lease, limit=CLAIMED))
+
+
+def _claim_copies(connection: Connection, scope: Scope, lease: Lease) -> int:
+    return len(free_claims.claim_copies(connection, scope, lease=lease, limit=CLAIMED))
+
+
+KINDS = {"submissions": _claim_submissions, "polls": _claim_polls, "copies": _claim_copies}
+
+
+def claim_all(databases: Mapping[int, Database], accounts_of: Mapping[int, int]) -> dict[tuple[str, int], Taken]:
+    """Claims that are taken back, so that the next one finds the same; by kind and size. The first warms up."""
+    found: defaultdict[tuple[str, int], Taken] = defaultdict(Taken)
+    for _ in range(1 + CLAIMS):
+        for size, database in databases.items():
+            for kind, claim in KINDS.items():
+                with database.engine.connect() as connection:
+                    with found[kind, size].once(connection):
+                        assert claim(connection, Scope(accounts_of[size]), Lease.new(1, 60)) == CLAIMED
+                    connection.rollback()
+    for taken in found.values():
+        del taken.seconds[0], taken.cpu_seconds[0]
+    return found
+
+
+def _fill(database: Database, size: int) -> int:
+    """So many due jobs, and those at the provider and to be copied; returns their account."""
+    with database.begin() as connection:
+        account = accounts.account_pk(connection, "https://provider.test", "credits:claims")
+        creating.create_batch(connection, new_batch(account, 0))
+        connection.execute(text("UPDATE batch SET id = 'things-1'"))
+    copies = IN_FLIGHT // 10
+    _add(database, account, "generating", 0, IN_FLIGHT)
+    _add(database, account, "copying", IN_FLIGHT, copies)
+    _add(database, account, "pending", IN_FLIGHT + copies, size)
+    _vacuum(database)
+    return account
 
 
 def _add(database: Database, account: int, state: str, first: int, number: int) -> None:
@@ -217,14 +233,11 @@ def _add(database: Database, account: int, state: str, first: int, number: int) 
     with database.begin() as connection:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         if state == "generating":
-            connection.execute(text(_SUBMISSIONS), {"number": number})
+            connection.execute(text(_SUBMISSIONS), {"number": number, "account": account})
         span = {"first": first, "last": first + number - 1}
-        connection.execute(text(_JOBS), span | {"state": state, "models": list(MODELS)})
+        connection.execute(text(_JOBS), span | {"state": state, "models": list(MODELS), "account": account})
         if state == "generating":
             connection.execute(text(_COUNT))
-        for name in ("job", "submission"):
-            connection.execute(text(f"UPDATE {name} SET account_pk = :account WHERE account_pk <> :account"),
-                               {"account": account})  # fmt: skip
 
 
 def _churn(database: Database) -> None:
@@ -241,16 +254,24 @@ def _vacuum(database: Database) -> None:
 
 
 @contextmanager
-def fresh_database() -> Iterator[Database]:
-    """On a server of its own that vacuums nothing by itself."""
-    with workspace() as folder, postgres(folder) as server:
-        database = Database(server.url, actor="benchmark")
-        migrate.upgrade(database)
-        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("ALTER SYSTEM SET autovacuum = off"))
-            connection.execute(text("SELECT pg_reload_conf()"))
-        yield database
-        database.close()
+def server() -> Iterator[Postgres]:
+    """A server of its own that vacuums nothing by itself."""
+    with workspace() as folder, postgres(folder) as started:
+        with psycopg.connect(started.dsn, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET autovacuum = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield started
+
+
+@contextmanager
+def fresh_database(started: Postgres, name: str) -> Iterator[Database]:
+    """A migrated database."""
+    with psycopg.connect(started.dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    database = Database(started.url.replace("/orchestrator?", f"/{name}?"), actor="benchmark")
+    migrate.upgrade(database)
+    yield database
+    database.close()
 
 
 def main() -> None:
@@ -259,10 +280,12 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     options = parser.parse_args()
     sizes = sorted(int(size) for size in options.rows.split(","))
-    with fresh_database() as database:
-        stored = table.markdown(HEAD_STORED, store_planned(database))
+    with ExitStack() as stack:
+        started = stack.enter_context(server())
+        stored = table.markdown(HEAD_STORED, store_planned(stack.enter_context(fresh_database(started, "planned"))))
         print(stored, flush=True)
-        claimed = table.markdown(HEAD_CLAIMS, measure_claims(database, sizes))
+        databases = {size: stack.enter_context(fresh_database(started, f"due_{size}")) for size in sizes}
+        claimed = table.markdown(HEAD_CLAIMS, measure_claims(databases))
         print(claimed)
     if options.write:
         table.write("store", f"{stored}\n\n{claimed}")
