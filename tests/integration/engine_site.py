@@ -106,6 +106,11 @@ class Site:
         with self.database.begin() as connection:
             return reads.batch_document(connection, BATCH)
 
+    def jobs_of(self, batch_id: str) -> list[dict[str, Any]]:
+        """The `jobs` document of any batch."""
+        with self.database.begin() as connection:
+            return reads.job_documents(connection, batch_id)
+
     def jobs(self) -> dict[str, dict[str, Any]]:
         with self.database.begin() as connection:
             return {job["id"]: job for job in reads.job_documents(connection, BATCH)}

@@ -59,7 +59,7 @@ def never(_: Plan) -> bool:
 
 
 def jobs(site: Site, document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {job["id"]: job for job in looking.jobs(document["batch"], site.settings)}
+    return {job["id"]: job for job in site.jobs_of(document["batch"])}
 
 
 def states(site: Site, document: dict[str, Any]) -> dict[str, str]:

@@ -43,7 +43,7 @@ def run(site: Site, jobs: list[dict[str, Any]], **keys: Any) -> str:
 
 def decisions(site: Site, batch: str, **words: str) -> Path:
     """A file of decisions about the results as they are."""
-    hashes = {job["id"]: job["assets"][0]["sha256"] for job in looking.jobs(batch, site.settings) if job["assets"]}
+    hashes = {job["id"]: job["assets"][0]["sha256"] for job in site.jobs_of(batch) if job["assets"]}
     entries = [
         {
             "job": job,
@@ -98,7 +98,7 @@ def test_decisions_are_carried_out_once(site: Site) -> None:
     assert again["decisions"]["unchanged"] == 3
     assert [each["batch"] for each in again["take_batches"]] == [takes["batch"]]
     assert (charges(site), indexed(site)) == (4, after)
-    told = {job["id"]: job["review"] for job in looking.jobs(batch, site.settings)}
+    told = {job["id"]: job["review"] for job in site.jobs_of(batch)}
     assert {name: review["decision"] for name, review in told.items()} == {
         "mug": "accept",
         "cup": "reject",
@@ -116,7 +116,7 @@ def test_what_is_rejected_stays_out_and_is_not_bought_again_by_itself(site: Site
     later = run(site, [*jobs, CLIP | {"id": "spin"} | frame])
     assert indexed(site).keys() == {"mug"}
     assert charges(site) == 2
-    spin = looking.jobs(later, site.settings)[2]
+    spin = site.jobs_of(later)[2]
     assert (spin["state"], "cup, whose result was rejected" in spin["error"]["message"]) == ("skipped", True)
 
 
@@ -129,12 +129,12 @@ def test_asking_for_another_take_of_what_was_rejected_does_not_take_the_rejectio
         taken = reviews.NewReview(cup.origin_pk, Decision.TAKE, cup.asset_sha256, None, "key")
         assert reviews.record_reviews(connection, [taken])
         assert not reviews.record_reviews(connection, [replace(taken, take_key="of someone who was slower")])
-    review = looking.jobs(batch, site.settings)[1]["review"]
+    review = site.jobs_of(batch)[1]["review"]
     assert (review["decision"], review["verdict"]) == ("take", "reject")
     frame = {"video_image_data": {"first_frame_image_url": {"from": "cup"}}}
     later = run(site, [*jobs, CLIP | {"id": "spin"} | frame])
     assert (charges(site), indexed(site).keys()) == (2, {"mug"})
-    assert looking.jobs(later, site.settings)[2]["state"] == "skipped"
+    assert site.jobs_of(later)[2]["state"] == "skipped"
     assert apply(site, decisions(site, batch, cup="take"), price=PICTURE)["decisions"]["unchanged"] == 1
     assert (charges(site), indexed(site).keys()) == (3, {"mug", "cup"})
 
@@ -150,12 +150,12 @@ def test_an_accepted_gate_opens_and_another_take_goes_before_what_waits(site: Si
     ]
     batch = run(site, jobs)
     document = apply(site, decisions(site, batch, mug="accept", cup="take"), price=TURN + PICTURE + TURN)
-    states = {job["id"]: job["state"] for job in looking.jobs(batch, site.settings)}
+    states = {job["id"]: job["state"] for job in site.jobs_of(batch)}
     assert states == {"mug": "completed", "cup": "completed", "mug-spin": "completed", "cup-spin": "skipped"}
     (takes,) = document["take_batches"]
     assert (takes["state"], [hold["code"] for hold in takes["holds"]]) == ("held", ["gate"])
     apply(site, decisions(site, takes["batch"], cup="accept"), price=TURN)
-    made = {job["id"]: job["state"] for job in looking.jobs(takes["batch"], site.settings)}
+    made = {job["id"]: job["state"] for job in site.jobs_of(takes["batch"])}
     assert made == {"cup": "completed", "cup-spin": "completed"}
     assert charges(site) == 5
 
@@ -184,7 +184,7 @@ def test_a_file_that_does_not_fit_changes_nothing(site: Site) -> None:
             apply(site, file, price=None)
         found: Any = caught.value.document["errors"]
         assert [error["code"] for error in found] == [code]
-    assert all(job["review"] is None for job in looking.jobs(batch, site.settings))
+    assert all(job["review"] is None for job in site.jobs_of(batch))
 
 
 def test_one_of_several_takes_is_made_anew_alone_and_only_with_a_yes(site: Site) -> None:
@@ -192,10 +192,10 @@ def test_one_of_several_takes_is_made_anew_alone_and_only_with_a_yes(site: Site)
     file = decisions(site, batch, **{"mug.1": "reject", "mug.2": "take"})
     with pytest.raises(SpendRefused):
         apply_review(file, site.settings, confirm=lambda _: False)
-    assert all(job["review"] is None for job in looking.jobs(batch, site.settings))
+    assert all(job["review"] is None for job in site.jobs_of(batch))
     assert charges(site) == 2
     (takes,) = apply(site, file, price=PICTURE)["take_batches"]
-    assert [job["id"] for job in looking.jobs(takes["batch"], site.settings)] == ["mug.2"]
+    assert [job["id"] for job in site.jobs_of(takes["batch"])] == ["mug.2"]
     assert (charges(site), indexed(site).keys()) == (3, {"mug.2"})
 
 
@@ -217,7 +217,7 @@ def test_what_is_let_go_is_not_dearer_than_was_agreed_though_takes_cost_more(sit
     with pytest.raises(SpendRefused, match="risen"):
         apply_review(decisions(site, batch, mug="accept", cup="take"), site.settings, confirm=agree_late)
     assert charges(site) == 2
-    assert all(job["review"] is None for job in looking.jobs(batch, site.settings))
+    assert all(job["review"] is None for job in site.jobs_of(batch))
 
 
 class _Dies:
@@ -240,7 +240,7 @@ def test_takes_are_stored_before_anything_is_worked_so_that_resume_makes_them(si
     file = decisions(site, batch, mug="accept", cup="take")
     with pytest.raises(BrokenPipeError):
         apply_review(file, site.settings, confirm=lambda _: True, progress=_Dies())
-    assert looking.jobs(batch, site.settings)[1]["review"]["decision"] == "take"
+    assert site.jobs_of(batch)[1]["review"]["decision"] == "take"
     document = apply(site, file, price=None)
     assert (document["decisions"]["unchanged"], len(document["take_batches"])) == (2, 1)
     resume(None, site.settings, confirm=lambda *_: True)
