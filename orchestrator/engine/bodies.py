@@ -18,6 +18,13 @@ def submission_body(items: list[dict[str, Any]], read_media: ReadMedia) -> bytes
     return build_body([_with_media(item, read_media) for item in items])
 
 
+def has_media(value: Any) -> bool:
+    """Whether stored items name files, which have to be read."""
+    if isinstance(value, dict):
+        return "$media" in value or any(map(has_media, value.values()))
+    return isinstance(value, list) and any(map(has_media, value))
+
+
 def call_for(items: list[dict[str, Any]]) -> Call:
     """Where stored items are sent to."""
     return CHAT if any(item.get("type") == "text" for item in items) else GENERATION

@@ -4,6 +4,7 @@ What a destination does not take waits in the spool, verified, so that an expire
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.assets.errors import AssetError, DestinationFailed, SourceUnavailable, SpoolFailed
@@ -27,7 +28,6 @@ from orchestrator.engine.stakes import lift_failing, note_failing_destination
 from orchestrator.store import copying
 from orchestrator.store.database import Connection
 from orchestrator.store.free_claims import ClaimedAsset, ClaimedCopy, claim_copies
-from orchestrator.store.leases import Lease
 
 LEASE_SECONDS = 2 * 3600.0
 #: Files up to this size pass through memory: an upload from there is the cheapest, while in a folder a file of the
@@ -39,8 +39,7 @@ MAX_WISHED_SECONDS = 300.0
 
 async def claim(engine: Engine, limit: int) -> list[ClaimedCopy]:
     """Lease up to `limit` finished jobs, the nearest expiry first."""
-    owner = await engine.owner()
-    return await engine.transact(claim_copies, engine.scope, lease=Lease.new(owner, LEASE_SECONDS), limit=limit)
+    return await engine.claim(claim_copies, seconds=LEASE_SECONDS, limit=limit)
 
 
 async def store(engine: Engine, work: ClaimedCopy) -> None:
@@ -58,23 +57,34 @@ async def store(engine: Engine, work: ClaimedCopy) -> None:
         unrecorded = await _store_renditions(engine, work, memory, placed)
     if unrecorded is None:
         return
-    await engine.transact(_record_completed, engine, work, unrecorded)
+    await engine.together(_complete, (work, unrecorded))
     engine.failing_since.pop(work.batch_id, None)
     _discard_spooled(engine, work)
 
 
-def _record_completed(connection: Connection, engine: Engine, work: ClaimedCopy, placed: Placed) -> None:
-    """All that is still to be said of a finished job."""
-    _record_placed(connection, placed)
-    copying.record_completed(connection, work.pk, work.token)
-    lift_failing(connection, engine.scope.account_pk, work.batch_id)
+async def _complete(engine: Engine, finished: Sequence[tuple[ClaimedCopy, Placed]]) -> Sequence[None]:
+    await engine.transact(_record_completed, engine, finished)
+    return [None] * len(finished)
 
 
-def _record_placed(connection: Connection, placed: Placed) -> None:
-    for asset_pk, file in placed.stored.items():
-        copying.record_stored(connection, asset_pk, file)
-    for asset_pk, sha256 in placed.kept.items():
-        copying.record_verified(connection, asset_pk, sha256)
+def _record_completed(connection: Connection, engine: Engine, finished: Sequence[tuple[ClaimedCopy, Placed]]) -> None:
+    """All that is still to be said of finished jobs."""
+    _record_placed(connection, [placed for _, placed in finished])
+    copying.record_completed(connection, {work.pk: work.token for work, _ in finished})
+    for batch_id in sorted({work.batch_id for work, _ in finished}):
+        lift_failing(connection, engine.scope.account_pk, batch_id)
+
+
+async def _place_together(engine: Engine, placed: Sequence[Placed]) -> Sequence[None]:
+    await engine.transact(_record_placed, placed)
+    return [None] * len(placed)
+
+
+def _record_placed(connection: Connection, placed: Sequence[Placed]) -> None:
+    copying.record_stored(connection, {pk: file for each in placed for pk, file in each.stored.items()})
+    for each in placed:
+        for asset_pk, sha256 in each.kept.items():
+            copying.record_verified(connection, asset_pk, sha256)
 
 
 def _originals(work: ClaimedCopy) -> list[ClaimedAsset]:
@@ -98,7 +108,7 @@ async def _store_renditions(engine: Engine, work: ClaimedCopy, memory: Share, pl
     for asset in work.assets:
         if asset.role == "original" or asset.stored:
             continue
-        await engine.transact(_record_placed, placed)
+        await engine.together(_place_together, placed)
         try:
             placed = await _stored(engine, work, [asset], memory)
         except AssetError as error:
@@ -115,7 +125,7 @@ async def _stored(engine: Engine, work: ClaimedCopy, assets: list[ClaimedAsset],
     fetched = [await _fetch(engine, work, asset, memory) for asset in assets]
     placed = await engine.in_file_thread(place, engine, work, assets, fetched)
     if placed.failure is not None:
-        await engine.transact(_record_placed, placed)
+        await engine.transact(_record_placed, [placed])
         raise placed.failure
     return placed
 

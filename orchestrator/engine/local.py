@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from orchestrator.engine import breaker, copy, paying, poll, reconcile, replay, settle, submit
 from orchestrator.engine.runtime import COPY_SLOTS, Engine
-from orchestrator.store.due import next_due
+from orchestrator.store.due import due_in
 from orchestrator.store.settling import any_at_work
 
 W = TypeVar("W")
@@ -48,8 +48,8 @@ def steps(engine: Engine) -> tuple[Step[Any], ...]:
     Without the account's keys files can be fetched; polled is then only what carried a payment of its own (guide, "Main
     Generation Endpoint").
     """
-    slots = min(engine.limits.max_in_flight, 32)
-    polling = Step("poll", poll.claim, poll.ask, slots=32)
+    slots = min(engine.limits.max_in_flight, 64)
+    polling = Step("poll", poll.claim, poll.ask, slots=64)
     copying = Step("copy", copy.claim, copy.store, slots=COPY_SLOTS)
     if not engine.has_keys:
         return (polling, copying) if engine.payment.is_direct else (copying,)
@@ -60,6 +60,8 @@ def steps(engine: Engine) -> tuple[Step[Any], ...]:
 
 
 _USUAL = Tempo()
+#: What becomes due, or free, so soon after is claimed with it: one claim for many pieces.
+_GATHERING_SECONDS = 0.02
 #: What was due a moment after nothing could be claimed; or another process is just claiming it.
 _SHORTEST_SLEEP_SECONDS = 0.05
 
@@ -130,7 +132,9 @@ class LocalDriver:
                 claimed = await self._claim(step, step.slots - len(tasks))
                 tasks |= {asyncio.create_task(self._work(step, piece)) for piece in claimed}
                 if not claimed:
-                    tasks = await self._sleep(step, tasks)
+                    await self._sleep(step, tasks)
+                await asyncio.sleep(_GATHERING_SECONDS)
+                tasks = _going_on(tasks)
         finally:
             await _finish(tasks, abandon=step.name not in PAYS)
 
@@ -144,20 +148,25 @@ class LocalDriver:
             for name in _MAKES_WORK_FOR[step.name]:
                 self._wakes[name].set()
 
-    async def _sleep(self, step: Step[W], tasks: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
-        """Until a wake-up, a stop or the next due time. Returns the tasks that still run, raises what one raised."""
-        most_jobs = self._engine.limits.max_in_flight
-        due = getattr(await self._engine.transact(next_due, self._engine.scope, max_in_flight=most_jobs), step.name)
-        is_full = len(tasks) >= step.slots
-        seconds = self._tempo.ask if due is None or is_full else min(max(due, _SHORTEST_SLEEP_SECONDS), self._tempo.ask)
+    async def _sleep(self, step: Step[W], tasks: set[asyncio.Task[None]]) -> None:
+        """Until a wake-up, a stop, the next due time, or until one of the tasks is done."""
+        seconds = self._tempo.ask
+        if len(tasks) < step.slots:
+            most_jobs = self._engine.limits.max_in_flight
+            due = await self._engine.transact(due_in, self._engine.scope, step.name, max_in_flight=most_jobs)
+            seconds = seconds if due is None else min(max(due, _SHORTEST_SLEEP_SECONDS), seconds)
         signals = [asyncio.create_task(event.wait()) for event in (self._wakes[step.name], self._stopping)]
         await asyncio.wait([*signals, *tasks], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for signal in signals:
             signal.cancel()
-        for task in tasks:
-            if task.done():
-                task.result()
-        return {task for task in tasks if not task.done()}
+
+
+def _going_on(tasks: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """The tasks that still run. Raises what one raised."""
+    for task in tasks:
+        if task.done():
+            task.result()
+    return {task for task in tasks if not task.done()}
 
 
 async def _finish(tasks: set[asyncio.Task[None]], *, abandon: bool) -> None:

@@ -63,6 +63,7 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     body = await submit.make_ready(engine, work)
     if body is None:
         return
+    await submit.look_again(engine, work)
     try:
         if not await _knows_recipient(engine):
             async with engine.first_payment:
@@ -201,7 +202,7 @@ async def _send_signed(engine: Engine, work: ClaimedSubmission, body: bytes, sig
     if order is None:
         await submit.take_back_unwanted(engine, work)
         return
-    if not await engine.keep_receipt(Receipt.sent(order)):
+    if not await engine.keep_receipts(Receipt.sent(order)):
         await submit.return_unsent(engine, work, "its receipt could not be written")
         return
     verdict = await post(engine, work, body, signed.header, send_before)
@@ -218,7 +219,7 @@ async def _take_back_unsent(engine: Engine, work: ClaimedSubmission, order: Orde
     """Not a byte left, and nothing of the signature: it is void at once."""
     engine.note_outage(verdict.reason)
     if await engine.persist(_record_unsent, engine, work, verdict):
-        await engine.keep_receipt(Receipt.not_charged(order))  # not before: taken for dead, another may have sent it
+        await engine.keep_receipts(Receipt.not_charged(order))  # not before: taken for dead, another may have sent it
 
 
 def _record_unsent(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> bool:
@@ -232,7 +233,8 @@ def _mark_paid(
     connection: Connection, work: ClaimedSubmission, body_sha256: str, payment: OrderedPayment, header: str
 ) -> Order | None:
     """What is bought, once it and its payment are written down; None where nothing may be sent any more."""
-    if not sending.mark_sent(connection, work.id, work.token, body_sha256, lease_seconds=submit.LEASE_SECONDS):
+    departure = sending.Departure(work.id, work.token, body_sha256)
+    if not sending.mark_sent(connection, [departure], lease_seconds=submit.LEASE_SECONDS):
         return None
     quotes.reserve_exactly(connection, work.id, payment.amount)
     if not payments.record_signed(connection, work.id, payment, header):
@@ -255,7 +257,7 @@ async def record_taken(engine: Engine, work: Posted, order: Order, verdict: Verd
     """The provider took it: its payment has settled."""
     if verdict.completion is None and verdict.answer is not None and verdict.answer.request_id is not None:
         receipt = Receipt(at=engine.clock.now(), request_id=verdict.answer.request_id, order=order)
-        await engine.keep_receipt(receipt)
+        await engine.keep_receipts(receipt)
     await submit.record_taken(engine, work, verdict)
 
 

@@ -1,20 +1,21 @@
 """The poll step: ask for the state of an accepted request, for up to 72 h, and move its items on."""
 
-from decimal import Decimal
+from collections.abc import Sequence
 
 from orchestrator.base.states import HoldCode, JobError, JobState
 from orchestrator.engine.answers import is_stuck, job_error, read_outcomes
 from orchestrator.engine.breaker import note_opening
+from orchestrator.engine.charges import OpenItem
 from orchestrator.engine.pacing import next_poll_seconds, retry_seconds
 from orchestrator.engine.policy import KEPT_SECONDS, REFUSED_POLLS, Effect, PollRule, on_poll
 from orchestrator.engine.runtime import Engine, log
-from orchestrator.engine.tariff import tariff_of
+from orchestrator.engine.tariff import Tariff, tariffs_of
 from orchestrator.katana.client import Polled, ProviderUnavailable
+from orchestrator.katana.wire import Answer
 from orchestrator.store import breaker, pacing, polling
 from orchestrator.store.database import Connection, OutOfReach
 from orchestrator.store.free_claims import ClaimedPoll, claim_polls
 from orchestrator.store.holds import lift_holds, put_hold
-from orchestrator.store.leases import Lease
 from orchestrator.store.polling import ItemOutcome
 from orchestrator.store.settling import settle_batch
 
@@ -23,8 +24,7 @@ LEASE_SECONDS = 180.0
 
 async def claim(engine: Engine, limit: int) -> list[ClaimedPoll]:
     """Lease up to `limit` requests whose poll is due."""
-    owner = await engine.owner()
-    return await engine.transact(claim_polls, engine.scope, lease=Lease.new(owner, LEASE_SECONDS), limit=limit)
+    return await engine.claim(claim_polls, seconds=LEASE_SECONDS, limit=limit)
 
 
 async def ask(engine: Engine, work: ClaimedPoll) -> None:
@@ -42,7 +42,7 @@ async def ask(engine: Engine, work: ClaimedPoll) -> None:
 async def _record(engine: Engine, work: ClaimedPoll, polled: Polled) -> None:
     """An answer that we stumble over is asked for again: it must not stop the polls of all others."""
     try:
-        await engine.transact(_record_answer, engine, work, polled)
+        await engine.together(_record_together, (work, polled.answer))
     except OutOfReach:
         raise
     except Exception as error:  # noqa: BLE001 - see above; the traceback is logged
@@ -51,28 +51,55 @@ async def _record(engine: Engine, work: ClaimedPoll, polled: Polled) -> None:
         await engine.transact(_record_failure, engine, work, fault)
 
 
-def _record_answer(connection: Connection, engine: Engine, work: ClaimedPoll, polled: Polled) -> None:
-    answer = polled.answer
+async def _record_together(engine: Engine, answered: Sequence[tuple[ClaimedPoll, Answer]]) -> Sequence[None]:
+    await engine.transact(_record_answers, engine, answered)
+    return [None] * len(answered)
+
+
+def _record_answers(connection: Connection, engine: Engine, answered: Sequence[tuple[ClaimedPoll, Answer]]) -> None:
     breaker.note_poll_success(connection, engine.scope.account_pk)
+    open_items = polling.open_items(connection, [work.id for work, _ in answered])
+    tariffs = tariffs_of(connection, [work.id for work, _ in answered])
+    outcomes = {
+        work.id: _outcomes(engine, work, answer, open_items[work.id], tariffs[work.id]) for work, answer in answered
+    }
+    polling.record_outcomes(connection, outcomes)  # first: it may lock the account and its batches
+    for work, _ in answered:
+        if work.failures >= REFUSED_POLLS and lift_holds(connection, work.batch_id, (HoldCode.PROVIDER_REFUSING,)):
+            settle_batch(connection, work.batch_id)  # no batch is held for a reason that is gone
+    ended = polling.resolve_finished(connection, {work.id: answer.status for work, answer in answered})
+    polling.record_polls(
+        connection,
+        [
+            _next_poll(work, answer, {position for position, _ in open_items[work.id]} - _positions(outcomes[work.id]))
+            for work, answer in answered
+            if work.id not in ended
+        ],
+    )
+
+
+def _outcomes(
+    engine: Engine, work: ClaimedPoll, answer: Answer, open_items: Sequence[OpenItem], tariff: Tariff
+) -> list[ItemOutcome]:
     patience_over = _is_patience_over(engine, work)
-    open_items = polling.open_items(connection, work.id)
-    tariff = tariff_of(connection, work.id)
     outcomes = read_outcomes(answer, open_items, patience_over=patience_over, tariff=tariff)
     if not outcomes and work.age_seconds > KEPT_SECONDS:
-        outcomes = _given_up(open_items, f"not finished within 72 h (last status: {answer.status})")
-    polling.record_outcomes(connection, work.id, outcomes)  # first: it may lock the account and its batches
-    if work.failures >= REFUSED_POLLS and lift_holds(connection, work.batch_id, (HoldCode.PROVIDER_REFUSING,)):
-        settle_batch(connection, work.batch_id)  # no batch is held for a reason that is gone
-    if not polling.resolve_finished(connection, work.id, answer.status):
-        wait = next_poll_seconds(answer.poll_after_seconds, age_seconds=work.age_seconds)
-        polling.record_poll(
-            connection,
-            work.id,
-            work.token,
-            provider_status=answer.status,
-            nothing_there=is_stuck(answer, {position for position, _ in open_items} - {o.position for o in outcomes}),
-            next_poll_seconds=wait,
-        )
+        return _given_up(open_items, f"not finished within 72 h (last status: {answer.status})")
+    return outcomes
+
+
+def _positions(outcomes: Sequence[ItemOutcome]) -> set[int]:
+    return {outcome.position for outcome in outcomes}
+
+
+def _next_poll(work: ClaimedPoll, answer: Answer, still_open: set[int]) -> polling.Poll:
+    return polling.Poll(
+        work.id,
+        work.token,
+        provider_status=answer.status,
+        nothing_there=is_stuck(answer, still_open),
+        next_poll_seconds=next_poll_seconds(answer.poll_after_seconds, age_seconds=work.age_seconds),
+    )
 
 
 def _is_patience_over(engine: Engine, work: ClaimedPoll) -> bool:
@@ -85,9 +112,10 @@ def _record_failure(connection: Connection, engine: Engine, work: ClaimedPoll, e
     not_found = error.status == 404
     lost = not_found and _is_patience_over(engine, work)
     if lost or work.age_seconds > rule.patience_seconds:
-        lost_items = _given_up(polling.open_items(connection, work.id), f"the provider does not give it out: {error}")
-        polling.record_outcomes(connection, work.id, lost_items)
-        polling.resolve_finished(connection, work.id, None)
+        open_items = polling.open_items(connection, [work.id])[work.id]
+        lost_items = _given_up(open_items, f"the provider does not give it out: {error}")
+        polling.record_outcomes(connection, {work.id: lost_items})
+        polling.resolve_finished(connection, {work.id: None})
         return
     _follow(connection, engine, rule, error)
     if rule.hold is not None and work.failures + 1 >= rule.hold_after:
@@ -110,7 +138,7 @@ def _follow(connection: Connection, engine: Engine, rule: PollRule, error: Provi
         note_opening(breaker.note_poll_failure(connection, account_pk), error.reason)
 
 
-def _given_up(open_items: list[tuple[int, Decimal]], reason: str) -> list[ItemOutcome]:
+def _given_up(open_items: Sequence[OpenItem], reason: str) -> list[ItemOutcome]:
     """The request is lost and what it cost is spent."""
     error = job_error(JobError.REQUEST_LOST, reason, charged=True)
     return [ItemOutcome(position, JobState.FAILED, price, error=error, is_told=False) for position, price in open_items]

@@ -39,14 +39,15 @@ class Receipts:
         self._read = NOTHING_READ
         self._lock = threading.Lock()
 
-    def keep(self, receipt: Receipt) -> bool:
-        """Leave a receipt. Where that does not work it is said, and False: what was heard is still to be committed."""
+    def keep(self, *receipts: Receipt) -> bool:
+        """Leave receipts. Where that does not work it is said, and False: what was heard is still to be committed."""
         try:
-            self._book.write(receipt)
+            self._book.write(*receipts)
         except ReceiptFailed as error:
             self._is_writable = False
-            word = f"{receipt.says} {receipt.request_id or ''}".strip()
-            log.critical("submission %s: %s: %s", receipt.order.submission_id, word, error.message)
+            for receipt in receipts:
+                word = f"{receipt.says} {receipt.request_id or ''}".strip()
+                log.critical("submission %s: %s: %s", receipt.order.submission_id, word, error.message)
             return False
         return True
 

@@ -26,6 +26,8 @@ from orchestrator.store.units import account_unit
 #: Nothing can be fetched any more that was sent so long ago (guide, "Service URLs and Account Setup").
 WRITE_OFF_SECONDS = 72 * 3600.0
 _READING_SECONDS = 15.0
+#: A shorter time without anything of ours at the provider is none that a reading is worth taking in.
+_QUIET_SECONDS = 0.25
 _LOOK_SECONDS = 5.0
 _IDLE_LOOK_SECONDS = 60.0
 #: After so many readings in a row that did not work, nobody waits for the next one.
@@ -51,6 +53,7 @@ async def take_baseline(engine: Engine) -> None:
     now = engine.clock.monotonic()
     if engine.payment.is_direct or engine.stopping or now < engine.next_baseline_at:
         return
+    engine.next_baseline_at = now + _QUIET_SECONDS
     if await engine.transact(readings.wants_baseline, engine.scope) and not await _read_balance(engine):
         engine.next_baseline_at = now + _IDLE_LOOK_SECONDS
 

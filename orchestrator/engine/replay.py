@@ -8,8 +8,6 @@
 Nothing else is signed for these jobs meanwhile, whatever is answered, and however often we are killed.
 """
 
-import asyncio
-import functools
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -22,7 +20,6 @@ from orchestrator.base.states import HoldCode, PaymentState, SettledBy
 from orchestrator.chain.rpc import RpcUnavailable
 from orchestrator.chain.word import ChainState, ChainWord, Outstanding
 from orchestrator.engine import paying, submit
-from orchestrator.engine.bodies import submission_body
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.validity import LOOK_SECONDS, is_confirmed, noted, pause_seconds, sendable_until
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
@@ -32,7 +29,6 @@ from orchestrator.store import doubtful, payments, replaying, resolving, settlin
 from orchestrator.store.batches import lock_batch
 from orchestrator.store.database import Connection
 from orchestrator.store.holds import put_hold
-from orchestrator.store.leases import Lease
 from orchestrator.store.replaying import OpenPayment
 
 LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
@@ -44,9 +40,7 @@ _MOST_IN_VAIN = 2
 
 async def claim(engine: Engine, limit: int) -> Sequence[OpenPayment]:
     """Lease up to `limit` payments that are due to be sent again, or to be looked up."""
-    owner = await engine.owner()
-    lease = Lease.new(owner, LEASE_SECONDS)
-    return await engine.transact(replaying.claim_open, engine.scope, lease=lease, limit=limit)
+    return await engine.claim(replaying.claim_open, seconds=LEASE_SECONDS, limit=limit)
 
 
 async def go_on(engine: Engine, work: OpenPayment) -> None:
@@ -87,8 +81,7 @@ async def _send_again(engine: Engine, work: OpenPayment, header: str, until: dat
 async def _same_body(engine: Engine, work: OpenPayment) -> bytes | None:
     """The bytes that the payment was sent with; None where they cannot be made now: no others are ever sent with it."""
     try:
-        read_media = functools.partial(engine.read_media, work.order.batch.media)
-        body = await asyncio.to_thread(submission_body, work.items, read_media)
+        body = await submit.body_of(engine, work.order.batch.media, work.items)
     except AssetError as error:
         log.warning("submission %s cannot be sent again now: %s", work.id, error.message)
         return None

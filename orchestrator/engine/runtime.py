@@ -5,12 +5,12 @@ import functools
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Concatenate, ParamSpec, TypeVar
-from uuid import UUID
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from uuid import UUID, uuid4
 
 from orchestrator.assets.client import AssetSource
 from orchestrator.assets.destination import Destination, open_destination
@@ -23,6 +23,7 @@ from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.payments import Payment
 from orchestrator.chain.chains import Chains
 from orchestrator.engine.deadlines import CopyPace
+from orchestrator.engine.gathering import Gathering
 from orchestrator.engine.receipts import Receipts
 from orchestrator.katana.client import KatanaClient
 from orchestrator.katana.wallet_wire import WalletTransaction
@@ -30,13 +31,15 @@ from orchestrator.payments.wallet import Wallet
 from orchestrator.receipts.receipt import Receipt
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database, OutOfReach
-from orchestrator.store.leases import WorkerSession
+from orchestrator.store.leases import Lease, WorkerSession
 
 log = logging.getLogger("orchestrator.engine")
 P = ParamSpec("P")
 T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741
+R = TypeVar("R")
 #: Jobs whose files are stored at once.
-COPY_SLOTS = 8
+COPY_SLOTS = 24
 _STORE_THREADS = 8
 _FILE_THREADS = 12
 _OUTAGE_PAUSE_SECONDS = 0.5
@@ -79,6 +82,7 @@ class Engine:
         #: The connection of the session in which the database was last held against its receipts.
         self._compared_in = 0
         self._session_lock = threading.Lock()
+        self._gatherings: dict[Callable[..., Any], Gathering[Any, Any]] = {}
         self._threads = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
         self._file_threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="files")
         self._destinations: dict[str, Destination] = {}
@@ -153,6 +157,18 @@ class Engine:
 
         return await self._outlasting(ensure, even_when_stopping=False)
 
+    async def claim(self, work: Callable[..., T], *, seconds: float, **options: Any) -> T:
+        """Run `work(connection, scope, lease=..., **options)` in a transaction, like `transact`; the lease is ours."""
+        token = uuid4()
+
+        def claim() -> T:
+            with self._session_lock:
+                owner = self._session.ensure()
+            with self.database.begin() as connection:
+                return work(connection, self.scope, lease=Lease(token, owner, seconds), **options)
+
+        return await self._outlasting(claim, even_when_stopping=False)
+
     async def compare_receipts(self) -> None:
         """Look again whether the database knows what was bought, and hear late answers. Raises Unusable."""
 
@@ -187,13 +203,19 @@ class Engine:
 
         return await self._outlasting(look, even_when_stopping=False)
 
-    async def keep_receipt(self, receipt: Receipt) -> bool:
-        """Leave a receipt: before the bytes leave, and before an answer is committed. False: it cannot be written."""
-        if self.receipts is None:
+    async def keep_receipts(self, *receipts: Receipt) -> bool:
+        """Leave receipts: before the bytes leave, and before an answer is committed. False: they cannot be written."""
+        if self.receipts is None or not receipts:
             return True
-        return await self._outlasting(functools.partial(self.receipts.keep, receipt), even_when_stopping=True)
+        return await self._outlasting(functools.partial(self.receipts.keep, *receipts), even_when_stopping=True)
 
-    async def in_file_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def together(self, work: Callable[["Engine", list[I]], Awaitable[Sequence[R]]], item: I) -> R:
+        """Do `work(engine, items)` for this item and for those that come at the same time; see Gathering."""
+        if work not in self._gatherings:
+            self._gatherings[work] = Gathering(functools.partial(work, self))
+        return cast(R, await self._gatherings[work].add(item))
+
+    async def in_file_thread(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work on files and buckets in threads of its own: one that hangs there holds up no payment."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._file_threads, functools.partial(call, *args, **kwargs))

@@ -11,23 +11,25 @@ Killed before 2, the work is pending again; killed after it, it is in doubt unti
 import asyncio
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from orchestrator.assets.errors import AssetError, MediaMissing
 from orchestrator.base.errors import Unusable
 from orchestrator.base.states import HoldCode, JobError, JobState, SubmissionState
 from orchestrator.engine.answers import job_error, read_outcomes
-from orchestrator.engine.bodies import call_for, submission_body
+from orchestrator.engine.bodies import call_for, has_media, submission_body
 from orchestrator.engine.breaker import note_opening
 from orchestrator.engine.pacing import first_poll_seconds
 from orchestrator.engine.policy import MEDIA_RETRY_SECONDS, Effect, PostRule, filed_under, on_post
 from orchestrator.engine.reconcile import take_baseline
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.shortfall import hold_for_balance
-from orchestrator.engine.tariff import tariff_of
+from orchestrator.engine.tariff import tariffs_of
 from orchestrator.engine.text import record_text
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind, Verdict
@@ -38,12 +40,13 @@ from orchestrator.store.batches import lock_batch
 from orchestrator.store.claims import ClaimedSubmission, claim_submissions
 from orchestrator.store.database import Connection, OutOfReach
 from orchestrator.store.holds import put_hold
-from orchestrator.store.leases import Lease
-from orchestrator.store.orders import order_of
+from orchestrator.store.orders import orders_of
 from orchestrator.store.replaying import Posted
 from orchestrator.store.settling import note_doubt
 from orchestrator.store.terms import payment_of
 
+#: What was sent, and what was answered.
+Answered = tuple[Posted, Verdict]
 #: Longer than the longest POST, with room for what is committed around it.
 LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
 #: What was not sent so long after it was marked as sent never is: others may judge by then what became of it.
@@ -59,17 +62,11 @@ RUN_OF_LOST_ANSWERS = 2
 
 async def claim(engine: Engine, limit: int) -> list[ClaimedSubmission]:
     """Write the intents of up to `limit` due jobs."""
-    owner = await engine.owner()
     if not await engine.may_buy():
         return []
     await take_baseline(engine)
-    return await engine.transact(
-        claim_submissions,
-        engine.scope,
-        lease=Lease.new(owner, LEASE_SECONDS),
-        limit=limit,
-        max_in_flight=engine.limits.max_in_flight,
-    )
+    most_jobs = engine.limits.max_in_flight
+    return await engine.claim(claim_submissions, seconds=LEASE_SECONDS, limit=limit, max_in_flight=most_jobs)
 
 
 async def send(engine: Engine, work: ClaimedSubmission) -> None:
@@ -77,28 +74,46 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     body = await make_ready(engine, work)
     if body is None:
         return
-    digest = hashlib.sha256(body).hexdigest()
+    departure = sending.Departure(work.id, work.token, hashlib.sha256(body).hexdigest())
     send_before = engine.clock.now() + SEND_WITHIN
-    order = await engine.transact(_mark_sent, work, digest)
+    try:
+        order, has_receipt = await engine.together(_depart, departure)
+    except OutOfReach:
+        raise
+    except Unusable:
+        await take_back(engine, work, "the database is behind its receipts", retry_in_seconds=0)
+        raise
     if order is None:
         await take_back_unwanted(engine, work)
         return
-    if not await engine.keep_receipt(Receipt.sent(order)):
+    if not has_receipt:
         await return_unsent(engine, work, "its receipt could not be written")
         return
     call, items = call_for(work.items), len(work.jobs)
     verdict = await engine.client.submit(body, call=call, item_count=items, send_before=send_before)
-    receipt = _receipt(engine, order, verdict)
-    if receipt is not None:
-        await engine.keep_receipt(receipt)
+    await engine.together(_keep_receipts, _receipt(engine, order, verdict))
     await _record_verdict(engine, work, verdict)
+
+
+async def _depart(engine: Engine, departures: Sequence[sending.Departure]) -> list[tuple[Order | None, bool]]:
+    """Of each the order, once it is written that it is sent (None: it may not be), and whether that has a receipt."""
+    await (
+        engine.may_buy()
+    )  # since they were claimed, a backup may have been put back that knows nothing of what is paid
+    orders = await engine.transact(_mark_sent, departures)
+    has_receipts = await engine.keep_receipts(*map(Receipt.sent, orders.values()))
+    return [(orders.get(departure.id), has_receipts) for departure in departures]
+
+
+async def _keep_receipts(engine: Engine, receipts: Sequence[Receipt | None]) -> Sequence[bool]:
+    is_kept = await engine.keep_receipts(*filter(None, receipts))
+    return [is_kept] * len(receipts)
 
 
 async def make_ready(engine: Engine, work: ClaimedSubmission) -> bytes | None:
     """The exact bytes of a submission that may go; None where it was dealt with: it cannot, or not now."""
     try:
-        read_media = functools.partial(engine.read_media, work.media)
-        body = await asyncio.to_thread(submission_body, work.items, read_media)
+        body = await body_of(engine, work.media, work.items)
     except AssetError as error:
         await _put_off(engine, work, error)
         return None
@@ -110,8 +125,15 @@ async def make_ready(engine: Engine, work: ClaimedSubmission) -> bytes | None:
     if engine.stopping:
         await take_back(engine, work, "stopped before it was sent", retry_in_seconds=0)
         return None
-    await _look_again(engine, work)
     return body
+
+
+async def body_of(engine: Engine, media: str, items: list[dict[str, Any]]) -> bytes:
+    """The exact bytes to send for stored items; their files are read in a thread. Raises AssetError."""
+    read_media = functools.partial(engine.read_media, media)
+    if has_media(items):
+        return await asyncio.to_thread(submission_body, items, read_media)
+    return submission_body(items, read_media)
 
 
 def _receipt(engine: Engine, order: Order, verdict: Verdict) -> Receipt | None:
@@ -124,11 +146,9 @@ def _receipt(engine: Engine, order: Order, verdict: Verdict) -> Receipt | None:
     return Receipt.not_charged(order) if verdict.kind in (Kind.NOT_SENT, Kind.REFUSED) else None
 
 
-def _mark_sent(connection: Connection, work: ClaimedSubmission, body_sha256: str) -> Order | None:
-    """What is bought, once it is written that it is; None where nothing may be sent any more."""
-    if not sending.mark_sent(connection, work.id, work.token, body_sha256, lease_seconds=LEASE_SECONDS):
-        return None
-    return order_of(connection, work.id)
+def _mark_sent(connection: Connection, departures: Sequence[sending.Departure]) -> dict[UUID, Order]:
+    """What is bought, once it is written that it is; without what may not be sent any more."""
+    return orders_of(connection, sending.mark_sent(connection, departures, lease_seconds=LEASE_SECONDS))
 
 
 async def _record_verdict(engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
@@ -159,19 +179,29 @@ async def record_taken(engine: Engine, work: Posted, verdict: Verdict) -> None:
         if not await engine.persist(_record_completion, engine, work, verdict):
             await engine.compare_receipts()
         return
-    if not await engine.persist(_record_accepted, work, verdict):
+    if not await engine.together(_take, (work, verdict)):
         await engine.compare_receipts()  # is it unknown because the database was put back?
     await _record_rest(engine, work, verdict)
+
+
+async def _take(engine: Engine, answered: Sequence[Answered]) -> list[bool]:
+    taken = await engine.persist(_record_accepted, answered)
+    return [work.id in taken for work, _ in answered]
 
 
 async def _record_rest(engine: Engine, work: Posted, verdict: Verdict) -> None:
     """What else an accepted answer says is asked for again where we stumble over it: the request id is committed."""
     try:
-        await engine.persist(_record_outcomes, engine, work, verdict)
+        await engine.together(_take_rest, (work, verdict))
     except OutOfReach:
         raise
     except Exception:  # noqa: BLE001 - see above; the traceback is logged
         log.exception("submission %s: the rest of its answer could not be recorded; it is polled", work.id)
+
+
+async def _take_rest(engine: Engine, answered: Sequence[Answered]) -> Sequence[None]:
+    await engine.persist(_record_outcomes, engine, answered)
+    return [None] * len(answered)
 
 
 async def _put_off(engine: Engine, work: ClaimedSubmission, error: AssetError) -> None:
@@ -195,7 +225,7 @@ async def _put_aside(engine: Engine, work: ClaimedSubmission, reason: str) -> No
         await take_back(engine, work, reason, retry_in_seconds=OUR_FAULT_RETRY_SECONDS)
 
 
-async def _look_again(engine: Engine, work: ClaimedSubmission) -> None:
+async def look_again(engine: Engine, work: ClaimedSubmission) -> None:
     """Since it was claimed, a backup may have been put back, which does not know what is paid for. Raises Unusable."""
     try:
         await engine.may_buy()
@@ -238,25 +268,29 @@ async def _reject_unsendable(engine: Engine, work: ClaimedSubmission, code: JobE
     )
 
 
-def _record_accepted(connection: Connection, work: Posted, verdict: Verdict) -> bool:
+def _record_accepted(connection: Connection, answered: Sequence[Answered]) -> set[UUID]:
+    taken = sending.record_accepted(connection, [_acceptance(*it) for it in answered])
+    for work, verdict in answered:
+        if work.id not in taken:
+            request_id = verdict.answer.request_id if verdict.answer else None
+            log.warning("submission %s: request %s is another's, or it was settled before", work.id, request_id)
+            reason = {"reason": f"the provider named the request {request_id}, which is another submission's"}
+            record_doubt(connection, work, verdict.document() | reason)
+    return taken
+
+
+def _acceptance(work: Posted, verdict: Verdict) -> sending.Acceptance:
     answer = verdict.answer
     assert answer is not None
     assert answer.request_id is not None
-    document = verdict.document()
-    taken = sending.record_accepted(
-        connection,
+    return sending.Acceptance(
         work.id,
         request_id=answer.request_id,
         provider_status=answer.status,
-        answer=document,
+        answer=verdict.document(),
         poll_in_seconds=first_poll_seconds(answer.poll_after_seconds),
         settlement=receipt_of(verdict.settlement),
     )
-    if not taken:
-        log.warning("submission %s: request %s is another's, or it was settled before", work.id, answer.request_id)
-        reason = {"reason": f"the provider named the request {answer.request_id}, which is another submission's"}
-        record_doubt(connection, work, document | reason)
-    return taken
 
 
 def _record_completion(connection: Connection, engine: Engine, work: Posted, verdict: Verdict) -> bool:
@@ -265,15 +299,21 @@ def _record_completion(connection: Connection, engine: Engine, work: Posted, ver
     return record_text(connection, work, verdict)
 
 
-def _record_outcomes(connection: Connection, engine: Engine, work: Posted, verdict: Verdict) -> None:
-    """What an accepted POST says besides: that we may go faster, and of some items perhaps the final word already."""
-    answer = verdict.answer
-    assert answer is not None
-    follow(connection, engine, work, verdict, Effect.FASTER)
-    open_items = polling.open_items(connection, work.id)
-    outcomes = read_outcomes(answer, open_items, patience_over=False, tariff=tariff_of(connection, work.id))
-    polling.record_outcomes(connection, work.id, outcomes)
-    polling.resolve_finished(connection, work.id, answer.status)
+def _record_outcomes(connection: Connection, engine: Engine, answered: Sequence[Answered]) -> None:
+    """What accepted POSTs say besides: that we may go faster, and of some items perhaps the final word already."""
+    for model, posts in Counter(work.model for work, _ in answered).items():
+        pace = engine.limits.max_in_flight
+        pacing.speed_up(connection, engine.scope.account_pk, model, posts=posts, max_in_flight=pace)
+    breaker.note_success(connection, engine.scope.account_pk)
+    answers = {work.id: verdict.answer for work, verdict in answered if verdict.answer is not None}
+    tariffs = tariffs_of(connection, answers)
+    open_items = polling.open_items(connection, answers)
+    outcomes = {
+        of: read_outcomes(answer, open_items[of], patience_over=False, tariff=tariffs[of])
+        for of, answer in answers.items()
+    }
+    polling.record_outcomes(connection, outcomes)
+    polling.resolve_finished(connection, {of: answers[of].status for of, found in outcomes.items() if found})
 
 
 def _record_other(

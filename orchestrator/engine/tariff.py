@@ -5,7 +5,7 @@ wallet's balance is charged what the provider says in USDC, else what it says in
 what it does not say is counted at its reserve by the caller.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 from uuid import UUID
@@ -35,10 +35,12 @@ class Tariff:
 IN_CREDITS = Tariff()
 
 
-def tariff_of(connection: Connection, submission_id: UUID) -> Tariff:
-    """How a submission is charged."""
-    payment = terms.payment_of(connection, submission_id)
-    return Tariff(payment, terms.usdc_per_credit(connection, submission_id) if payment.is_wallet else None)
+def tariffs_of(connection: Connection, submission_ids: Collection[UUID]) -> dict[UUID, Tariff]:
+    """How each of some submissions is charged."""
+    return {
+        submission_id: Tariff(payment, terms.usdc_per_credit(connection, submission_id) if payment.is_wallet else None)
+        for submission_id, payment in terms.payments_of(connection, submission_ids).items()
+    }
 
 
 def _in_usdc(answer: Answer, rate: Decimal | None) -> Answer:

@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.base.states import JobError, JobState
 from orchestrator.engine.answers import job_error
-from orchestrator.engine.tariff import tariff_of
+from orchestrator.engine.tariff import tariffs_of
 from orchestrator.katana.chat import Completion
 from orchestrator.katana.problem import Problem
 from orchestrator.katana.verdict import Verdict
@@ -40,20 +40,19 @@ def record_text(connection: Connection, work: Posted, verdict: Verdict) -> bool:
     taken = any(_accept(connection, work, verdict, request_id) for request_id in ids if request_id is not None)
     if not taken:
         return False
-    open_items = polling.open_items(connection, work.id)
-    charges = tariff_of(connection, work.id).charges(answer, open_items, final=True)
+    items = polling.open_items(connection, [work.id])[work.id]
+    charges = tariffs_of(connection, [work.id])[work.id].charges(answer, items, final=True)
     outcomes = [
         read_text(completion, work.jobs[position].item, position, price, charges.get(position))
-        for position, price in open_items
+        for position, price in items
     ]
-    polling.record_outcomes(connection, work.id, outcomes, follow_prices=False)
-    polling.resolve_finished(connection, work.id, answer.status)
+    polling.record_outcomes(connection, {work.id: outcomes}, follow_prices=False)
+    polling.resolve_finished(connection, {work.id: answer.status})
     return True
 
 
 def _accept(connection: Connection, work: Posted, verdict: Verdict, request_id: str) -> bool:
-    return sending.record_accepted(
-        connection,
+    acceptance = sending.Acceptance(
         work.id,
         request_id=request_id,
         provider_status="completed",
@@ -61,6 +60,7 @@ def _accept(connection: Connection, work: Posted, verdict: Verdict, request_id: 
         poll_in_seconds=0,
         settlement=receipt_of(verdict.settlement),
     )
+    return bool(sending.record_accepted(connection, [acceptance]))
 
 
 def read_text(

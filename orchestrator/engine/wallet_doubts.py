@@ -149,7 +149,7 @@ async def _is_of(engine: Engine, doubt: Doubt, request_id: str) -> bool:
 
 async def _accept(engine: Engine, doubt: Doubt, request_id: str, told: _Told) -> bool:
     order = await engine.transact(order_of, doubt.submission_id)
-    await engine.keep_receipt(Receipt(at=engine.clock.now(), request_id=request_id, order=order))
+    await engine.keep_receipts(Receipt(at=engine.clock.now(), request_id=request_id, order=order))
     if not await engine.transact(_record_accepted, engine.scope.account_pk, doubt, request_id, told):
         return False
     log.warning(
@@ -173,14 +173,14 @@ def _record_accepted(connection: Connection, account_pk: int, doubt: Doubt, requ
     ]:
         return False
     doubtful.record_evidence(connection, doubt.submission_id, _evidence(doubt, "accepted", request=request_id))
-    return sending.record_accepted(
-        connection,
+    acceptance = sending.Acceptance(
         doubt.submission_id,
         request_id=request_id,
         provider_status=None,
         answer={"verdict": "accepted", "reason": "the wallet's transactions name its request"},
         poll_in_seconds=0,
     )
+    return bool(sending.record_accepted(connection, [acceptance]))
 
 
 def _settle_uncharged(connection: Connection, engine: Engine, told: _Told) -> list[Doubt]:

@@ -17,7 +17,9 @@ import httpx
 from orchestrator.base import faults
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.katana.exchange import (
+    BROKEN,
     Phase,
+    TooLate,
     failure_words,
     join_credentials,
     pay_transport,
@@ -115,7 +117,7 @@ class KatanaClient:
 
     `proof` makes further headers, anew for each call, as of the provider's time: a wallet's proof goes stale.
     `balance_of` is the address of the wallet whose balance pays; without one, `balance` is that of the credits.
-    `transport` carries everything in place of the network; one for paying has to report httpcore's trace events.
+    `transport` carries everything in place of the network; of a request that pays it tells the `phase`.
     """
 
     def __init__(
@@ -237,13 +239,13 @@ class KatanaClient:
                     params=dict(call.query),
                     content=body,
                     headers={"Content-Type": "application/json", **headers},
-                    extensions={"trace": phase.trace},
+                    extensions={"phase": phase},
                 )
                 if call.is_chat:
                     join_credentials(request.headers)
                 reply = await whole_reply(await self._pay.send(request, stream=True))
                 return self._heed_date(scrubbed(reply, [*self._credentials, *headers.values()])), None
-        except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
+        except (*BROKEN, TooLate) as error:
             return None, failure_words(error)
 
     def _proven(self) -> Mapping[str, str]:
@@ -349,7 +351,7 @@ class KatanaClient:
                 reply = await whole_reply(await self._read.send(request, stream=True))
                 reply = self._heed_date(scrubbed(reply, [*self._credentials, *proof.values()]))
                 faults.point("ask.answered")
-        except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
+        except BROKEN as error:
             raise ProviderUnavailable(failure_words(error)) from None
         return reply
 

@@ -5,12 +5,24 @@ request in doubt.
 """
 
 import json
-from collections.abc import Callable, Iterable
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import httpx
+from aiohttp import (
+    ClientConnectionError,
+    ClientConnectorError,
+    ClientError,
+    ClientResponseError,
+    ClientSession,
+    DummyCookieJar,
+    TCPConnector,
+    TraceConfig,
+)
 from httpx_aiohttp import AiohttpTransport
 
 from orchestrator.base import faults
@@ -21,18 +33,22 @@ from orchestrator.katana.verdict import Reply
 
 #: More than this of an answer is not read.
 _MAX_BODY_BYTES = 16 * 1024 * 1024
+_PIECE_BYTES = 256 * 1024
 #: What is shorter is no credential that anybody has, and may stand in any answer.
 _SHORTEST_SECRET = 8
 #: Where an answer tells what went wrong, of a request or of one of its items.
 _ERRORS = frozenset({"error", "errors", "detail"})
 
 
-class TooLate(OSError):
+class TooLate(Exception):
     """A POST was not sent, because the time for it is over."""
 
 
 class Phase:
-    """Notes when the first byte of the request may leave, from httpcore's trace events; too late it may not."""
+    """Notes when the first byte of a request may leave; too late it may not.
+
+    It goes with a request as its extension `phase`, and whatever carries the request tells it.
+    """
 
     def __init__(self, name: str, clock: Clock, send_before: datetime | None) -> None:
         self._name = name
@@ -40,32 +56,77 @@ class Phase:
         self._send_before = send_before
         self.sending_began = False
 
-    async def trace(self, event: str, info: dict[str, Any]) -> None:
-        if event.endswith("send_request_headers.started"):
-            request = info.get("request")
-            if request is None or request.method != b"CONNECT":  # a proxy's tunnel carries nothing of ours yet
-                if self._send_before is not None and self._clock.now() >= self._send_before:
-                    raise TooLate("its time to be sent is over")
-                self.sending_began = True
-                faults.point(f"{self._name}.request")
-        elif event.endswith("send_request_body.complete"):
-            faults.point(f"{self._name}.sent")
+    def begin(self) -> None:
+        """From here on bytes may leave. Raises TooLate."""
+        if self._send_before is not None and self._clock.now() >= self._send_before:
+            raise TooLate("its time to be sent is over")
+        self.sending_began = True
+        faults.point(f"{self._name}.request")
+
+    def end(self) -> None:
+        """All of it has left."""
+        faults.point(f"{self._name}.sent")
+
+
+#: What can break an exchange; httpx-aiohttp puts most, but not all, of aiohttp's errors into httpx's.
+BROKEN = (httpx.HTTPError, httpx.StreamError, ClientError, OSError, TimeoutError)
+#: The phase of the request that the current task sends.
+_phase: ContextVar[Phase | None] = ContextVar("phase", default=None)
+
+
+class PayTransport(AiohttpTransport):
+    """Carries what pays: every request on a connection of its own."""
+
+    def get_client(self) -> ClientSession:
+        told = TraceConfig()
+        told.on_request_headers_sent.append(_begin)  # called right before the first byte is written
+        connector = TCPConnector(ssl=self.ssl_context, force_close=True, limit=0)
+        return ClientSession(connector=connector, trace_configs=[told], cookie_jar=DummyCookieJar())
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        phase = request.extensions["phase"]
+        body = _in_pieces(request.content, phase)
+        in_pieces = httpx.Request(
+            request.method, request.url, headers=request.headers, content=body, extensions=request.extensions
+        )
+        outer = _phase.set(phase)
+        try:
+            return await super().handle_async_request(in_pieces)
+        finally:
+            _phase.reset(outer)
+
+
+async def _begin(*_: Any) -> None:
+    if (phase := _phase.get()) is not None:
+        phase.begin()
+
+
+async def _in_pieces(body: bytes, phase: Phase) -> AsyncIterator[bytes]:
+    """A body of many megabytes in one piece would hold up all else that this process does."""
+    for start in range(0, len(body), _PIECE_BYTES):
+        yield body[start : start + _PIECE_BYTES]
+    phase.end()
 
 
 def pay_transport(base_url: str) -> httpx.AsyncBaseTransport:
-    """Carries what pays: every request on a connection of its own."""
-    return httpx.AsyncHTTPTransport(
-        proxy=proxy_for(base_url),
-        verify=httpx.create_ssl_context(),  # heeds SSL_CERT_FILE, unlike a client without trust_env
-        trust_env=False,
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-    )
+    """Carries what pays."""
+    proxy = proxy_for(base_url)
+    return PayTransport(_tls(), proxy=httpx.Proxy(proxy) if proxy else None)
 
 
 def read_transport(base_url: str) -> httpx.AsyncBaseTransport:
     """Carries what reads."""
     proxy = proxy_for(base_url)
-    return AiohttpTransport(limits=httpx.Limits(max_connections=64), proxy=httpx.Proxy(proxy) if proxy else None)
+    return AiohttpTransport(
+        _tls(), limits=httpx.Limits(max_connections=64), proxy=httpx.Proxy(proxy) if proxy else None
+    )
+
+
+def _tls() -> ssl.SSLContext:
+    """It heeds SSL_CERT_FILE; we speak HTTP/1.1 only."""
+    context = httpx.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def join_credentials(headers: httpx.Headers) -> None:
@@ -112,6 +173,11 @@ def _with_errors(value: Any, scrub: Callable[[str], str], *, is_error: bool = Fa
 
 def failure_words(error: Exception) -> str:
     """What broke, without the words of the libraries in between where they mislead."""
+    cause = error.__cause__
+    if isinstance(cause, ClientConnectionError) and not isinstance(cause, ClientConnectorError | TimeoutError):
+        return f"the connection broke off ({type(cause).__name__})"
+    if isinstance(error, ClientResponseError):
+        return "the answer is not HTTP"
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return "cannot connect"
     if isinstance(error, TimeoutError | httpx.TimeoutException):
@@ -129,7 +195,7 @@ async def whole_reply(response: httpx.Response) -> Reply:
             if sum(map(len, chunks)) > _MAX_BODY_BYTES:
                 raise httpx.StreamError("too large")
         body = b"".join(chunks)
-    except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError):
+    except BROKEN:
         body = None
     finally:
         await response.aclose()

@@ -241,8 +241,7 @@ def _accept(connection: Connection, doubt: Doubtful, request_id: str, evidence: 
     if doubt.is_unproven and not unproven.name_another(connection, doubt.submission_id, request_id, answer):
         return False
     doubtful.record_evidence(connection, doubt.submission_id, evidence)
-    return sending.record_accepted(  # also where it is that already
-        connection,
+    acceptance = sending.Acceptance(
         doubt.submission_id,
         request_id=request_id,
         provider_status=None,
@@ -250,6 +249,7 @@ def _accept(connection: Connection, doubt: Doubtful, request_id: str, evidence: 
         poll_in_seconds=0,
         is_proven=evidence["told"],
     )
+    return bool(sending.record_accepted(connection, [acceptance]))
 
 
 def _leave_receipt(connection: Connection, settings: Settings, submission_id: UUID, said: Said) -> None:

@@ -5,7 +5,6 @@ import json
 import mmap
 import os
 import shutil
-import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -45,16 +44,6 @@ class Slip:
         return Receipt.model_validate_json(self.line)
 
 
-class _Entry:
-    """A line that waits to be written; it has failed until it is durable."""
-
-    def __init__(self, receipt: Receipt) -> None:
-        self.day = receipt.at.astimezone(UTC).date()
-        self.line = receipt.line()
-        self.was_tried = False
-        self.failure: str | None = "its writing broke off"
-
-
 class ReceiptBook:
     """The receipts of one account under `home`. Blocks; safe to use from threads and from several processes."""
 
@@ -63,23 +52,19 @@ class ReceiptBook:
         digest = hashlib.sha256(f"{origin}\n{account}".encode()).hexdigest()[:16]
         self._folder = _folder_of_books(home) / digest
         self._top_ups = self._folder / "top-ups"
-        self._waiting: list[_Entry] = []
-        self._waiting_lock = threading.Lock()
-        self._writing_lock = threading.Lock()
 
-    def write(self, receipt: Receipt) -> None:
-        """Add a receipt; it is durable on return. Raises ReceiptFailed.
-
-        Those that wait while another is being written go out together, with one fsync.
-        """
-        entry = _Entry(receipt)
-        with self._waiting_lock:
-            self._waiting.append(entry)
-        with self._writing_lock:
-            if not entry.was_tried:
-                self._write_waiting()
-        if entry.failure is not None:
-            raise self._failed(entry.failure)
+    def write(self, *receipts: Receipt) -> None:
+        """Add receipts, with one fsync for those of a day; they are durable on return. Raises ReceiptFailed."""
+        by_day: dict[date, list[bytes]] = defaultdict(list)
+        for receipt in receipts:
+            by_day[receipt.at.astimezone(UTC).date()].append(receipt.line() + b"\n")
+        for day, lines in by_day.items():
+            faults.point("receipt.write")
+            try:
+                _append(self._file(day), b"".join(lines))
+            except OSError as error:
+                raise self._failed(error.strerror) from None
+            faults.point("receipt.written")
 
     def write_top_up(self, receipt: TopUpReceipt) -> None:
         """Add the receipt of a top-up; it is durable on return. Raises ReceiptFailed."""
@@ -152,28 +137,6 @@ class ReceiptBook:
                 with file.open("rb") as lines:
                     lines.seek(beyond.get(file.name, 0))
                     yield from _slips(lines)
-
-    def _write_waiting(self) -> None:
-        with self._waiting_lock:
-            group, self._waiting = self._waiting, []
-        by_day: dict[date, list[_Entry]] = defaultdict(list)
-        for entry in group:
-            entry.was_tried = True
-            by_day[entry.day].append(entry)
-        for day, entries in by_day.items():
-            faults.point("receipt.write")
-            failure = self._write_together(day, entries)
-            for entry in entries:
-                entry.failure = failure
-            faults.point("receipt.written")
-
-    def _write_together(self, day: date, entries: list[_Entry]) -> str | None:
-        """Why the disk did not take them; None where they are durable."""
-        try:
-            _append(self._file(day), b"".join(entry.line + b"\n" for entry in entries))
-        except OSError as error:
-            return error.strerror or type(error).__name__
-        return None
 
     def _file(self, day: date) -> Path:
         return self._folder / f"{day.isoformat()}.jsonl"

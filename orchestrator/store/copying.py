@@ -1,14 +1,16 @@
 """What a copy changes: a file is verified, then stored; a job is completed when all its originals are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, null, select, update
+from sqlalchemy import ColumnElement, Connection, Float, and_, null, select, update
 
 from orchestrator.base.states import JobState
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import NO_LEASE
+from orchestrator.store.rowsets import BIG, INT, TEXT, UUID_, rowset
 from orchestrator.store.sending import in_seconds
 from orchestrator.store.tables import assets, jobs
 
@@ -34,38 +36,34 @@ def record_verified(connection: Connection, asset_pk: int, sha256: str) -> None:
     )
 
 
-def record_stored(connection: Connection, asset_pk: int, file: StoredFile) -> None:
-    """The file is in the destination. The object is named by its content: saying it twice changes nothing.
-
-    A text that was kept here until now goes.
+def record_stored(connection: Connection, stored: Mapping[int, StoredFile]) -> None:
+    """These files (by the asset's row) are in the destination. An object is named by its content: saying it twice
+    changes nothing. A text that was kept here until now goes.
     """
-    connection.execute(
-        update(assets)
-        .where(assets.c.pk == asset_pk, assets.c.stored_at.is_(None))
-        .values(
-            key=file.key,
-            uri=file.uri,
-            sha256=file.sha256,
-            bytes=file.size_bytes,
-            mime_type=file.mime_type,
-            width=file.width,
-            height=file.height,
-            duration_seconds=file.duration_seconds,
-            stored_at=NOW,
-            content=null(),
-        )
-    )
+    rows = [
+        {
+            "pk": pk,
+            "key": file.key,
+            "uri": file.uri,
+            "sha256": file.sha256,
+            "bytes": file.size_bytes,
+            "mime_type": file.mime_type,
+            "width": file.width,
+            "height": file.height,
+            "duration_seconds": file.duration_seconds,
+        }
+        for pk, file in stored.items()
+    ]
+    if rows:
+        connection.execute(_RECORD_STORED, {"rows": rows})
 
 
-def record_completed(connection: Connection, job_pk: int, token: UUID) -> bool:
-    """All originals are stored. False where the lease is gone, or where an original is missing after all."""
-    missing = (
-        select(assets.c.pk)
-        .where(assets.c.job_pk == job_pk, assets.c.role == "original", assets.c.stored_at.is_(None))
-        .exists()
-    )
-    values = NO_LEASE | {"state": JobState.COMPLETED, "copy_error": None, "ended_at": NOW}
-    return bool(connection.execute(update(jobs).where(_held(job_pk, token), ~missing).values(values)).rowcount)
+def record_completed(connection: Connection, finished: Mapping[int, UUID]) -> set[int]:
+    """All originals of these jobs (by row, with the token of their lease) are stored. The jobs that are completed; not
+    those whose lease is gone, or of which an original is missing after all.
+    """
+    rows = [{"pk": pk, "token": str(token)} for pk, token in finished.items()]
+    return set(connection.execute(_RECORD_COMPLETED, {"rows": rows}).scalars())
 
 
 def record_copy_failure(
@@ -88,3 +86,36 @@ def record_copy_lost(connection: Connection, job_pk: int, token: UUID, error: di
 
 def _held(job_pk: int, token: UUID) -> ColumnElement[bool]:
     return and_(jobs.c.pk == job_pk, jobs.c.lease_token == token, jobs.c.state == JobState.COPYING)
+
+
+_FILES = rowset(
+    pk=BIG,
+    key=TEXT,
+    uri=TEXT,
+    sha256=TEXT,
+    bytes=BIG,
+    mime_type=TEXT,
+    width=INT,
+    height=INT,
+    duration_seconds=Float(),
+)
+_RECORD_STORED = (
+    update(assets)
+    .where(assets.c.pk == _FILES.c.pk, assets.c.stored_at.is_(None))
+    .values({column.name: column for column in _FILES.c if column.name != "pk"} | {"stored_at": NOW, "content": null()})
+)
+_FINISHED = rowset(pk=BIG, token=UUID_)
+_MISSING = select(assets.c.pk).where(
+    assets.c.job_pk == jobs.c.pk, assets.c.role == "original", assets.c.stored_at.is_(None)
+)
+_RECORD_COMPLETED = (
+    update(jobs)
+    .where(
+        jobs.c.pk == _FINISHED.c.pk,
+        jobs.c.lease_token == _FINISHED.c.token,
+        jobs.c.state == JobState.COPYING,
+        ~_MISSING.exists(),
+    )
+    .values(NO_LEASE | {"state": JobState.COMPLETED, "copy_error": None, "ended_at": NOW})
+    .returning(jobs.c.pk)
+)

@@ -2,14 +2,17 @@
 
 import json
 import logging
+import select
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
@@ -22,6 +25,8 @@ log = logging.getLogger("orchestrator.store")
 NOW = text("orchestrator_now()")
 
 
+#: Connections that were not used for so long are asked whether they are still there.
+_IDLE_SECONDS = 1.0
 #: SQLSTATEs after which the same work may succeed later: connection, resources, shutdown, serialization, a primary
 #: that has just become a standby, and a lock that someone else still held.
 _OUTAGE_STATES = ("08", "53", "57", "40", "25006", "55P03")
@@ -54,7 +59,6 @@ class Database:
         self.on_outage = on_outage
         self.engine: Engine = create_engine(
             self.url,
-            pool_pre_ping=True,
             hide_parameters=True,  # signatures are among them, and an error is logged
             pool_size=10,
             max_overflow=10,
@@ -73,6 +77,8 @@ class Database:
             },
         )
         event.listen(self.engine, "connect", partial(_set_up, actor=actor))
+        event.listen(self.engine, "checkin", _note_use)
+        event.listen(self.engine, "checkout", partial(_ping_doubtful, self.engine))
 
     def __repr__(self) -> str:
         return f"Database({self.label})"
@@ -141,6 +147,30 @@ def _is_outage(error: DBAPIError) -> bool:
 
 def _dump_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _note_use(_: object, record: ConnectionPoolEntry) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _ping_doubtful(engine: Engine, connection: Any, record: ConnectionPoolEntry, _: object) -> None:
+    """One that has lain idle may be gone; to ask each time would double the round trips of short transactions.
+
+    The server says something unasked only where it ends a connection.
+    """
+    used_at = record.info.get("used_at")
+    if used_at is None or (time.monotonic() - used_at < _IDLE_SECONDS and not _has_been_spoken_to(connection)):
+        return
+    try:
+        engine.dialect.do_ping(connection)
+    except connection.Error as error:
+        raise DisconnectionError from error
+
+
+def _has_been_spoken_to(connection: Any) -> bool:
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _set_up(connection: Any, _: object, *, actor: str) -> None:

@@ -1,6 +1,7 @@
 """When there is work next: the seconds until each step has something to do."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
@@ -28,43 +29,61 @@ class Due:
     replay: float | None
 
 
+#: The names of the steps.
+KINDS = tuple(field.name for field in fields(Due))
+
+
 def next_due(connection: Connection, scope: Scope, *, max_in_flight: int) -> Due:
-    """The next instants at which each step has something to do.
+    """The next instants at which each step has something to do."""
+    return Due(**{kind: due_in(connection, scope, kind, max_in_flight=max_in_flight) for kind in KINDS})
+
+
+def due_in(connection: Connection, scope: Scope, kind: str, *, max_in_flight: int) -> float | None:
+    """The seconds until one kind of step has something to do: a field of Due.
 
     Jobs that have to wait until another one ends, or until the provider is back, are due at no instant.
     """
+    if kind == "submit":
+        return _submit_due(connection, scope, max_in_flight)
+    read_in_order(connection)
+    waits = [connection.execute(query.limit(1)).scalar_one_or_none() for query in _WAITS[kind](scope)]
+    return min((max(wait.total_seconds(), 0.0) for wait in waits if wait is not None), default=None)
+
+
+def _poll_waits(scope: Scope) -> Iterable[Select[Any]]:
     paused_until = select(paces.c.paused_until).where(
         paces.c.account_pk == submissions.c.account_pk, paces.c.model == WHOLE_ACCOUNT
     )
-    poll = (
+    return [
         select(func.greatest(submissions.c.due_at, paused_until.scalar_subquery()) - NOW)
         .where(
             submissions.c.state == SubmissionState.ACCEPTED,
             submissions.c.lease_token.is_(None),
             scope.covers(submissions.c.account_pk, submissions.c.batch_id),
         )
-        .order_by(submissions.c.due_at)
-    )
-    copies = (waiting_copies(scope, queue, jobs.c.due_at - NOW) for queue in COPY_QUEUES)
-    replay = (
+        .order_by(submissions.c.due_at),
+    ]
+
+
+def _copy_waits(scope: Scope) -> Iterable[Select[Any]]:
+    return (waiting_copies(scope, queue, jobs.c.due_at - NOW) for queue in COPY_QUEUES)
+
+
+def _replay_waits(scope: Scope) -> Iterable[Select[Any]]:
+    return [
         select(payments.c.due_at - NOW)
         .join(submissions, submissions.c.id == payments.c.submission_id)
         .where(is_undecided(scope), payments.c.lease_token.is_(None))
-        .order_by(payments.c.due_at)
-    )
-    read_in_order(connection)
-    return Due(
-        submit=_submit_due(connection, scope, max_in_flight),
-        poll=_first(connection, poll),
-        copy=_first(connection, *copies),
-        replay=_first(connection, replay),
-    )
+        .order_by(payments.c.due_at),
+    ]
 
 
-def _first(connection: Connection, *queries: Select[Any]) -> float | None:
-    """The least of the waits that come first in these queries."""
-    waits = [connection.execute(query.limit(1)).scalar_one_or_none() for query in queries]
-    return min((max(wait.total_seconds(), 0.0) for wait in waits if wait is not None), default=None)
+#: Queries for the first waits of each kind but one.
+_WAITS: dict[str, Callable[[Scope], Iterable[Select[Any]]]] = {
+    "poll": _poll_waits,
+    "copy": _copy_waits,
+    "replay": _replay_waits,
+}
 
 
 def _submit_due(connection: Connection, scope: Scope, max_in_flight: int) -> float | None:
@@ -73,6 +92,5 @@ def _submit_due(connection: Connection, scope: Scope, max_in_flight: int) -> flo
     sendable = select(batches.c.id).where(scope.covers(batches.c.account_pk, batches.c.id), may_send())
     heads = queue_heads(connection, connection.execute(sendable).scalars().all())
     room = Room(connection, scope.account_pk, max_in_flight=max_in_flight)
-    room.fold()
     waits = [(head, room.wait_seconds(head.model)) for head in heads]
     return min((max(head.due_in_seconds, wait) for head, wait in waits if wait is not None), default=None)

@@ -10,10 +10,25 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Connection, Numeric, TextClause, Uuid, bindparam, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Numeric,
+    TextClause,
+    Uuid,
+    bindparam,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.states import Book, EntryKind
+from orchestrator.store.tables import ledger as entries
 
 _COLUMNS = "at, day, account_pk, batch_id, submission_id, job_pk, kind, from_book, to_book, amount, usd_per_credit"
 
@@ -89,19 +104,22 @@ _MOVES = {kind: [_move_all(kind, *way) for way in ways] for kind, ways in _WAYS.
 _CHARGE = text(
     f"""
     WITH told AS (
-        SELECT * FROM unnest(:jobs, :amounts) AS told (job_pk, charged)
+        SELECT * FROM unnest(:jobs, :submissions, :amounts) AS told (job_pk, submission_id, charged)
     ), held AS (
-        SELECT job_pk, min(day) AS day, sum(CASE to_book WHEN 'reserved' THEN amount ELSE -amount END) AS amount
+        SELECT submission_id, job_pk, min(day) AS day,
+               sum(CASE to_book WHEN 'reserved' THEN amount ELSE -amount END) AS amount
         FROM ledger
-        WHERE submission_id = :submission AND 'reserved' IN (from_book, to_book)
-        GROUP BY job_pk
+        WHERE submission_id = ANY(:submissions) AND 'reserved' IN (from_book, to_book)
+        GROUP BY submission_id, job_pk
     ), charged AS (
-        SELECT job.*, told.charged, coalesce(held.amount, 0) AS held,
+        SELECT job.pk, job.account_pk, job.batch_id, told.submission_id, told.charged,
+               coalesce(held.amount, 0) AS held,
                coalesce(held.day, (orchestrator_now() AT TIME ZONE 'UTC')::date) AS day
-        FROM told JOIN job ON job.pk = told.job_pk LEFT JOIN held ON held.job_pk = told.job_pk
+        FROM told JOIN job ON job.pk = told.job_pk
+        LEFT JOIN held ON held.job_pk = told.job_pk AND held.submission_id = told.submission_id
     )
     INSERT INTO ledger ({_COLUMNS})
-    SELECT orchestrator_now(), charged.day, charged.account_pk, charged.batch_id, :submission, charged.pk,
+    SELECT orchestrator_now(), charged.day, charged.account_pk, charged.batch_id, charged.submission_id, charged.pk,
            move.kind, move.from_book, move.to_book, move.amount, batch.usd_per_credit
     FROM charged JOIN batch ON batch.id = charged.batch_id
     CROSS JOIN LATERAL (VALUES
@@ -111,11 +129,10 @@ _CHARGE = text(
     ) AS move (kind, from_book, to_book, amount)
     WHERE move.amount > 0
     """  # noqa: S608 - constants only
-).bindparams(bindparam("jobs", type_=ARRAY(BigInteger())), bindparam("amounts", type_=ARRAY(Numeric())))
-
-_IN_BOOK = text(
-    "SELECT coalesce(sum(CASE to_book WHEN CAST(:book AS text) THEN amount ELSE -amount END), 0) FROM ledger "
-    "WHERE submission_id = :submission AND CAST(:book AS text) IN (from_book, to_book)"
+).bindparams(
+    bindparam("jobs", type_=ARRAY(BigInteger())),
+    bindparam("submissions", type_=ARRAY(Uuid())),
+    bindparam("amounts", type_=ARRAY(Numeric())),
 )
 
 
@@ -149,20 +166,28 @@ def move(connection: Connection, kind: EntryKind, submission_ids: Iterable[UUID]
         connection.execute(statement, {"submissions": ids})
 
 
-def charge(connection: Connection, submission_id: UUID, charges: Mapping[int, Decimal]) -> None:
-    """Settle the reserve of jobs (by row) of a submission at what they cost, in credits.
+def charge(connection: Connection, charges: Mapping[int, tuple[UUID, Decimal]]) -> None:
+    """Settle the reserve of jobs (by row) at what they cost in a submission, in the account's unit.
 
     What the reserve has more is released to the day it was reserved on; what passes it is charged on top.
     """
     if charges:
         parameters: dict[str, Any] = {
-            "submission": submission_id,
             "jobs": list(charges),
-            "amounts": list(charges.values()),
+            "submissions": [submission_id for submission_id, _ in charges.values()],
+            "amounts": [amount for _, amount in charges.values()],
         }
         connection.execute(_CHARGE, parameters)
 
 
 def in_book(connection: Connection, submission_id: UUID, book: Book) -> Decimal:
-    """The credits that a submission has in a book."""
-    return Decimal(connection.execute(_IN_BOOK, {"submission": submission_id, "book": book}).scalar_one())
+    """What a submission has in a book, in the account's unit."""
+    return Decimal(connection.execute(select(held_in(book, literal(submission_id, Uuid())))).scalar_one())
+
+
+def held_in(book: Book, submission_id: ColumnElement[UUID]) -> ColumnElement[Decimal]:
+    """`in_book` as a part of a statement."""
+    signed = case((entries.c.to_book == book, entries.c.amount), else_=-entries.c.amount)
+    is_about = or_(entries.c.from_book == book, entries.c.to_book == book)
+    found = select(func.coalesce(func.sum(signed), 0)).where(entries.c.submission_id == submission_id, is_about)
+    return found.scalar_subquery()

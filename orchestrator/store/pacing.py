@@ -67,8 +67,9 @@ def slow_down(
         _throttle(connection, account_pk, name, retry_after_seconds, submission_id)
 
 
-def speed_up(connection: Connection, account_pk: int, model: str, *, max_in_flight: int) -> None:
-    """A POST was accepted: a window grows by about one a window of them (twofold after an outage), a rate by 2 %.
+def speed_up(connection: Connection, account_pk: int, model: str, *, posts: int = 1, max_in_flight: int) -> None:
+    """So many POSTs were accepted: with each a window grows by about one a window of them (twofold after an outage), a
+    rate by 2 %.
 
     What comes in during a pause left before it, and is no reason to grow.
     """
@@ -81,15 +82,13 @@ def speed_up(connection: Connection, account_pk: int, model: str, *, max_in_flig
         return
     lock_account(connection, account_pk)
     rate = paces.c.rate * _RATE_GROWTH
-    connection.execute(
-        update(paces)
-        .where(grows)
-        .values(
-            room=case((paces.c.recovering, paces.c.room * 2), else_=paces.c.room + 1 / paces.c.room),
-            rate=case((rate < max_in_flight, rate), else_=null()),
-            throttles=0,
-        )
-    )
+    grown = {
+        "room": case((paces.c.recovering, paces.c.room * 2), else_=paces.c.room + 1 / paces.c.room),
+        "rate": case((rate < max_in_flight, rate), else_=null()),
+        "throttles": 0,
+    }
+    for _ in range(posts):
+        connection.execute(update(paces).where(grows).values(grown))
     connection.execute(delete(paces).where(grows, paces.c.room >= max_in_flight, paces.c.rate.is_(None)))
 
 

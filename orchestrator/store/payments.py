@@ -5,6 +5,7 @@ again. Where that was a person's word or the clock's, its signature is gone, but
 submission, then payment.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -132,6 +133,12 @@ def any_signed(connection: Connection, account_pk: int) -> bool:
     """Whether a payment of an account may still settle, for all we know."""
     signed = select(payments.c.id).where(payments.c.account_pk == account_pk, payments.c.state == PaymentState.SIGNED)
     return connection.execute(signed.limit(1)).first() is not None
+
+
+def signed_of(connection: Connection, submission_ids: Collection[UUID]) -> set[UUID]:
+    """Those of some submissions whose payment may still settle, for all we know."""
+    signed = payments.c.submission_id.in_(submission_ids), payments.c.state == PaymentState.SIGNED
+    return set(connection.execute(select(payments.c.submission_id).where(*signed)).scalars())
 
 
 def has_signed(submission_id: ColumnElement[Any]) -> ColumnElement[bool]:

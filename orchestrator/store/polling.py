@@ -1,21 +1,22 @@
 """What a poll changes: each item moves on by itself, and the submission ends when the provider's word is final."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, insert, null, select, text, update
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Boolean, Connection, Float, case, cast, func, insert, null, select, update
 
 from orchestrator.base.states import Book, JobState, SettledBy, SubmissionState
 from orchestrator.store import ledger, repricing
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import NO_LEASE
+from orchestrator.store.rowsets import BIG, IDS, INSTANT, INT, JSON, TEXT, UUID_, rowset
 from orchestrator.store.sending import in_seconds
-from orchestrator.store.tables import assets, jobs, submissions
+from orchestrator.store.tables import MONEY, assets, jobs, submissions
 
 #: How long sources live where nothing is said (guide: results are kept at most 72 h), and at most, whatever is said.
 _LIFE_SECONDS = 72 * 3600.0
@@ -54,122 +55,109 @@ class ItemOutcome:
     generation_seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """An answered poll after which is asked again. `nothing_there`: finished, it says, but there is nothing to fetch
+    yet.
+    """
+
+    id: UUID
+    token: UUID
+    provider_status: str | None
+    nothing_there: bool
+    next_poll_seconds: float
+
+
 def record_outcomes(
-    connection: Connection, submission_id: UUID, outcomes: Sequence[ItemOutcome], *, follow_prices: bool = True
+    connection: Connection, outcomes: Mapping[UUID, Sequence[ItemOutcome]], *, follow_prices: bool = True
 ) -> int:
-    """Move finished items on: to `copying` with their files, to `failed` or `rejected`. Repeating it changes nothing.
+    """Move finished items of some submissions on: to `copying` with their files, to `failed` or `rejected`; how many
+    were moved. Repeating it changes nothing.
 
     Guarded by the job's state alone: the word is final, whoever heard it. Where it cost more than was reserved, the
     account's lock is taken, and all that is reserved for its model follows: call it before any row is changed. Without
     `follow_prices` nothing follows: what one text costs says nothing of the next.
     """
-    if not outcomes:
+    told = {(of, outcome.position): outcome for of, found in outcomes.items() for outcome in found}
+    if not told:
         return 0
+    ids = sorted({of for of, _ in told})
     if follow_prices:
-        told = {outcome.position: outcome.spent for outcome in outcomes if outcome.is_told}
-        repricing.follow_charges(connection, submission_id, told)
-    connection.execute(
-        select(submissions.c.id).where(submissions.c.id == submission_id).with_for_update(key_share=True)
-    )
-    charges: dict[int, Decimal] = {}
-    moved: list[ItemOutcome] = []
-    for outcome in outcomes:
-        values: dict[str, Any] = {
-            "state": outcome.state,
-            "spent": func.coalesce(jobs.c.spent, 0) + outcome.spent,  # an earlier attempt may have cost something
-            "error": outcome.error,
-            "due_at": NOW,
-        }
-        if outcome.labels:
-            values["labels"] = jobs.c.labels.concat(outcome.labels)
-        if outcome.state is JobState.COPYING:
-            known = [source.expires_at for source in outcome.sources if source.role == "original" and source.expires_at]
-            latest = in_seconds(_LONGEST_LIFE_SECONDS)
-            values["source_expires_at"] = func.least(min(known), latest) if known else in_seconds(_LIFE_SECONDS)
-        else:
-            values["ended_at"] = NOW
-        pk = connection.execute(
-            update(jobs)
-            .where(
-                jobs.c.submission_id == submission_id,
-                jobs.c.position == outcome.position,
-                jobs.c.state == JobState.GENERATING,
-            )
-            .values(values)
-            .returning(jobs.c.pk)
-        ).scalar_one_or_none()
-        if pk is not None:
-            charges[pk] = outcome.spent
-            moved.append(outcome)
-            _insert_sources(connection, pk, outcome.sources)
-    ledger.charge(connection, submission_id, charges)
-    if not all(outcome.is_told for outcome in outcomes):
-        connection.execute(
-            update(submissions).where(submissions.c.id == submission_id).values(settled_by=SettledBy.ASSUMED)
-        )
-    _keep_durations(connection, submission_id, moved)
-    return len(charges)
+        repricing.follow_charges(connection, {key: it.spent for key, it in told.items() if it.is_told})
+    lock_submissions(connection, ids)
+    moved = connection.execute(_MOVE_ON, {"rows": [_moved_row(*key, it) for key, it in told.items()]}).all()
+    pks = {(row.submission_id, row.position): row.pk for row in moved}
+    _insert_sources(connection, [(pk, source) for key, pk in pks.items() for source in told[key].sources])
+    ledger.charge(connection, {pk: (key[0], told[key].spent) for key, pk in pks.items()})
+    assumed = {of for (of, _), it in told.items() if not it.is_told}
+    if assumed:
+        assume = update(submissions).where(submissions.c.id.in_(assumed))
+        connection.execute(assume.values(settled_by=SettledBy.ASSUMED))
+    _keep_durations(connection, {key: told[key] for key in pks})
+    return len(pks)
 
 
-def _keep_durations(connection: Connection, submission_id: UUID, outcomes: Sequence[ItemOutcome]) -> None:
+def lock_submissions(connection: Connection, submission_ids: Collection[UUID]) -> None:
+    """Lock the rows of some submissions, always in one order."""
+    connection.execute(_LOCK, {"ids": sorted(submission_ids)})
+
+
+def _moved_row(submission_id: UUID, position: int, outcome: ItemOutcome) -> dict[str, Any]:
+    known = [source.expires_at for source in outcome.sources if source.role == "original" and source.expires_at]
+    return {
+        "submission_id": str(submission_id),
+        "position": position,
+        "state": outcome.state,
+        "spent": str(outcome.spent),
+        "error": outcome.error,
+        "labels": outcome.labels,
+        "expires_at": min(known).isoformat() if known else None,
+    }
+
+
+def _keep_durations(connection: Connection, outcomes: Mapping[tuple[UUID, int], ItemOutcome]) -> None:
     """With the answer, by the item's position: `generation_seconds`."""
-    told = {str(it.position): it.generation_seconds for it in outcomes if it.generation_seconds is not None}
+    told: dict[UUID, dict[str, float]] = defaultdict(dict)
+    for (submission_id, position), outcome in outcomes.items():
+        if outcome.generation_seconds is not None:
+            told[submission_id][str(position)] = outcome.generation_seconds
     if told:
-        connection.execute(_KEEP_DURATIONS, {"id": submission_id, "told": told})
+        rows = [{"id": str(submission_id), "told": durations} for submission_id, durations in told.items()]
+        connection.execute(_KEEP_DURATIONS, {"rows": rows})
 
 
-_KEEP_DURATIONS = text(
-    """
-    UPDATE submission SET answer = coalesce(answer, '{}') || jsonb_build_object(
-        'generation_seconds', coalesce(answer -> 'generation_seconds', '{}') || :told)
-    WHERE id = :id
-    """
-).bindparams(bindparam("told", type_=JSONB()))
-
-
-def _insert_sources(connection: Connection, job_pk: int, sources: Sequence[Source]) -> None:
+def _insert_sources(connection: Connection, sources: Sequence[tuple[int, Source]]) -> None:
     if sources:
-        connection.execute(
-            insert(assets),
-            [
-                {
-                    "job_pk": job_pk,
-                    "position": source.position,
-                    "role": source.role,
-                    "kind": source.kind,
-                    "source_url": source.url,
-                    "source_expires_at": source.expires_at,
-                    "declared_mime": source.declared_mime,
-                    "content": source.content,
-                    "tags": source.tags,
-                }
-                for source in sources
-            ],
-        )
+        rows = [
+            {
+                "job_pk": job_pk,
+                "position": source.position,
+                "role": source.role,
+                "kind": source.kind,
+                "source_url": source.url,
+                "source_expires_at": source.expires_at.isoformat() if source.expires_at else None,
+                "declared_mime": source.declared_mime,
+                "content": source.content,
+                "tags": source.tags,
+            }
+            for job_pk, source in sources
+        ]
+        connection.execute(_INSERT_SOURCES, {"rows": rows})
 
 
-def record_poll(
-    connection: Connection,
-    submission_id: UUID,
-    token: UUID,
-    *,
-    provider_status: str | None,
-    nothing_there: bool,
-    next_poll_seconds: float,
-) -> bool:
-    """The provider answered; ask again later. `nothing_there`: finished, it says, but there is nothing to fetch yet."""
-    return _put_back(
-        connection,
-        submission_id,
-        token,
+def record_polls(connection: Connection, polls: Sequence[Poll]) -> set[UUID]:
+    """The provider answered; ask again later. Those whose lease is still there."""
+    rows = [
         {
-            "provider_status": provider_status,
-            "polls": submissions.c.polls + 1,
-            "poll_failures": 0,
-            "not_found_since": func.coalesce(submissions.c.not_found_since, NOW) if nothing_there else null(),
-            "due_at": in_seconds(next_poll_seconds),
-        },
-    )
+            "id": str(poll.id),
+            "token": str(poll.token),
+            "provider_status": poll.provider_status,
+            "nothing_there": poll.nothing_there,
+            "next_poll_seconds": poll.next_poll_seconds,
+        }
+        for poll in polls
+    ]
+    return set(connection.execute(_RECORD_POLLS, {"rows": rows}).scalars() if rows else ())
 
 
 def record_poll_failure(
@@ -205,38 +193,123 @@ def _put_back(connection: Connection, submission_id: UUID, token: UUID, values: 
     )
 
 
-def resolve_finished(connection: Connection, submission_id: UUID, provider_status: str | None) -> bool:
-    """End a submission none of whose jobs is generating any more; its charge is what its jobs spent."""
-    open_jobs = select(jobs.c.pk).where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.GENERATING)
-    return bool(
-        connection.execute(
-            update(submissions)
-            .where(
-                submissions.c.id == submission_id,
-                submissions.c.state == SubmissionState.ACCEPTED,
-                ~open_jobs.exists(),
-            )
-            .values(
-                NO_LEASE
-                | {
-                    "state": SubmissionState.RESOLVED,
-                    "provider_status": provider_status,
-                    "settled_by": func.coalesce(submissions.c.settled_by, SettledBy.PROVIDER),
-                    "charged": ledger.in_book(connection, submission_id, Book.SPENT),
-                    "polls": submissions.c.polls + 1,
-                    "due_at": null(),
-                    "ended_at": NOW,
-                }
-            )
-        ).rowcount
+def resolve_finished(connection: Connection, statuses: Mapping[UUID, str | None]) -> set[UUID]:
+    """End those of some submissions (with the provider's last word on each) none of whose jobs is generating any more;
+    the charge of each is what its jobs spent.
+    """
+    rows = [{"id": str(submission_id), "provider_status": status} for submission_id, status in statuses.items()]
+    return set(connection.execute(_RESOLVE, {"rows": rows}).scalars() if rows else ())
+
+
+def open_items(connection: Connection, submission_ids: Collection[UUID]) -> dict[UUID, list[tuple[int, Decimal]]]:
+    """(position, price in credits) of the jobs of each submission that are still generating."""
+    found: dict[UUID, list[tuple[int, Decimal]]] = {submission_id: [] for submission_id in submission_ids}
+    for row in connection.execute(_OPEN_ITEMS, {"ids": list(submission_ids)}):
+        found[row.submission_id].append((row.position, row.price))
+    return found
+
+
+_LOCK = (
+    select(submissions.c.id).where(submissions.c.id == IDS).order_by(submissions.c.id).with_for_update(key_share=True)
+)
+
+_ENDING = rowset(
+    submission_id=UUID_, position=INT, state=TEXT, spent=MONEY, error=JSON, labels=JSON, expires_at=INSTANT
+)
+_IS_COPYING = _ENDING.c.state == JobState.COPYING
+_EXPIRY = func.least(func.coalesce(_ENDING.c.expires_at, in_seconds(_LIFE_SECONDS)), in_seconds(_LONGEST_LIFE_SECONDS))
+_MOVE_ON = (
+    update(jobs)
+    .where(
+        jobs.c.submission_id == _ENDING.c.submission_id,
+        jobs.c.position == _ENDING.c.position,
+        jobs.c.state == JobState.GENERATING,
     )
+    .values(
+        state=_ENDING.c.state,
+        spent=func.coalesce(jobs.c.spent, 0) + _ENDING.c.spent,  # an earlier attempt may have cost something
+        error=_ENDING.c.error,
+        labels=jobs.c.labels.concat(_ENDING.c.labels),
+        due_at=NOW,
+        source_expires_at=case((_IS_COPYING, _EXPIRY), else_=jobs.c.source_expires_at),
+        ended_at=case((_IS_COPYING, jobs.c.ended_at), else_=NOW),
+    )
+    .returning(jobs.c.pk, jobs.c.submission_id, jobs.c.position)
+)
+_SOURCES = rowset(
+    job_pk=BIG,
+    position=INT,
+    role=TEXT,
+    kind=TEXT,
+    source_url=TEXT,
+    source_expires_at=INSTANT,
+    declared_mime=TEXT,
+    content=TEXT,
+    tags=JSON,
+)
+_INSERT_SOURCES = insert(assets).from_select([column.name for column in _SOURCES.c], select(*_SOURCES.c))
+_DURATIONS = rowset(id=UUID_, told=JSON)
+_SO_FAR = func.coalesce(submissions.c.answer, cast({}, JSON))
+_KEEP_DURATIONS = (
+    update(submissions)
+    .where(submissions.c.id == _DURATIONS.c.id)
+    .values(
+        answer=_SO_FAR.concat(
+            func.jsonb_build_object(
+                "generation_seconds",
+                func.coalesce(_SO_FAR["generation_seconds"], cast({}, JSON)).concat(_DURATIONS.c.told),
+            )
+        )
+    )
+)
 
-
-def open_items(connection: Connection, submission_id: UUID) -> list[tuple[int, Decimal]]:
-    """(position, price in credits) of the submission's jobs that are still generating."""
-    rows = connection.execute(
-        select(jobs.c.position, func.coalesce(jobs.c.price, jobs.c.estimate).label("price"))
-        .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.GENERATING)
-        .order_by(jobs.c.position)
-    ).all()
-    return [(row.position, row.price) for row in rows]
+_ENDED = rowset(id=UUID_, provider_status=TEXT)
+_RESOLVE = (
+    update(submissions)
+    .where(
+        submissions.c.id == _ENDED.c.id,
+        submissions.c.state == SubmissionState.ACCEPTED,
+        ~select(jobs.c.pk)
+        .where(jobs.c.submission_id == submissions.c.id, jobs.c.state == JobState.GENERATING)
+        .exists(),
+    )
+    .values(
+        NO_LEASE
+        | {
+            "state": SubmissionState.RESOLVED,
+            "provider_status": _ENDED.c.provider_status,
+            "settled_by": func.coalesce(submissions.c.settled_by, SettledBy.PROVIDER),
+            "charged": ledger.held_in(Book.SPENT, submissions.c.id),
+            "polls": submissions.c.polls + 1,
+            "due_at": null(),
+            "ended_at": NOW,
+        }
+    )
+    .returning(submissions.c.id)
+)
+_POLLED = rowset(id=UUID_, token=UUID_, provider_status=TEXT, nothing_there=Boolean(), next_poll_seconds=Float())
+_SINCE = func.coalesce(submissions.c.not_found_since, NOW)
+_RECORD_POLLS = (
+    update(submissions)
+    .where(
+        submissions.c.id == _POLLED.c.id,
+        submissions.c.lease_token == _POLLED.c.token,
+        submissions.c.state == SubmissionState.ACCEPTED,
+    )
+    .values(
+        NO_LEASE
+        | {
+            "provider_status": _POLLED.c.provider_status,
+            "polls": submissions.c.polls + 1,
+            "poll_failures": 0,
+            "not_found_since": case((_POLLED.c.nothing_there, _SINCE), else_=null()),
+            "due_at": in_seconds(_POLLED.c.next_poll_seconds),
+        }
+    )
+    .returning(submissions.c.id)
+)
+_OPEN_ITEMS = (
+    select(jobs.c.submission_id, jobs.c.position, func.coalesce(jobs.c.price, jobs.c.estimate).label("price"))
+    .where(jobs.c.submission_id == IDS, jobs.c.state == JobState.GENERATING)
+    .order_by(jobs.c.submission_id, jobs.c.position)
+)

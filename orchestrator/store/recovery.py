@@ -108,14 +108,14 @@ def record_late(connection: Connection, receipt: Receipt) -> bool:
     if receipt.request_id is None:
         taken = resolving.settle_as_not_charged(connection, submission_id, SettledBy.PROVIDER, evidence)
     else:
-        taken = sending.record_accepted(
-            connection,
+        acceptance = sending.Acceptance(
             submission_id,
             request_id=receipt.request_id,
             provider_status=None,
             answer={"verdict": SubmissionState.ACCEPTED} | evidence,
             poll_in_seconds=0,
         )
+        taken = bool(sending.record_accepted(connection, [acceptance]))
     if taken:
         note_doubt(connection, receipt.order.batch.id)
     return taken

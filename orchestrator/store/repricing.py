@@ -21,6 +21,7 @@ from orchestrator.base.states import ENDED_BATCHES, EntryKind, HoldCode, JobStat
 from orchestrator.store import ledger
 from orchestrator.store.accounts import lock_account
 from orchestrator.store.holds import put_hold
+from orchestrator.store.rowsets import IDS
 from orchestrator.store.tables import accounts, batches, jobs, submissions
 
 log = logging.getLogger("orchestrator.store")
@@ -57,16 +58,17 @@ class _Rise:
         return (jobs.c.account_pk == self.account_pk) & (jobs.c.model == self.model) & (self.price() > _PRICE)
 
 
-def follow_charges(connection: Connection, submission_id: UUID, charges: Mapping[int, Decimal]) -> None:
-    """Where a charge (by position) that the provider named passes its reserve, re-price all it concerns.
+def follow_charges(connection: Connection, charges: Mapping[tuple[UUID, int], Decimal]) -> None:
+    """Where a charge that the provider named (by submission and position, all of one account) passes its reserve,
+    re-price all it concerns.
 
     Call it before the transaction changes a row: it takes the account's lock.
     """
-    rises = _rises(connection, submission_id, charges)
+    rises = _rises(connection, charges)
     if rises:
         lock_account(connection, rises[0].account_pk)
         _lock_batches(connection, rises[0].account_pk)
-        for rise in _rises(connection, submission_id, charges):  # another may have re-priced it meanwhile
+        for rise in _rises(connection, charges):  # another may have re-priced it meanwhile
             batch_ids = _concerned_batches(connection, rise)
             _raise_open(connection, rise)
             _raise_unsent(connection, rise)
@@ -80,20 +82,29 @@ def _lock_batches(connection: Connection, account_pk: int) -> None:
     connection.execute(locked).all()
 
 
-def _rises(connection: Connection, submission_id: UUID, charges: Mapping[int, Decimal]) -> list[_Rise]:
-    rows = connection.execute(
-        select(
-            jobs.c.position, jobs.c.account_pk, jobs.c.model, jobs.c.estimate, _PRICE.label("price"), accounts.c.unit
-        )
-        .join(accounts, accounts.c.pk == jobs.c.account_pk)
-        .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.GENERATING)
-        .order_by(jobs.c.position)
-    ).all()
+def _rises(connection: Connection, charges: Mapping[tuple[UUID, int], Decimal]) -> list[_Rise]:
+    rows = connection.execute(_GENERATING, {"ids": sorted({submission_id for submission_id, _ in charges})}).all()
     return [
-        _Rise(row.account_pk, row.model, row.estimate, charges[row.position], Unit(row.unit))
+        _Rise(row.account_pk, row.model, row.estimate, charges[row.submission_id, row.position], Unit(row.unit))
         for row in rows
-        if charges.get(row.position, row.price) > row.price
+        if charges.get((row.submission_id, row.position), row.price) > row.price
     ]
+
+
+_GENERATING = (
+    select(
+        jobs.c.submission_id,
+        jobs.c.position,
+        jobs.c.account_pk,
+        jobs.c.model,
+        jobs.c.estimate,
+        _PRICE.label("price"),
+        accounts.c.unit,
+    )
+    .join(accounts, accounts.c.pk == jobs.c.account_pk)
+    .where(jobs.c.submission_id == IDS, jobs.c.state == JobState.GENERATING)
+    .order_by(jobs.c.submission_id, jobs.c.position)
+)
 
 
 def _raise_open(connection: Connection, rise: _Rise) -> None:

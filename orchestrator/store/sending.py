@@ -5,10 +5,12 @@ lease changes nothing. The exception is an answer of the provider's that comes l
 only one who can hear it, so it is let in from `unknown` too. A request id in memory is money.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, exists, func, null, select, update
+from sqlalchemy import ColumnElement, Connection, Float, bindparam, exists, func, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.base.states import EntryKind, JobState, PaymentState, SettledBy, SubmissionState
@@ -17,97 +19,99 @@ from orchestrator.store.database import NOW
 from orchestrator.store.holds import is_wanted
 from orchestrator.store.leases import NO_LEASE
 from orchestrator.store.prices import UNQUOTED
+from orchestrator.store.rowsets import IDS, JSON, TEXT, UUID_, rowset
 from orchestrator.store.tables import batches, jobs, submissions
 
 
-def mark_sent(
-    connection: Connection, submission_id: UUID, token: UUID, body_sha256: str, *, lease_seconds: float
-) -> bool:
-    """Commit this before the first byte leaves. False: the lease is gone, or a person has paused or cancelled the
-    batch since it was claimed, so nothing may be sent.
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A claimed submission that is about to be sent, by its lease's token, with the hash of its exact bytes."""
 
-    The lease runs anew from here, for `lease_seconds`: longer than the POST can take. True also where an earlier
-    call with this token had committed and its answer was lost.
+    id: UUID
+    token: UUID
+    body_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A submission that the provider took. `is_proven`: not where only a person has named its request, whose payment
+    then is for its chain to tell of. `settlement` is the receipt of the payment that it carried.
     """
-    marked = connection.execute(
-        update(submissions)
-        .where(
-            _held(submission_id, token),
-            submissions.c.state == SubmissionState.INTENDED,
-            exists().where(batches.c.id == submissions.c.batch_id, is_wanted()),
-        )
-        .values(
-            state=SubmissionState.SENT,
-            sent_at=NOW,
-            body_sha256=body_sha256,
-            lease_until=in_seconds(lease_seconds),
-        )
-    ).rowcount
-    if not marked:
-        by_us = select(submissions.c.id).where(_held(submission_id, token), submissions.c.state == SubmissionState.SENT)
-        return connection.execute(by_us).first() is not None
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.submission_id == submission_id, jobs.c.state == JobState.SUBMITTING)
-        .values(attempts=jobs.c.attempts + 1)
-    )
-    return True
+
+    id: UUID
+    request_id: str
+    provider_status: str | None
+    answer: dict[str, Any]
+    poll_in_seconds: float
+    settlement: dict[str, Any] | None = None
+    is_proven: bool = True
 
 
-def record_accepted(
-    connection: Connection,
-    submission_id: UUID,
-    *,
-    request_id: str,
-    provider_status: str | None,
-    answer: dict[str, Any],
-    poll_in_seconds: float,
-    settlement: dict[str, Any] | None = None,
-    is_proven: bool = True,
-) -> bool:
-    """The provider took it. Let in from `sent` and, late, from `unknown`; repeating it changes nothing and is True.
+def mark_sent(connection: Connection, departures: Sequence[Departure], *, lease_seconds: float) -> set[UUID]:
+    """Commit this before the first byte leaves; the submissions that may be sent. Of the others the lease is gone, or
+    a person has paused or cancelled the batch since they were claimed.
 
-    The signed payment that it carried has settled with it; `settlement` is its receipt. Where only a person has named
-    the request (not `is_proven`), its chain tells that. False where another submission
-    of ours has this request id, or where it was settled before.
+    The lease runs anew from here, for `lease_seconds`: longer than the POST can take. Those among them that an
+    earlier call with this token had marked, the answer of whose commit was lost, may be sent too.
     """
-    values = NO_LEASE | {
-        "state": SubmissionState.ACCEPTED,
-        "request_id": request_id,
-        "provider_status": provider_status,
-        "answer": answer,
-        "accepted_at": NOW,
-        "due_at": in_seconds(poll_in_seconds),
-    }
-    open_states = submissions.c.state.in_([SubmissionState.SENT, SubmissionState.UNKNOWN])
+    rows = [{"id": str(it.id), "token": str(it.token), "sha256": it.body_sha256} for it in departures]
+    marked = set(connection.execute(_MARK_SENT, {"rows": rows, "seconds": lease_seconds}).scalars())
+    if marked:
+        connection.execute(_COUNT_ATTEMPTS, {"ids": list(marked)})
+    left = [row for row, departure in zip(rows, departures, strict=True) if departure.id not in marked]
+    return marked | set(connection.execute(_MARKED_BEFORE, {"rows": left}).scalars() if left else ())
+
+
+def record_accepted(connection: Connection, taken: Sequence[Acceptance]) -> set[UUID]:
+    """The provider took these submissions; those of them that are recorded as it says.
+
+    Let in from `sent` and, late, from `unknown`; repeating it changes nothing. The signed payment that one carried has
+    settled with it. Not recorded is one where another submission of ours has this request id, or which was settled
+    before.
+    """
     try:
         with connection.begin_nested():
-            accepted = connection.execute(
-                update(submissions).where(submissions.c.id == submission_id, open_states).values(values)
-            ).rowcount
+            accepted = _accept(connection, taken)
     except IntegrityError:
-        return False
+        accepted = {submission_id for it in taken for submission_id in _accept_one(connection, it)}
     if accepted:
-        connection.execute(
-            update(jobs)
-            .where(
-                jobs.c.submission_id == submission_id,
-                jobs.c.state.in_([JobState.SUBMITTING, JobState.IN_DOUBT]),
-            )
-            .values(state=JobState.GENERATING)
-        )
-        ledger.move(connection, EntryKind.CLEAR, [submission_id])
-        if is_proven:
-            transaction = (settlement or {}).get("transaction")
-            payments.end(connection, submission_id, PaymentState.SETTLED, transaction=transaction, receipt=settlement)
-        else:
-            payments.leave_to_chain(connection, submission_id)
-    return bool(accepted) or _has_request_id(connection, submission_id, request_id)
+        connection.execute(_START_GENERATING, {"ids": list(accepted)})
+        ledger.move(connection, EntryKind.CLEAR, accepted)
+        _end_payments(connection, [it for it in taken if it.id in accepted])
+    left = [{"id": str(it.id), "request_id": it.request_id} for it in taken if it.id not in accepted]
+    return accepted | set(connection.execute(_ACCEPTED_BEFORE, {"rows": left}).scalars() if left else ())
 
 
-def _has_request_id(connection: Connection, submission_id: UUID, request_id: str) -> bool:
-    recorded = (submissions.c.id == submission_id) & (submissions.c.request_id == request_id)
-    return connection.execute(select(submissions.c.id).where(recorded)).first() is not None
+def _accept(connection: Connection, taken: Sequence[Acceptance]) -> set[UUID]:
+    rows = [
+        {
+            "id": str(it.id),
+            "request_id": it.request_id,
+            "provider_status": it.provider_status,
+            "answer": it.answer,
+            "poll_in_seconds": it.poll_in_seconds,
+        }
+        for it in taken
+    ]
+    return set(connection.execute(_ACCEPT, {"rows": rows}).scalars())
+
+
+def _accept_one(connection: Connection, it: Acceptance) -> set[UUID]:
+    try:
+        with connection.begin_nested():
+            return _accept(connection, [it])
+    except IntegrityError:
+        return set()
+
+
+def _end_payments(connection: Connection, taken: Sequence[Acceptance]) -> None:
+    signed = payments.signed_of(connection, [it.id for it in taken])
+    for it in taken:
+        if it.id in signed and it.is_proven:
+            transaction = (it.settlement or {}).get("transaction")
+            payments.end(connection, it.id, PaymentState.SETTLED, transaction=transaction, receipt=it.settlement)
+        elif it.id in signed:
+            payments.leave_to_chain(connection, it.id)
 
 
 def record_rejected(
@@ -227,3 +231,54 @@ def in_seconds(seconds: float | ColumnElement[float]) -> ColumnElement[Any]:
 
 def _held(submission_id: UUID, token: UUID) -> ColumnElement[bool]:
     return (submissions.c.id == submission_id) & (submissions.c.lease_token == token)
+
+
+_DEPARTING = rowset(id=UUID_, token=UUID_, sha256=TEXT)
+_IS_DEPARTING = (submissions.c.id == _DEPARTING.c.id) & (submissions.c.lease_token == _DEPARTING.c.token)
+_MARK_SENT = (
+    update(submissions)
+    .where(
+        _IS_DEPARTING,
+        submissions.c.state == SubmissionState.INTENDED,
+        exists().where(batches.c.id == submissions.c.batch_id, is_wanted()),
+    )
+    .values(
+        state=SubmissionState.SENT,
+        sent_at=NOW,
+        body_sha256=_DEPARTING.c.sha256,
+        lease_until=in_seconds(bindparam("seconds", type_=Float())),
+    )
+    .returning(submissions.c.id)
+)
+_MARKED_BEFORE = select(submissions.c.id).where(_IS_DEPARTING, submissions.c.state == SubmissionState.SENT)
+_COUNT_ATTEMPTS = (
+    update(jobs)
+    .where(jobs.c.submission_id == IDS, jobs.c.state == JobState.SUBMITTING)
+    .values(attempts=jobs.c.attempts + 1)
+)
+
+_TAKEN = rowset(id=UUID_, request_id=TEXT, provider_status=TEXT, answer=JSON, poll_in_seconds=Float())
+_ACCEPT = (
+    update(submissions)
+    .where(submissions.c.id == _TAKEN.c.id, submissions.c.state.in_([SubmissionState.SENT, SubmissionState.UNKNOWN]))
+    .values(
+        NO_LEASE
+        | {
+            "state": SubmissionState.ACCEPTED,
+            "request_id": _TAKEN.c.request_id,
+            "provider_status": _TAKEN.c.provider_status,
+            "answer": _TAKEN.c.answer,
+            "accepted_at": NOW,
+            "due_at": in_seconds(_TAKEN.c.poll_in_seconds),
+        }
+    )
+    .returning(submissions.c.id)
+)
+_ACCEPTED_BEFORE = select(submissions.c.id).where(
+    submissions.c.id == _TAKEN.c.id, submissions.c.request_id == _TAKEN.c.request_id
+)
+_START_GENERATING = (
+    update(jobs)
+    .where(jobs.c.submission_id == IDS, jobs.c.state.in_([JobState.SUBMITTING, JobState.IN_DOUBT]))
+    .values(state=JobState.GENERATING)
+)

@@ -1,5 +1,6 @@
 """How a submission is paid for: what its charges are read by, and what a balance has to cover."""
 
+from collections.abc import Collection
 from decimal import Decimal
 from uuid import UUID
 
@@ -10,10 +11,16 @@ from orchestrator.base.states import JobState
 from orchestrator.store.tables import batches, jobs, submissions
 
 
+def payments_of(connection: Connection, submission_ids: Collection[UUID]) -> dict[UUID, Payment]:
+    """The way the batch of each submission pays."""
+    of_batch = select(submissions.c.id, batches.c.payment).join(batches, batches.c.id == submissions.c.batch_id)
+    rows = connection.execute(of_batch.where(submissions.c.id.in_(submission_ids)))
+    return {row.id: Payment(row.payment) for row in rows}
+
+
 def payment_of(connection: Connection, submission_id: UUID) -> Payment:
     """The way its batch pays."""
-    of_batch = select(batches.c.payment).join(submissions, submissions.c.batch_id == batches.c.id)
-    return Payment(connection.execute(of_batch.where(submissions.c.id == submission_id)).scalar_one())
+    return payments_of(connection, [submission_id])[submission_id]
 
 
 def account_of(connection: Connection, batch_id: str) -> int:

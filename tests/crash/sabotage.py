@@ -22,7 +22,7 @@ def forget_what_was_sent() -> None:
         return True
 
     _replace(submit, "_mark_sent", mark_and_roll_back)
-    _replace(Engine, "keep_receipt", keep_nothing)
+    _replace(Engine, "keep_receipts", keep_nothing)
 
 
 def send_again() -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, text, update
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.catalog.bundled import bundled_catalog
 from orchestrator.planner.result import PlannedJob
-from orchestrator.store import accounts, claims, creating
+from orchestrator.store import accounts, claims, creating, sending
 from orchestrator.store.accounts import Scope
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Connection, Database
@@ -134,3 +134,14 @@ def force_jobs(connection: Connection, batch_id: str, states: Iterable[str], sub
 
 
 _PAID = (JobState.SUBMITTING, JobState.GENERATING, JobState.COPYING, JobState.COMPLETED, JobState.IN_DOUBT)
+
+
+def mark_sent(connection: Connection, submission_id: UUID, token: UUID) -> bool:
+    """One submission is about to leave."""
+    departure = sending.Departure(submission_id, token, "0" * 64)
+    return bool(sending.mark_sent(connection, [departure], lease_seconds=60))
+
+
+def record_accepted(connection: Connection, submission_id: UUID, **said: Any) -> bool:
+    """The provider took one submission; `said` as an Acceptance has it."""
+    return bool(sending.record_accepted(connection, [sending.Acceptance(submission_id, **said)]))

@@ -439,7 +439,7 @@ def test_what_was_about_to_be_sent_when_the_backup_was_made(site: Site, looks_al
     with site.database.begin() as connection:
         (work,) = claim_submissions(connection, scope, lease=Lease.new(owner, 60), limit=1, max_in_flight=1)
     with site.database.engine.connect() as connection:  # rolled back: what the backup has not
-        sending.mark_sent(connection, work.id, work.token, "00", lease_seconds=60)
+        sending.mark_sent(connection, [sending.Departure(work.id, work.token, "00")], lease_seconds=60)
         order = order_of(connection, work.id)
     ReceiptBook(site.settings.home, order.origin, order.account).write(Receipt.sent(order))
     if not looks_alive:
@@ -466,7 +466,7 @@ def test_a_refusal_whose_receipt_alone_is_left_is_no_doubt(site: Site, is_recove
     owner = session.ensure()
     with site.database.begin() as connection:
         (work,) = claim_submissions(connection, scope, lease=Lease.new(owner, 60), limit=1, max_in_flight=1)
-        sending.mark_sent(connection, work.id, work.token, "00", lease_seconds=60)
+        sending.mark_sent(connection, [sending.Departure(work.id, work.token, "00")], lease_seconds=60)
         order = order_of(connection, work.id)
     session.close()
     book = ReceiptBook(site.settings.home, order.origin, order.account)

@@ -16,7 +16,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.polling import ItemOutcome
 from orchestrator.store.tables import batches, jobs, submissions
 
-from .store_rows import claim, make_batch
+from .store_rows import claim, make_batch, mark_sent, record_accepted
 
 BATCH = "things-20261122-0001"
 _MIGRATION = Path(__file__).parents[2] / "migrations/versions/0002_money_safety.py"
@@ -30,14 +30,14 @@ def findings(database: Database, batch_id: str | None = None) -> list[Finding]:
 def sent(database: Database, scope: Scope) -> ClaimedSubmission:
     work = claim(database, scope, limit=1)[0]
     with database.begin() as connection:
-        assert sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+        assert mark_sent(connection, work.id, work.token)
     return work
 
 
 def accepted(database: Database, scope: Scope) -> ClaimedSubmission:
     work = sent(database, scope)
     with database.begin() as connection:
-        assert sending.record_accepted(
+        assert record_accepted(
             connection, work.id, request_id=str(work.id), provider_status=None, answer={}, poll_in_seconds=1
         )
     return work
@@ -46,8 +46,8 @@ def accepted(database: Database, scope: Scope) -> ClaimedSubmission:
 def finish(database: Database, work: ClaimedSubmission, spent: str) -> None:
     outcome = ItemOutcome(0, JobState.FAILED, Decimal(spent), error={"code": "provider-failed"})
     with database.begin() as connection:
-        polling.record_outcomes(connection, work.id, [outcome])
-        assert polling.resolve_finished(connection, work.id, "failed")
+        polling.record_outcomes(connection, {work.id: [outcome]})
+        assert polling.resolve_finished(connection, {work.id: "failed"})
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_what_the_transitions_write_balances_at_every_step(database: Database) -
             sending.record_unknown(connection, work.id, work.token, {})
         assert findings(database) == []
         with database.begin() as connection:
-            sending.record_accepted(
+            record_accepted(
                 connection, work.id, request_id=str(work.id), provider_status=None, answer={}, poll_in_seconds=1
             )
         assert findings(database) == []

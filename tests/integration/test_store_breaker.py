@@ -15,7 +15,7 @@ from orchestrator.store.due import next_due
 from orchestrator.store.leases import Lease
 from orchestrator.store.tables import accounts, submissions
 
-from .store_rows import claim, make_batch, row
+from .store_rows import claim, make_batch, mark_sent, record_accepted, row
 
 PROBE_IN = func.extract("epoch", accounts.c.breaker_probe_at - func.now())
 
@@ -28,13 +28,13 @@ def scope(database: Database) -> Scope:
 def send(database: Database, scope: Scope) -> ClaimedSubmission:
     [work] = claim(database, scope, limit=1)
     with database.begin() as connection:
-        assert sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+        assert mark_sent(connection, work.id, work.token)
     return work
 
 
 def accept(database: Database, scope: Scope, work: ClaimedSubmission) -> None:
     with database.begin() as connection:
-        sending.record_accepted(
+        record_accepted(
             connection, work.id, request_id=f"r-{work.id}", provider_status=None, answer={}, poll_in_seconds=0
         )
         breaker.note_success(connection, scope.account_pk)
@@ -159,11 +159,11 @@ def test_after_it_closed_one_paid_request_is_at_risk_then_two_then_four(database
         assert len(under_way) == expected, "jobs that are accepted already do not count"
         for work in under_way:
             with database.begin() as connection:
-                sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+                mark_sent(connection, work.id, work.token)
         accept(database, scope, under_way[0])
         with database.begin() as connection:
             for work in under_way[1:]:
-                sending.record_accepted(
+                record_accepted(
                     connection, work.id, request_id=f"r-{work.id}", provider_status=None, answer={}, poll_in_seconds=0
                 )
     assert len(claim(database, scope, max_in_flight=20)) == 10, "a window as before"

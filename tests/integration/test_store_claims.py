@@ -19,7 +19,19 @@ from orchestrator.store.holds import put_hold
 from orchestrator.store.leases import Lease
 from orchestrator.store.tables import batches, holds, jobs, submissions
 
-from .store_rows import PRICE, account, claim, force_jobs, freeze, job_states, make_batch, put_submission, row
+from .store_rows import (
+    PRICE,
+    account,
+    claim,
+    force_jobs,
+    freeze,
+    job_states,
+    make_batch,
+    mark_sent,
+    put_submission,
+    record_accepted,
+    row,
+)
 
 BATCH = "things-20261122-0001"
 THREADS = 8
@@ -39,8 +51,8 @@ def all_at_once(work: Callable[[int], None]) -> None:
 
 def accept(database: Database, submission: ClaimedSubmission) -> None:
     with database.begin() as connection:
-        assert sending.mark_sent(connection, submission.id, submission.token, "0" * 64, lease_seconds=60)
-        assert sending.record_accepted(
+        assert mark_sent(connection, submission.id, submission.token)
+        assert record_accepted(
             connection,
             submission.id,
             request_id=f"r-{submission.id}",

@@ -19,7 +19,7 @@ from orchestrator.store.settling import settle_batch
 from orchestrator.store.tables import jobs, submissions
 from orchestrator.store.tables import readings as reading_rows
 
-from .store_rows import PRICE, claim, make_batch
+from .store_rows import PRICE, claim, make_batch, mark_sent, record_accepted
 
 BATCH = "things-20261122-0001"
 OPENING = Decimal(100)
@@ -53,7 +53,7 @@ class Site:
     def send(self) -> ClaimedSubmission:
         work = claim(self.database, self.scope, limit=1)[0]
         with self.database.begin() as connection:
-            assert sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+            assert mark_sent(connection, work.id, work.token)
         return work
 
     def lose(self) -> ClaimedSubmission:
@@ -67,11 +67,11 @@ class Site:
         work = self.send()
         error = {"code": "provider-failed"} if state is JobState.FAILED else None
         with self.database.begin() as connection:
-            assert sending.record_accepted(
+            assert record_accepted(
                 connection, work.id, request_id=str(work.id), provider_status=None, answer={}, poll_in_seconds=1
             )
-            polling.record_outcomes(connection, work.id, [ItemOutcome(0, state, Decimal(spent), error=error, **more)])
-            assert polling.resolve_finished(connection, work.id, "completed")
+            polling.record_outcomes(connection, {work.id: [ItemOutcome(0, state, Decimal(spent), error=error, **more)]})
+            assert polling.resolve_finished(connection, {work.id: "completed"})
         return work
 
     def judgement(self, told: Decimal) -> Judgement:
@@ -157,11 +157,11 @@ def be_told_by_a_person(site: Site) -> Decimal:
     found = site.lose()
     with site.database.begin() as connection:
         connection.execute(update(submissions).values(evidence={"said": "an id"}))
-        assert sending.record_accepted(
+        assert record_accepted(
             connection, found.id, request_id="found", provider_status=None, answer={}, poll_in_seconds=1
         )
-        polling.record_outcomes(connection, found.id, [ItemOutcome(0, JobState.COPYING, PRICE)])
-        assert polling.resolve_finished(connection, found.id, "completed")
+        polling.record_outcomes(connection, {found.id: [ItemOutcome(0, JobState.COPYING, PRICE)]})
+        assert polling.resolve_finished(connection, {found.id: "completed"})
     site.lose()
     return OPENING - PRICE
 

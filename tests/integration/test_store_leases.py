@@ -18,7 +18,17 @@ from orchestrator.store.leases import Rescued, WorkerSession, rescue
 from orchestrator.store.polling import ItemOutcome, Source
 from orchestrator.store.tables import assets, jobs, submissions
 
-from .store_rows import claim, force_jobs, freeze, job_states, make_batch, put_submission, row
+from .store_rows import (
+    claim,
+    force_jobs,
+    freeze,
+    job_states,
+    make_batch,
+    mark_sent,
+    put_submission,
+    record_accepted,
+    row,
+)
 
 BATCH = "things-20261122-0001"
 ERROR = {"code": "unknown"}
@@ -27,13 +37,13 @@ Change = Callable[[Connection, UUID, UUID], bool]
 
 
 def accepted(connection: Connection, submission_id: UUID, request_id: str = "r-1") -> bool:
-    return sending.record_accepted(
+    return record_accepted(
         connection, submission_id, request_id=request_id, provider_status="queued", answer={}, poll_in_seconds=1
     )
 
 
 SUBMISSION_CHANGES: dict[str, tuple[str, Change]] = {
-    "mark_sent": ("intended", lambda c, s, t: sending.mark_sent(c, s, t, "0" * 64, lease_seconds=60)),
+    "mark_sent": ("intended", mark_sent),
     "take_back": ("intended", lambda c, s, t: sending.take_back(c, s, t, reason="why")),
     "unsendable": (
         "intended",
@@ -52,9 +62,7 @@ SUBMISSION_CHANGES: dict[str, tuple[str, Change]] = {
     "unknown": ("sent", lambda c, s, t: sending.record_unknown(c, s, t, {})),
     "poll": (
         "accepted",
-        lambda c, s, t: polling.record_poll(
-            c, s, t, provider_status="queued", nothing_there=False, next_poll_seconds=1
-        ),
+        lambda c, s, t: bool(polling.record_polls(c, [polling.Poll(s, t, "queued", False, 1)])),
     ),
     "poll failure": (
         "accepted",
@@ -148,7 +156,7 @@ def test_what_the_provider_did_not_start_is_no_attempt(database: Database, sent:
     [work] = claim(database, scope)
     with database.begin() as connection:
         if sent:
-            assert sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+            assert mark_sent(connection, work.id, work.token)
             sending.record_returned(
                 connection, work.id, work.token, end=SubmissionState.REFUSED, answer={}, retry_in_seconds=0
             )
@@ -219,14 +227,14 @@ def test_a_process_that_outlives_an_outage_keeps_what_it_is_sending(database: Da
     scope = make_batch(database, jobs=2)
     first, second = claim(database, scope, owner=session.number, lease=3600)
     with database.begin() as connection:
-        assert sending.mark_sent(connection, first.id, first.token, "0" * 64, lease_seconds=60)
+        assert mark_sent(connection, first.id, first.token)
     before = session.number
     kill_sessions(database)
     assert session.ensure() != before
     assert rescued(database) == Rescued(0, 0, 0)
     assert row(database, submissions, id=first.id).state == "sent"
     with database.begin() as connection:
-        assert sending.mark_sent(connection, second.id, second.token, "0" * 64, lease_seconds=60)
+        assert mark_sent(connection, second.id, second.token)
 
 
 def kill_sessions(database: Database) -> None:
@@ -280,7 +288,7 @@ def one_copy(database: Database, *, originals: int = 1) -> tuple[int, UUID, list
 
 
 COPY_CHANGES: dict[str, Callable[[Connection, int, UUID], bool]] = {
-    "completed": copying.record_completed,
+    "completed": lambda c, j, t: bool(copying.record_completed(c, {j: t})),
     "failure": lambda c, j, t: copying.record_copy_failure(c, j, t, reason="why", retry_in_seconds=1),
     "lost": lambda c, j, t: copying.record_copy_lost(c, j, t, ERROR),
 }
@@ -290,7 +298,7 @@ COPY_CHANGES: dict[str, Callable[[Connection, int, UUID], bool]] = {
 def test_a_copy_is_ended_only_by_who_holds_it(database: Database, name: str) -> None:
     job_pk, token, pks = one_copy(database)
     with database.begin() as connection:
-        copying.record_stored(connection, pks[0], FILE)
+        copying.record_stored(connection, {pks[0]: FILE})
     before = freeze(database)
     with database.begin() as connection:
         assert not COPY_CHANGES[name](connection, job_pk, uuid4())
@@ -307,18 +315,18 @@ def test_a_job_is_completed_only_when_all_its_originals_are_stored(database: Dat
     job_pk, token, pks = one_copy(database, originals=2)
     with database.begin() as connection:
         copying.record_verified(connection, pks[1], "1" * 64)
-        copying.record_stored(connection, pks[0], FILE)
-        assert not copying.record_completed(connection, job_pk, token)
-        copying.record_stored(connection, pks[1], FILE)
-        assert copying.record_completed(connection, job_pk, token)
+        copying.record_stored(connection, {pks[0]: FILE})
+        assert not copying.record_completed(connection, {job_pk: token})
+        copying.record_stored(connection, {pks[1]: FILE})
+        assert copying.record_completed(connection, {job_pk: token})
 
 
 def test_a_stored_file_is_not_changed_any_more(database: Database) -> None:
     _, _, [pk] = one_copy(database)
     with database.begin() as connection:
-        copying.record_stored(connection, pk, FILE)
+        copying.record_stored(connection, {pk: FILE})
         copying.record_verified(connection, pk, "f" * 64)
-        copying.record_stored(connection, pk, StoredFile("o", "file:///o", "f" * 64, 1, "image/png", 1, 1, None))
+        copying.record_stored(connection, {pk: StoredFile("o", "file:///o", "f" * 64, 1, "image/png", 1, 1, None)})
     assert (row(database, assets).uri, row(database, assets).sha256) == ("file:///k", "0" * 64)
 
 
@@ -333,24 +341,24 @@ def test_a_bundle_ends_item_by_item_and_charges_what_its_items_spent(database: D
     scope = make_batch(database, jobs=3, bundle=3)
     [work] = claim(database, scope)
     with database.begin() as connection:
-        sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+        mark_sent(connection, work.id, work.token)
         accepted(connection, work.id)
         second = replace(outcome(1, JobState.COPYING, "2.5"), generation_seconds=46.0)
-        assert polling.record_outcomes(connection, work.id, [second]) == 1
-        assert not polling.resolve_finished(connection, work.id, "processing")
-        assert [position for position, _ in polling.open_items(connection, work.id)] == [0, 2]
+        assert polling.record_outcomes(connection, {work.id: [second]}) == 1
+        assert not polling.resolve_finished(connection, {work.id: "processing"})
+        assert [position for position, _ in polling.open_items(connection, [work.id])[work.id]] == [0, 2]
     rest = [outcome(0, JobState.FAILED), outcome(1, JobState.FAILED), outcome(2, JobState.REJECTED, "0")]
     rest = [replace(each, generation_seconds=float(each.position)) for each in rest]
     with database.begin() as connection:
-        assert polling.record_outcomes(connection, work.id, rest) == 2, "what is final stays"
-        assert polling.resolve_finished(connection, work.id, "partial_failure")
-        assert not polling.resolve_finished(connection, work.id, "partial_failure")
+        assert polling.record_outcomes(connection, {work.id: rest}) == 2, "what is final stays"
+        assert polling.resolve_finished(connection, {work.id: "partial_failure"})
+        assert not polling.resolve_finished(connection, {work.id: "partial_failure"})
     found = row(database, submissions)
     assert (found.state, found.charged, found.lease_token) == ("resolved", Decimal("5.5"), None)
     assert found.answer["generation_seconds"] == {"0": 0.0, "1": 46.0, "2": 2.0}
     assert job_states(database, BATCH) == ["failed", "copying", "rejected"]
     with database.begin() as connection:
-        assert polling.record_outcomes(connection, work.id, rest) == 0
+        assert polling.record_outcomes(connection, {work.id: rest}) == 0
     assert row(database, assets).job_pk
 
 

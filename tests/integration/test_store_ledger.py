@@ -18,7 +18,7 @@ from orchestrator.store.polling import ItemOutcome
 from orchestrator.store.tables import accounts, batches, holds, jobs, usages
 from orchestrator.store.tables import ledger as entries
 
-from .store_rows import make_batch
+from .store_rows import make_batch, mark_sent, record_accepted
 
 BATCH = "things-20261122-0001"
 PRICE = Decimal(3)
@@ -32,7 +32,7 @@ def claim(database: Database, scope: Scope, limit: int = 10) -> list[ClaimedSubm
 def sent(database: Database, scope: Scope) -> ClaimedSubmission:
     work = claim(database, scope, 1)[0]
     with database.begin() as connection:
-        assert sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+        assert mark_sent(connection, work.id, work.token)
     return work
 
 
@@ -44,7 +44,7 @@ def accepted(database: Database, scope: Scope) -> ClaimedSubmission:
 
 
 def accept(connection: Connection, work: ClaimedSubmission) -> bool:
-    return sending.record_accepted(
+    return record_accepted(
         connection,
         work.id,
         request_id=str(uuid4()),
@@ -87,8 +87,8 @@ def test_a_charge_settles_the_reserve_whatever_it_was(
     work = accepted(database, make_batch(database, jobs=1))
     for _ in range(2):  # the second time changes nothing
         with database.begin() as connection:
-            polling.record_outcomes(connection, work.id, [outcome(JobState.FAILED, spent)])
-            polling.resolve_finished(connection, work.id, "failed")
+            polling.record_outcomes(connection, {work.id: [outcome(JobState.FAILED, spent)]})
+            polling.resolve_finished(connection, {work.id: "failed"})
     assert books(database) == expected
     with database.begin() as connection:
         assert connection.execute(select(jobs.c.spent)).scalar_one() == Decimal(spent)
@@ -99,8 +99,8 @@ def test_a_second_attempt_adds_to_what_the_job_spent(database: Database) -> None
     for _ in range(2):
         work = accepted(database, scope)
         with database.begin() as connection:
-            polling.record_outcomes(connection, work.id, [outcome(JobState.FAILED, "3")])
-            polling.resolve_finished(connection, work.id, "failed")
+            polling.record_outcomes(connection, {work.id: [outcome(JobState.FAILED, "3")]})
+            polling.resolve_finished(connection, {work.id: "failed"})
             connection.execute(update(jobs).values(state=JobState.PENDING))
     assert books(database) == {"spent": 6}
     with database.begin() as connection:
@@ -162,7 +162,7 @@ def test_a_job_without_a_price_needs_no_reserve_and_its_charge_counts(database: 
     work = accepted(database, scope)
     assert books(database) == {}
     with database.begin() as connection:
-        polling.record_outcomes(connection, work.id, [outcome(JobState.FAILED, "2")])
+        polling.record_outcomes(connection, {work.id: [outcome(JobState.FAILED, "2")]})
     assert books(database) == {"spent": 2}
 
 
@@ -172,7 +172,7 @@ def test_a_release_counts_in_the_window_of_its_reserve(database: Database) -> No
     with database.begin() as connection:
         connection.execute(text("UPDATE ledger SET day = day - 40"))
         connection.execute(text("UPDATE usage SET day = day - 40"))
-        polling.record_outcomes(connection, work.id, [outcome(JobState.FAILED, "1")])
+        polling.record_outcomes(connection, {work.id: [outcome(JobState.FAILED, "1")]})
         days = connection.execute(select(func.count(entries.c.day.distinct()))).scalar_one()
         connection.execute(
             update(accounts).values(daily_cap=5, daily_unit="credits", monthly_cap=1, monthly_unit="usd")
@@ -215,7 +215,7 @@ def test_an_answer_recorded_again_is_still_recorded(database: Database) -> None:
     work = sent(database, make_batch(database, jobs=1))
     for _ in range(2):  # the second time because the COMMIT of the first one lost its answer
         with database.begin() as connection:
-            assert sending.record_accepted(
+            assert record_accepted(
                 connection, work.id, request_id="one", provider_status=None, answer={}, poll_in_seconds=1
             )
     assert books(database) == {"reserved": 3}
@@ -226,6 +226,6 @@ def test_what_was_claimed_is_not_sent_after_a_pause_or_a_cancel(database: Databa
     work = claim(database, make_batch(database, jobs=1))[0]
     with database.begin() as connection:
         connection.execute(update(batches).values(values))
-        assert not sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+        assert not mark_sent(connection, work.id, work.token)
         assert sending.take_back(connection, work.id, work.token, reason="paused")
     assert books(database) == {}

@@ -19,7 +19,7 @@ from orchestrator.store.due import next_due
 from orchestrator.store.leases import Lease
 from orchestrator.store.tables import jobs, paces, submissions
 
-from .store_rows import claim, make_batch, row
+from .store_rows import claim, make_batch, mark_sent, record_accepted, row
 
 BATCH = "things-20261122-0001"
 MOST = 64
@@ -66,13 +66,13 @@ def limit(database: Database, model: str) -> Any:
 
 def send(database: Database, work: ClaimedSubmission) -> None:
     with database.begin() as connection:
-        assert sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+        assert mark_sent(connection, work.id, work.token)
 
 
 def accept(database: Database, work: ClaimedSubmission) -> None:
     send(database, work)
     with database.begin() as connection:
-        sending.record_accepted(
+        record_accepted(
             connection, work.id, request_id=f"r-{work.id}", provider_status=None, answer={}, poll_in_seconds=0
         )
 

@@ -20,7 +20,7 @@ from orchestrator.store.database import Connection, Database
 from orchestrator.store.holds import put_hold
 from orchestrator.store.leases import Lease
 
-from .store_rows import claim
+from .store_rows import claim, mark_sent
 from .usdc_rows import BATCH, RESERVE, pay, signed, usdc_batch
 
 #: What it is quoted at, with an account's rent in it; what a person approved.
@@ -32,7 +32,7 @@ def take_back(connection: Connection, work: ClaimedSubmission) -> None:
 
 
 def return_unsent(connection: Connection, work: ClaimedSubmission) -> None:
-    sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+    mark_sent(connection, work.id, work.token)
     assert sending.record_returned(
         connection, work.id, work.token, end=SubmissionState.NOT_SENT, answer={}, retry_in_seconds=0
     )
@@ -44,7 +44,7 @@ def rescue(connection: Connection, work: ClaimedSubmission) -> None:
 
 
 def make_doubtful(connection: Connection, work: ClaimedSubmission) -> None:
-    sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+    mark_sent(connection, work.id, work.token)
     sending.record_unknown(connection, work.id, work.token, {})
 
 

@@ -19,22 +19,22 @@ from orchestrator.store.polling import ItemOutcome
 from orchestrator.store.tables import batches, holds, jobs, submissions
 from orchestrator.store.tables import ledger as entries
 
-from .store_rows import PRICE, account, claim, make_batch, row
+from .store_rows import PRICE, account, claim, make_batch, mark_sent, record_accepted, row
 
 BATCH = "things-20261122-0001"
 
 
 def accept(database: Database, work: ClaimedSubmission) -> None:
     with database.begin() as connection:
-        assert sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
-        assert sending.record_accepted(
+        assert mark_sent(connection, work.id, work.token)
+        assert record_accepted(
             connection, work.id, request_id=str(work.id), provider_status="queued", answer={}, poll_in_seconds=1
         )
 
 
 def put_in_doubt(database: Database, work: ClaimedSubmission) -> None:
     with database.begin() as connection:
-        assert sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+        assert mark_sent(connection, work.id, work.token)
         assert sending.record_unknown(connection, work.id, work.token, {})
 
 
@@ -50,8 +50,8 @@ def finish(database: Database, work: ClaimedSubmission, *charges: str, is_told: 
         for position, charge in enumerate(charges)
     ]
     with database.begin() as connection:
-        polling.record_outcomes(connection, work.id, outcomes)
-        polling.resolve_finished(connection, work.id, "completed")
+        polling.record_outcomes(connection, {work.id: outcomes})
+        polling.resolve_finished(connection, {work.id: "completed"})
 
 
 def change(database: Database, name: str, **values: Any) -> None:

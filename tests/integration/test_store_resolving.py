@@ -16,7 +16,7 @@ from orchestrator.store.ledger import in_book
 from orchestrator.store.resolving import settle_as_charged, settle_as_not_charged
 from orchestrator.store.tables import jobs, submissions
 
-from .store_rows import claim, job_states, make_batch, row
+from .store_rows import claim, job_states, make_batch, mark_sent, row
 
 BATCH = "things-20261122-0001"
 Settle = Callable[..., Any]
@@ -26,7 +26,7 @@ def in_doubt(database: Database, *, bundle: int = 1, count: int = 1) -> ClaimedS
     """A submission of `count` jobs that was sent, and whose answer was lost."""
     work = claim(database, make_batch(database, jobs=count, bundle=bundle))[0]
     with database.begin() as connection:
-        assert sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+        assert mark_sent(connection, work.id, work.token)
         assert sending.record_unknown(connection, work.id, work.token, {"verdict": "unknown"})
     return work
 

@@ -9,13 +9,13 @@ from sqlalchemy import text
 from orchestrator.base.payments import CHAINS, Network, Payment, Unit
 from orchestrator.base.states import JobState
 from orchestrator.receipts.receipt import OrderedPayment
-from orchestrator.store import accounts, payments, polling, quotes, sending
+from orchestrator.store import accounts, payments, polling, quotes
 from orchestrator.store.accounts import Scope
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Database
 from orchestrator.store.polling import ItemOutcome
 
-from .store_rows import ORIGIN, claim, make_batch
+from .store_rows import ORIGIN, claim, make_batch, mark_sent, record_accepted
 
 PAYER = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"
 BATCH = "paid-20261122-0001"
@@ -66,13 +66,13 @@ def pay(database: Database, scope: Scope) -> ClaimedSubmission:
     with database.begin() as connection:
         quotes.reserve_exactly(connection, work.id, QUOTE)
         payments.record_signed(connection, work.id, signed(), "a header that is money")
-        assert sending.mark_sent(connection, work.id, work.token, "0" * 64, lease_seconds=60)
+        assert mark_sent(connection, work.id, work.token)
     return work
 
 
 def accept(database: Database, work: ClaimedSubmission) -> None:
     with database.begin() as connection:
-        assert sending.record_accepted(
+        assert record_accepted(
             connection,
             work.id,
             request_id=str(uuid4()),
@@ -87,5 +87,5 @@ def finish(database: Database, work: ClaimedSubmission) -> None:
     """The job failed at the provider, and costs what was paid for it all the same."""
     with database.begin() as connection:
         outcome = ItemOutcome(0, JobState.FAILED, QUOTE, error={"code": "provider-failed", "message": "no"})
-        polling.record_outcomes(connection, work.id, [outcome])
-        polling.resolve_finished(connection, work.id, "failed")
+        polling.record_outcomes(connection, {work.id: [outcome]})
+        polling.resolve_finished(connection, {work.id: "failed"})

@@ -5,7 +5,7 @@ What the clients use is real: httpx over a transport of ours, and the engine's o
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +14,8 @@ from typing import Any
 
 import aiohttp
 import httpx
+
+from orchestrator.katana.exchange import Phase
 
 from .site import Call, ProviderSite, Reply, later
 from .virtual import Killed, VirtualLoop
@@ -112,9 +114,9 @@ class Transport(httpx.AsyncBaseTransport):
         await asyncio.sleep(self._network.latency())
         if fate is Fate.REFUSED:
             raise httpx.ConnectError("refused")
-        await _trace(request, "http11.send_request_headers.started")
+        _tell(request, Phase.begin)
         outcome = self._network.send(Call(request.method, str(request.url), request.headers, body), fate)
-        await _trace(request, "http11.send_request_body.complete")
+        _tell(request, Phase.end)
         try:
             async with asyncio.timeout(request.extensions.get("timeout", {}).get("read")):
                 reply = await outcome
@@ -125,10 +127,10 @@ class Transport(httpx.AsyncBaseTransport):
         return httpx.Response(reply.status, headers=dict(reply.headers), stream=_Stream(reply))
 
 
-async def _trace(request: httpx.Request, event: str) -> None:
-    trace = request.extensions.get("trace")
-    if trace is not None:
-        await trace(event, {"request": SimpleNamespace(method=request.method.encode())})
+def _tell(request: httpx.Request, event: Callable[[Phase], None]) -> None:
+    phase = request.extensions.get("phase")
+    if phase is not None:
+        event(phase)
 
 
 class _Stream(httpx.AsyncByteStream):

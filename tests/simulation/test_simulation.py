@@ -1,6 +1,7 @@
 """The simulation itself: some seeds hold, every seed replays exactly, and the auditor sees what a broken rule does."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -114,9 +115,8 @@ def test_a_lease_that_nobody_puts_back_is_seen(stage: Stage, monkeypatch: pytest
 
 
 def test_a_secret_in_a_row_is_seen(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def telling(connection: Any, submission_id: Any, *arguments: Any, **named: Any) -> bool:
-        named["answer"] = {"header": SECRET}
-        return sending.record_accepted(connection, submission_id, *arguments, **named)
+    def telling(connection: Any, taken: Any) -> Any:
+        return sending.record_accepted(connection, [replace(it, answer={"header": SECRET}) for it in taken])
 
     monkeypatch.setattr(submit, "sending", _With(sending, record_accepted=telling))
     assert "I9 secret" in broken(stage, scenario())

@@ -1,0 +1,58 @@
+"""Group commit: what several pieces of work want to write at the same time is written together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from orchestrator.base.errors import Unusable
+
+I = TypeVar("I")  # noqa: E741
+R = TypeVar("R")
+#: More than this waits for the next group: a transaction stays short.
+_MOST = 256
+
+
+class Gathering(Generic[I, R]):
+    """Does one kind of work on everything that came while the group before was being done.
+
+    `work` gets a group and returns a result for each. Where it raises, each of the group is done by itself, so that
+    one that cannot be done takes none of the others with it; `work` must therefore be one that may run again. Unusable
+    concerns all of them.
+    """
+
+    def __init__(self, work: Callable[[list[I]], Awaitable[Sequence[R]]]) -> None:
+        self._work = work
+        self._waiting: list[tuple[I, asyncio.Future[R]]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def add(self, item: I) -> R:
+        """The result for `item`, once its group is done. Raises what the work raised for it."""
+        told: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, told))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work_off())
+        return await told
+
+    async def _work_off(self) -> None:
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                await self._do(group)
+        finally:
+            self._worker = None
+
+    async def _do(self, group: list[tuple[I, asyncio.Future[R]]]) -> None:
+        try:
+            results = await self._work([item for item, _ in group])
+        except Exception as error:  # noqa: BLE001 - it goes to those that wait
+            if len(group) > 1 and not isinstance(error, Unusable):
+                for alone in group:
+                    await self._do([alone])
+                return
+            for _, told in group:
+                if not told.done():  # broken off meanwhile
+                    told.set_exception(error)
+        else:
+            for (_, told), result in zip(group, results, strict=True):
+                if not told.done():
+                    told.set_result(result)
