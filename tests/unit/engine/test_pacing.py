@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.engine.inspection import LEAST_TIMES, DoneTimes
 from orchestrator.engine.pacing import MAX_POLL_SECONDS, first_poll_seconds, next_poll_seconds, retry_seconds
 
 ASKED = st.none() | st.floats(min_value=0, allow_nan=False)
@@ -31,3 +32,15 @@ def test_tries_double_up_to_their_longest(failures: int) -> None:
     seconds = retry_seconds(failures, first=0.5, longest=60)
     expected = min(0.5 * 2 ** min(failures, 20), 60)
     assert expected <= seconds <= expected * 1.1
+
+
+@given(
+    asked=ASKED,
+    age=st.floats(min_value=-10, max_value=1e6),
+    seconds=st.lists(st.floats(min_value=0, max_value=1e5), min_size=LEAST_TIMES, max_size=20),
+)
+def test_what_was_learned_is_never_a_reason_to_ask_sooner(
+    asked: float | None, age: float, seconds: list[float]
+) -> None:
+    wait = next_poll_seconds(asked, age_seconds=age, done_times=DoneTimes(seconds))
+    assert min(2 if asked is None else max(asked, 0.05), 300) * (1 - 1e-9) <= wait <= LONGEST_SECONDS

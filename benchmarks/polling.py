@@ -1,0 +1,246 @@
+"""When to poll: polls per job against lag, and the makespan, by rule. Virtual time, seeded, no network.
+
+`python -m benchmarks.polling` prints the tables of docs/performance.md; `--svg FILE` also draws the frontiers.
+
+Jobs with drawn latencies run at a provider that takes 64 at once. When a poll finds one done, the next is sent: what is
+done and not yet seen keeps its place. Every rule waits at least as long as the provider asks. The learned rule is the
+engine's own code, fed with what the rows would say; it starts knowing nothing in each run.
+"""
+
+import argparse
+import heapq
+import math
+import random
+from bisect import bisect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+
+from benchmarks.polling_plot import Curve, Panel, draw
+from orchestrator.engine.inspection import POLL_COST
+from orchestrator.engine.pacing import MAX_POLL_SECONDS, next_poll_seconds
+from orchestrator.engine.poll_times import PollTimes
+from orchestrator.store.durations import JobKind, Seen
+
+CAP = 64
+SEEDS = (1, 2, 3)
+KIND = JobKind("model")
+QUEUE_SECONDS = (0.3, 1.0)
+#: Rows that the engine reads.
+NEWEST = 400
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Jobs whose latencies are drawn by their number; the provider asks to be polled after so many seconds."""
+
+    title: str
+    seconds: Callable[[random.Random, int], float]
+    asked: float
+    jobs: int
+
+
+def lognormal(typical: float, sigma: float) -> Callable[[random.Random, int], float]:
+    return lambda dice, _: dice.lognormvariate(math.log(typical), sigma)
+
+
+def bimodal(dice: random.Random, _: int) -> float:
+    return dice.lognormvariate(math.log(8 if dice.random() < 0.7 else 60), 0.2)
+
+
+def drifting(dice: random.Random, index: int) -> float:
+    """A third of the jobs at 20 s, then the provider gets slower, then faster than it ever was."""
+    return dice.lognormvariate(math.log((20, 50, 12)[index // 500]), 0.3)
+
+
+DRAWS = (
+    Draw("image, 30 s", lognormal(30, 0.4), asked=2, jobs=1000),
+    Draw("video, 120 s", lognormal(120, 0.4), asked=5, jobs=600),
+    Draw("8 s or 60 s", bimodal, asked=2, jobs=1000),
+    Draw("20, then 50, then 12 s", drifting, asked=2, jobs=1500),
+    Draw("quick image, 1.75 s", lognormal(1.75, 0.5), asked=1, jobs=500),
+    Draw("quick video, 6.7 s", lognormal(6.7, 0.6), asked=2, jobs=200),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    polls: float
+    lag: float
+    lag_p50: float
+    lag_p95: float
+    #: As a share of the makespan of the list schedule that sees at once what is done.
+    makespan: float
+
+
+class Rule:
+    """When to poll next. `asked` is a floor for every rule."""
+
+    def wait(self, now: float, age: float, polls: int, asked: float) -> float:
+        raise NotImplementedError
+
+    def note(self, now: float, accepted: float, seconds: float, polls: int) -> None:
+        """A job that was accepted at an instant, and took so long, was seen to be done now."""
+
+
+@dataclass
+class Fixed(Rule):
+    interval: float
+
+    def wait(self, now: float, age: float, polls: int, asked: float) -> float:
+        return max(asked, self.interval * asked)
+
+
+@dataclass
+class Backoff(Rule):
+    factor: float
+
+    def wait(self, now: float, age: float, polls: int, asked: float) -> float:
+        return asked * self.factor**polls
+
+
+@dataclass
+class ByAge(Rule):
+    share: float
+
+    def wait(self, now: float, age: float, polls: int, asked: float) -> float:
+        return max(asked, min(self.share * age, MAX_POLL_SECONDS)) * random.uniform(1, 1.1)
+
+
+class Learned(Rule):
+    """The engine's rule; `tells`: the provider says, in whole seconds, when it began and when it was done."""
+
+    def __init__(self, poll_cost: float = POLL_COST, *, tells: bool = True) -> None:
+        self._tells = tells
+        self._now = 0.0
+        self._rows: list[Seen] = []
+        self._times = PollTimes(lambda: self._now, poll_cost=poll_cost)
+
+    def wait(self, now: float, age: float, polls: int, asked: float) -> float:
+        self._now = now
+        if self._times.is_old():
+            self._times.learn(self._rows[: -NEWEST - 1 : -1])
+        return next_poll_seconds(asked, age_seconds=age, done_times=self._times.of(KIND))
+
+    def note(self, now: float, accepted: float, seconds: float, polls: int) -> None:
+        queue = min(random.uniform(*QUEUE_SECONDS), seconds)
+        told = math.floor(accepted + seconds) - math.floor(accepted + queue) if self._tells else 0
+        self._rows.append(Seen(KIND, now - accepted, polls, told or None))
+
+
+def simulate(jobs: Draw, rule: Rule, seed: int) -> Run:
+    """One batch, worked to its end by one rule."""
+    dice = random.Random(seed)
+    random.seed(seed)
+    seconds = [jobs.seconds(dice, index) for index in range(jobs.jobs)]
+    accepted = [0.0] * jobs.jobs
+    polls = [0] * jobs.jobs
+    lags: list[float] = []
+    due: list[tuple[float, int]] = []
+    unsent = iter(range(jobs.jobs))
+    now = 0.0
+
+    def send() -> None:
+        for job in unsent:
+            accepted[job] = now
+            heapq.heappush(due, (now + rule.wait(now, 0.0, 0, jobs.asked), job))
+            return
+
+    for _ in range(CAP):
+        send()
+    while due:
+        now, job = heapq.heappop(due)
+        polls[job] += 1
+        age = now - accepted[job]
+        if age >= seconds[job]:
+            lags.append(age - seconds[job])
+            rule.note(now, accepted[job], seconds[job], polls[job])
+            send()
+        else:
+            heapq.heappush(due, (now + rule.wait(now, age, polls[job], jobs.asked), job))
+    lags.sort()
+    return Run(
+        polls=mean(polls),
+        lag=mean(lags),
+        lag_p50=median(lags),
+        lag_p95=lags[int(len(lags) * 0.95)],
+        makespan=now / zero_lag_makespan(seconds),
+    )
+
+
+def zero_lag_makespan(seconds: Sequence[float]) -> float:
+    """Of the list schedule: each place takes the next job the moment its last one is done."""
+    free_at = [0.0] * CAP
+    for each in seconds:
+        heapq.heapreplace(free_at, free_at[0] + each)
+    return max(free_at)
+
+
+def typical(jobs: Draw, rule: Callable[[], Rule]) -> Run:
+    """The medians over the seeds."""
+    runs = [simulate(jobs, rule(), seed) for seed in SEEDS]
+    return Run(*(median(getattr(run, name) for run in runs) for name in Run.__dataclass_fields__))
+
+
+RULES: dict[str, list[Callable[[], Rule]]] = {
+    "fixed interval": [lambda by=by: Fixed(by) for by in (1, 1.25, 1.5, 2, 3, 4, 6, 8)],
+    "exponential backoff": [lambda by=by: Backoff(by) for by in (1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 2)],
+    "a share of the age": [lambda by=by: ByAge(by) for by in (0.03, 0.05, 0.1, 0.2, 0.4)],
+    "learned": [lambda by=by: Learned(by) for by in (0.0001, 0.0003, POLL_COST, 0.003, 0.01, 0.03, 0.1)],
+}
+
+
+def frontier(jobs: Draw, name: str) -> list[Run]:
+    return sorted((typical(jobs, rule) for rule in RULES[name]), key=lambda run: run.polls)
+
+
+def interpolated(xs: Sequence[float], ys: Sequence[float], at: float) -> float | None:
+    """Where a frontier (by rising x) passes, straight between its points in logarithms; None beyond its ends."""
+    right = bisect(xs, at)
+    if not 0 < right < len(xs):
+        return None
+    (left_x, right_x), (left_y, right_y) = xs[right - 1 : right + 1], ys[right - 1 : right + 1]
+    share = math.log(at / left_x) / math.log(right_x / left_x)
+    return math.exp(math.log(left_y) + share * math.log(right_y / left_y))
+
+
+def against(shipped: Run, other: Sequence[Run]) -> str:
+    """Our lag as a share of that of another frontier for the same polls, and our polls for the same lag."""
+    lag = interpolated([run.polls for run in other], [run.lag for run in other], shipped.polls)
+    falling = other[::-1]
+    polls = interpolated([run.lag for run in falling], [run.polls for run in falling], shipped.lag)
+    pairs = ((shipped.lag, lag), (shipped.polls, polls))
+    return " / ".join("-" if theirs is None else f"{ours / theirs:.2f}" for ours, theirs in pairs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--svg", type=Path, help="draw the frontiers into this file")
+    chosen = parser.parse_args()
+    panels = []
+    print("lag at the same polls / polls at the same lag, as shares of\n")
+    print("| draw | polls | lag mean, p50, p95 (s) | fixed interval | backoff | share of age |")
+    print("|---|---|---|---|---|---|")
+    for jobs in DRAWS:
+        frontiers = {name: frontier(jobs, name) for name in RULES}
+        shipped = typical(jobs, Learned)
+        others = " | ".join(against(shipped, frontiers[name]) for name in RULES if name != "learned")
+        lags = f"{shipped.lag:.2f}, {shipped.lag_p50:.2f}, {shipped.lag_p95:.2f}"
+        print(f"| {jobs.title} | {shipped.polls:.1f} | {lags} | {others} |", flush=True)
+        curves = [Curve(name, [(run.polls, run.lag) for run in runs]) for name, runs in frontiers.items()]
+        panels.append(Panel(f"{jobs.title} (asks for {jobs.asked:g} s)", curves, (shipped.polls, shipped.lag)))
+    print("\nmakespan over the zero-lag list schedule, and polls a job\n")
+    print("| draw | asks for | poll_after alone | a tenth of the age | learned | learned, provider tells nothing |")
+    print("|---|---|---|---|---|---|")
+    for jobs in DRAWS:
+        rules = (lambda: Fixed(1), lambda: ByAge(0.1), Learned, lambda: Learned(tells=False))
+        runs = [typical(jobs, rule) for rule in rules]
+        cells = " | ".join(f"{run.makespan - 1:+.1%}, {run.polls:.1f}" for run in runs)
+        print(f"| {jobs.title} | {jobs.asked:g} s | {cells} |", flush=True)
+    if chosen.svg:
+        chosen.svg.write_text(draw(panels), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
