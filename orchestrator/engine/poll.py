@@ -1,6 +1,7 @@
 """The poll step: ask for the state of an accepted request, for up to 72 h, and move its items on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from orchestrator.base.states import HoldCode, JobError, JobState
 from orchestrator.engine.answers import is_stuck, job_error, read_outcomes
@@ -14,6 +15,7 @@ from orchestrator.katana.client import Polled, ProviderUnavailable
 from orchestrator.katana.wire import Answer
 from orchestrator.store import breaker, pacing, polling
 from orchestrator.store.database import Connection, OutOfReach
+from orchestrator.store.durations import newest_durations
 from orchestrator.store.free_claims import ClaimedPoll, claim_polls
 from orchestrator.store.holds import lift_holds, put_hold
 from orchestrator.store.polling import ItemOutcome
@@ -24,11 +26,21 @@ LEASE_SECONDS = 180.0
 
 async def claim(engine: Engine, limit: int) -> list[ClaimedPoll]:
     """Lease up to `limit` requests whose poll is due."""
-    return await engine.claim(claim_polls, seconds=LEASE_SECONDS, limit=limit)
+    claimed = await engine.claim(claim_polls, seconds=LEASE_SECONDS, limit=limit)
+    if claimed:
+        await learn_times(engine)
+    return claimed
+
+
+async def learn_times(engine: Engine) -> None:
+    """Look now and then how long the newest jobs took: that tells when to ask about the next ones."""
+    if engine.poll_times.is_old():
+        engine.poll_times.learn(await engine.transact(newest_durations, engine.scope.account_pk))
 
 
 async def ask(engine: Engine, work: ClaimedPoll) -> None:
     """Poll one request and record what it says."""
+    asked_at = engine.clock.monotonic()
     try:
         polled = await engine.client.poll(work.request_id)
     except ProviderUnavailable as error:
@@ -36,7 +48,8 @@ async def ask(engine: Engine, work: ClaimedPoll) -> None:
             engine.note_outage(error.reason)
         await engine.transact(_record_failure, engine, work, error)
     else:
-        await _record(engine, work, polled)
+        older = work.age_seconds + engine.clock.monotonic() - asked_at
+        await _record(engine, replace(work, age_seconds=older), polled)
 
 
 async def _record(engine: Engine, work: ClaimedPoll, polled: Polled) -> None:
@@ -71,7 +84,9 @@ def _record_answers(connection: Connection, engine: Engine, answered: Sequence[t
     polling.record_polls(
         connection,
         [
-            _next_poll(work, answer, {position for position, _ in open_items[work.id]} - _positions(outcomes[work.id]))
+            _next_poll(
+                engine, work, answer, {position for position, _ in open_items[work.id]} - _positions(outcomes[work.id])
+            )
             for work, answer in answered
             if work.id not in ended
         ],
@@ -92,13 +107,14 @@ def _positions(outcomes: Sequence[ItemOutcome]) -> set[int]:
     return {outcome.position for outcome in outcomes}
 
 
-def _next_poll(work: ClaimedPoll, answer: Answer, still_open: set[int]) -> polling.Poll:
+def _next_poll(engine: Engine, work: ClaimedPoll, answer: Answer, still_open: set[int]) -> polling.Poll:
+    times = engine.poll_times.of(work.kind)
     return polling.Poll(
         work.id,
         work.token,
         provider_status=answer.status,
         nothing_there=is_stuck(answer, still_open),
-        next_poll_seconds=next_poll_seconds(answer.poll_after_seconds, age_seconds=work.age_seconds),
+        next_poll_seconds=next_poll_seconds(answer.poll_after_seconds, age_seconds=work.age_seconds, done_times=times),
     )
 
 

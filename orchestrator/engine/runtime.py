@@ -24,6 +24,7 @@ from orchestrator.base.payments import Payment
 from orchestrator.chain.chains import Chains
 from orchestrator.engine.deadlines import CopyPace
 from orchestrator.engine.gathering import Gathering
+from orchestrator.engine.poll_times import PollTimes
 from orchestrator.engine.receipts import Receipts
 from orchestrator.katana.client import KatanaClient
 from orchestrator.katana.wallet_wire import WalletTransaction
@@ -98,6 +99,8 @@ class Engine:
         self.stake_told_at: dict[str, float] = {}
         #: What copies take here, and when (monotonic) to look next whether they are too slow.
         self.copy_pace = CopyPace(COPY_SLOTS)
+        #: When to ask about what, from what was done lately.
+        self.poll_times = PollTimes(self.clock.monotonic)
         self.next_deadlines_at = 0.0
         #: How often a job (by its row) had a file that was not whole, or led where we never connect to.
         self.useless_tries: Counter[int] = Counter()
@@ -215,7 +218,7 @@ class Engine:
             self._gatherings[work] = Gathering(functools.partial(work, self))
         return cast(R, await self._gatherings[work].add(item))
 
-    async def in_file_thread(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def in_file_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work on files and buckets in threads of its own: one that hangs there holds up no payment."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._file_threads, functools.partial(call, *args, **kwargs))

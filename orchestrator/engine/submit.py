@@ -26,6 +26,7 @@ from orchestrator.engine.bodies import call_for, has_media, submission_body
 from orchestrator.engine.breaker import note_opening
 from orchestrator.engine.pacing import first_poll_seconds
 from orchestrator.engine.policy import MEDIA_RETRY_SECONDS, Effect, PostRule, filed_under, on_post
+from orchestrator.engine.poll import learn_times
 from orchestrator.engine.reconcile import take_baseline
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.shortfall import hold_for_balance
@@ -39,6 +40,7 @@ from orchestrator.store import breaker, pacing, polling, sending
 from orchestrator.store.batches import lock_batch
 from orchestrator.store.claims import ClaimedSubmission, claim_submissions
 from orchestrator.store.database import Connection, OutOfReach
+from orchestrator.store.durations import JobKind
 from orchestrator.store.holds import put_hold
 from orchestrator.store.orders import orders_of
 from orchestrator.store.replaying import Posted
@@ -66,7 +68,10 @@ async def claim(engine: Engine, limit: int) -> list[ClaimedSubmission]:
         return []
     await take_baseline(engine)
     most_jobs = engine.limits.max_in_flight
-    return await engine.claim(claim_submissions, seconds=LEASE_SECONDS, limit=limit, max_in_flight=most_jobs)
+    claimed = await engine.claim(claim_submissions, seconds=LEASE_SECONDS, limit=limit, max_in_flight=most_jobs)
+    if claimed:
+        await learn_times(engine)
+    return claimed
 
 
 async def send(engine: Engine, work: ClaimedSubmission) -> None:
@@ -185,7 +190,7 @@ async def record_taken(engine: Engine, work: Posted, verdict: Verdict) -> None:
 
 
 async def _take(engine: Engine, answered: Sequence[Answered]) -> list[bool]:
-    taken = await engine.persist(_record_accepted, answered)
+    taken = await engine.persist(_record_accepted, engine, answered)
     return [work.id in taken for work, _ in answered]
 
 
@@ -268,8 +273,8 @@ async def _reject_unsendable(engine: Engine, work: ClaimedSubmission, code: JobE
     )
 
 
-def _record_accepted(connection: Connection, answered: Sequence[Answered]) -> set[UUID]:
-    taken = sending.record_accepted(connection, [_acceptance(*it) for it in answered])
+def _record_accepted(connection: Connection, engine: Engine, answered: Sequence[Answered]) -> set[UUID]:
+    taken = sending.record_accepted(connection, [_acceptance(engine, *it) for it in answered])
     for work, verdict in answered:
         if work.id not in taken:
             request_id = verdict.answer.request_id if verdict.answer else None
@@ -279,7 +284,7 @@ def _record_accepted(connection: Connection, answered: Sequence[Answered]) -> se
     return taken
 
 
-def _acceptance(work: Posted, verdict: Verdict) -> sending.Acceptance:
+def _acceptance(engine: Engine, work: Posted, verdict: Verdict) -> sending.Acceptance:
     answer = verdict.answer
     assert answer is not None
     assert answer.request_id is not None
@@ -288,9 +293,15 @@ def _acceptance(work: Posted, verdict: Verdict) -> sending.Acceptance:
         request_id=answer.request_id,
         provider_status=answer.status,
         answer=verdict.document(),
-        poll_in_seconds=first_poll_seconds(answer.poll_after_seconds),
+        poll_in_seconds=first_poll_seconds(answer.poll_after_seconds, engine.poll_times.of(_kind(work))),
         settlement=receipt_of(verdict.settlement),
     )
+
+
+def _kind(work: Posted) -> JobKind:
+    """As the rows say it of the first of its jobs."""
+    duration = work.items[0].get("duration_seconds")
+    return JobKind(work.model, None if duration is None else str(duration))
 
 
 def _record_completion(connection: Connection, engine: Engine, work: Posted, verdict: Verdict) -> bool:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, func, literal, 
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import NOW
+from orchestrator.store.durations import JobKind
 from orchestrator.store.heads import read_in_order
 from orchestrator.store.leases import Lease
 from orchestrator.store.pacing import account_waits
@@ -24,6 +25,7 @@ class ClaimedPoll:
     token: UUID
     batch_id: str
     request_id: str
+    kind: JobKind
     age_seconds: float
     not_found_seconds: float | None
     failures: int
@@ -117,6 +119,8 @@ def claim_polls(connection: Connection, scope: Scope, *, lease: Lease, limit: in
             submissions.c.id,
             submissions.c.batch_id,
             submissions.c.request_id,
+            _of_first_job(jobs.c.model).label("model"),
+            _of_first_job(jobs.c.item["duration_seconds"].astext).label("duration_seconds"),
             func.extract("epoch", NOW - submissions.c.accepted_at).label("age"),
             func.extract("epoch", NOW - submissions.c.not_found_since).label("lost_for"),
             submissions.c.poll_failures,
@@ -128,12 +132,24 @@ def claim_polls(connection: Connection, scope: Scope, *, lease: Lease, limit: in
             token=lease.token,
             batch_id=row.batch_id,
             request_id=row.request_id,
+            kind=JobKind(row.model, row.duration_seconds),
             age_seconds=float(row.age),
             not_found_seconds=None if row.lost_for is None else float(row.lost_for),
             failures=row.poll_failures,
         )
         for row in rows
     ]
+
+
+def _of_first_job(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Of a submission: what its first job has; its jobs are of one model."""
+    return (
+        select(column)
+        .where(jobs.c.submission_id == submissions.c.id)
+        .order_by(jobs.c.position)
+        .limit(1)
+        .scalar_subquery()
+    )
 
 
 def claim_copies(connection: Connection, scope: Scope, *, lease: Lease, limit: int) -> list[ClaimedCopy]:
