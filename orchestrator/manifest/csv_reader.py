@@ -70,11 +70,11 @@ def cell_places(cells: list[str], raw: str) -> list[int]:
     """The 1-based places of a row's cells in its line; 1 after a line break within the row."""
     places = []
     at = 0
+    first_line_ends_at = min(found for found in (raw.find("\n"), raw.find("\r"), len(raw)) if found >= 0)
     for cell in cells:
         while raw.startswith(" ", at):
             at += 1
-        before = raw[:at]
-        places.append(1 if "\n" in before or "\r" in before else at + 1)
+        places.append(1 if at > first_line_ends_at else at + 1)
         at += len(cell) + 1 + (cell.count('"') + 2 if raw.startswith('"', at) else 0)
     return places
 

@@ -23,7 +23,7 @@ from orchestrator.manifest.job_keys import (
     written_id,
 )
 from orchestrator.manifest.job_template import JobTemplate, read_template
-from orchestrator.manifest.nodes import Mapping, Node, Sequence, scalars
+from orchestrator.manifest.nodes import Mapping, Node, Sequence
 from orchestrator.manifest.setting import Setting
 
 
@@ -67,11 +67,9 @@ def _add_bare(bare: BareJob, defaults: JobDefaults, jobs: JobList, own: Findings
     quiet = Findings(own.file) if is_broken else own
     job = _plain_job(bare.node, defaults, jobs.next_ordinal, quiet)
     takes = read_takes(bare.node.entries.get("takes"), quiet)
-    cells = scalars(bare.node, "") if bare.is_cells else ()
     job = replace(
         job,
         row=bare.row,
-        filled=frozenset((cell.line, cell.column) for cell, _ in cells),
         of_row=None,
         faults=tuple(own.errors),
         is_broken=is_broken,

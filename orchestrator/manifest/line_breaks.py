@@ -6,7 +6,7 @@ _PRIVATE_USE = range(0xE000, 0xF900)
 
 def normalize(text: str) -> str:
     """The text with LF as its only line break."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def hide(text: str) -> tuple[str, dict[int, str]]:

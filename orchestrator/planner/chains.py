@@ -82,8 +82,10 @@ def _hint(name: str, known: Mapping[str, Link]) -> str:
 
 def _ordered(needs: Mapping[str, Sequence[str]]) -> tuple[list[str], list[list[str]]]:
     """The ids in order, without those in or behind a cycle; and the cycles."""
-    sorter = TopologicalSorter(needs)
-    ordered: list[str] = []
+    ordered = [job for job, needed in needs.items() if not needed]
+    sorter = TopologicalSorter(
+        {job: [need for need in needed if needs[need]] for job, needed in needs.items() if needed}
+    )
     with suppress(CycleError):  # it still gives whatever does not depend on one
         sorter.prepare()
     while sorter.is_active():

@@ -27,6 +27,7 @@ from orchestrator.planner.messages import with_pictures
 from orchestrator.planner.result import PlannedJob
 
 _PREFIX = "fp1:"
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _PLAIN = ("prompt", "aspect_ratio", "duration_seconds", "output_format")
 _FIRST_FRAME = "video_image_data.first_frame_image_url"
 _REFERENCES = "video_image_data.reference_image_urls"
@@ -46,8 +47,7 @@ def fingerprint(
 ) -> str:
     """`fp1:` and the hash of the canonical item; `needed` has the fingerprints of the jobs it is made from."""
     canonical = canonical_item(type=type, model=model, item=item, take=take, needed=needed)
-    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return _PREFIX + hashlib.sha256(text.encode("ascii")).hexdigest()
+    return _PREFIX + hashlib.sha256(_JSON.encode(canonical).encode("ascii")).hexdigest()
 
 
 def with_fingerprints(jobs: Sequence[PlannedJob], order: Sequence[str]) -> tuple[PlannedJob, ...]:

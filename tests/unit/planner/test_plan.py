@@ -136,10 +136,10 @@ def test_ten_thousand_jobs_plan_in_seconds(plan_text: PlanText) -> None:
         f"  - {{id: job-{i}, prompt: Photo {i}, image_urls: [https://example.com/{i}.png]}}\n" for i in range(10_000)
     )
     text = "version: 1\nname: t\ndefaults: {model: gpt-image-2, aspect_ratio: 1:1}\njobs:\n" + jobs
-    started = time.monotonic()
+    started = time.process_time()
     plan = plan_text(text)
     assert (plan.valid, len(plan.jobs), plan.estimate) == (True, 10_000, Decimal(140_000))
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_more_than_a_million_jobs(plan_text: PlanText, monkeypatch: pytest.MonkeyPatch) -> None:
