@@ -1,6 +1,7 @@
 """The command line that the comparisons share."""
 
 import argparse
+import signal
 import sys
 
 from benchmarks.contenders import Contender
@@ -8,6 +9,7 @@ from benchmarks.contenders import Contender
 
 def options(description: str, job_count: int, runs: int) -> argparse.ArgumentParser:
     """Which contenders, how many jobs, how often, and whether the page is written."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # servers are stopped on the way out
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--only", help="names, with commas")
     parser.add_argument("--jobs", type=int, default=job_count)
