@@ -52,7 +52,7 @@ def draw(panels: Sequence[Panel]) -> str:
     width, height = WIDTH * COLUMNS, HEIGHT * rows + LEGEND
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">',
-        '<style>text { font: 11px sans-serif }</style>',
+        "<style>text { font: 11px sans-serif }</style>",
         '<rect width="100%" height="100%" fill="white"/>',
         *_legend(panels),
     ]
