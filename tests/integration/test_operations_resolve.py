@@ -71,10 +71,9 @@ def doubtful(site: Site, fault: FaultRule, jobs: int = 1, bundle: int = 1) -> st
     document = asyncio.run(site.run(scope))
     assert document["state"] == "held"
     names = in_state(site)["in_doubt"]
-    named = names[0] if len(names) == 1 else "ID"
     (hold,) = document["holds"]
     assert hold["command"] == f"orchestrator resume {BATCH}", "first the balance may tell"
-    assert hold["message"].endswith(f"too: orchestrator resolve {BATCH} --job {named} --as charged|not-charged")
+    assert hold["message"].endswith(f"too: orchestrator resolve {BATCH} --job {names[0]} --as charged|not-charged")
     return names[0]
 
 
