@@ -15,7 +15,7 @@ def kept_page() -> str | None:
     """The page; None where it has to be made for another width."""
     if "COLUMNS" in os.environ or _is_narrow():
         return None
-    with open(PAGE, encoding="utf-8") as file:  # noqa: PTH123  # importing pathlib takes longer than all the rest
+    with open(PAGE, encoding="utf-8") as file:  # noqa: PTH123 - importing pathlib takes longer than all the rest
         return file.read()
 
 

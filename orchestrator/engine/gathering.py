@@ -6,13 +6,13 @@ from typing import Generic, TypeVar
 
 from orchestrator.base.errors import Unusable
 
-I = TypeVar("I")  # noqa: E741
+Item = TypeVar("Item")
 R = TypeVar("R")
 #: More than this waits for the next group: a transaction stays short.
 _MOST = 256
 
 
-class Gathering(Generic[I, R]):
+class Gathering(Generic[Item, R]):
     """Does one kind of work on everything that came while the group before was being done.
 
     `work` gets a group and returns a result for each. Where it raises, each of the group is done by itself, so that
@@ -20,12 +20,12 @@ class Gathering(Generic[I, R]):
     concerns all of them.
     """
 
-    def __init__(self, work: Callable[[list[I]], Awaitable[Sequence[R]]]) -> None:
+    def __init__(self, work: Callable[[list[Item]], Awaitable[Sequence[R]]]) -> None:
         self._work = work
-        self._waiting: list[tuple[I, asyncio.Future[R]]] = []
+        self._waiting: list[tuple[Item, asyncio.Future[R]]] = []
         self._worker: asyncio.Task[None] | None = None
 
-    async def add(self, item: I) -> R:
+    async def add(self, item: Item) -> R:
         """The result for `item`, once its group is done. Raises what the work raised for it."""
         told: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, told))
@@ -41,7 +41,7 @@ class Gathering(Generic[I, R]):
         finally:
             self._worker = None
 
-    async def _do(self, group: list[tuple[I, asyncio.Future[R]]]) -> None:
+    async def _do(self, group: list[tuple[Item, asyncio.Future[R]]]) -> None:
         try:
             results = await self._work([item for item, _ in group])
         except Exception as error:  # noqa: BLE001 - it goes to those that wait

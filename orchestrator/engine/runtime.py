@@ -37,7 +37,7 @@ from orchestrator.store.leases import Lease, WorkerSession
 log = logging.getLogger("orchestrator.engine")
 P = ParamSpec("P")
 T = TypeVar("T")
-I = TypeVar("I")  # noqa: E741
+Item = TypeVar("Item")
 R = TypeVar("R")
 #: Jobs whose files are stored at once.
 COPY_SLOTS = 24
@@ -212,7 +212,7 @@ class Engine:
             return True
         return await self._outlasting(functools.partial(self.receipts.keep, *receipts), even_when_stopping=True)
 
-    async def together(self, work: Callable[["Engine", list[I]], Awaitable[Sequence[R]]], item: I) -> R:
+    async def together(self, work: Callable[["Engine", list[Item]], Awaitable[Sequence[R]]], item: Item) -> R:
         """Do `work(engine, items)` for this item and for those that come at the same time; see Gathering."""
         if work not in self._gatherings:
             self._gatherings[work] = Gathering(functools.partial(work, self))

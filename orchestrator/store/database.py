@@ -159,10 +159,11 @@ def _ping_doubtful(engine: Engine, connection: Any, record: ConnectionPoolEntry,
     The server says something unasked only where it ends a connection.
     """
     used_at = record.info.get("used_at")
-    if used_at is None or (time.monotonic() - used_at < _IDLE_SECONDS and not _has_been_spoken_to(connection)):
-        return
+    if used_at is None:
+        return  # just made
     try:
-        engine.dialect.do_ping(connection)
+        if time.monotonic() - used_at >= _IDLE_SECONDS or _has_been_spoken_to(connection):
+            engine.dialect.do_ping(connection)
     except connection.Error as error:
         raise DisconnectionError from error
 

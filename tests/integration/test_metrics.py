@@ -216,7 +216,7 @@ def test_books_too_large_to_be_audited_all_the_time_are_left_to_a_person(
 
 def test_no_query_reads_a_whole_table_that_grows_with_the_jobs(database: Database) -> None:
     queries = [query for room in (store_metrics, event_tail) for query in vars(room).values()]
-    words = {"punctual": timedelta(), "after": 1, "up_to": 9, "page": 1, "seconds": 5}
+    words = {"running": "running", "punctual": timedelta(), "after": 1, "up_to": 9, "page": 1, "seconds": 5}
     with database.begin() as connection:
         connection.execute(text("SET LOCAL enable_seqscan = off"))  # where an index can serve, it does
         for query in queries:
