@@ -52,10 +52,9 @@ POINTS = [
 #: Commits are most of the boundaries: their visits are shared out among so many tests, and none lasts for minutes.
 SHARES = {"db.commit": 6, "db.committed": 6}
 LOCAL = [(point, share) for point in POINTS for share in range(SHARES.get(point, 1))]
-#: Of all boundaries under Celery, and of those of a chain, `make test` visits so many; of each point's, one in so many.
+#: Of all boundaries under Celery, and of those of a chain, `make test` visits so many.
 SAMPLE, SAMPLED = "sample", 5
 SAMPLED_OF_CHAIN = 12
-ONE_IN = 4
 UPLOAD_POINTS = ["upload.request", "upload.answered"]
 #: Enough that no file has to go to the spool.
 AMPLE_MEMORY = {"ORCHESTRATOR_COPY_MEMORY_BYTES": str(64 * 1024**2)}
@@ -96,11 +95,6 @@ def die_twice(first: Boundary, trial: Trial, second: Boundary) -> End:
     if again.was_killed:
         trial.restart()
     return again
-
-
-def some_of(boundaries: list[Boundary]) -> list[Boundary]:
-    """Those that are visited: all of them by `make crash`, at least one by `make test`."""
-    return boundaries if ALL else random.Random(SEED).sample(boundaries, max(1, len(boundaries) // ONE_IN))
 
 
 def counted(trial: Trial, end: End) -> dict[str, int]:
@@ -155,7 +149,7 @@ def test_the_local_driver_dies_once(
     tour = Tour(partial(new_trial, postgres.url), live_locally)
     shares = SHARES.get(point, 1)
     everything = boundaries_at(point, local_visits)[share::shares]
-    tour.visit(some_of(everything))
+    tour.visit(everything)
     which = f" {share + 1}/{shares}" if shares > 1 else ""
     seed = "" if ALL else f" of {len(everything)} (CRASH_SEED={SEED})"
     record_property(TOLD, f"local   {point}{which}: {tour.summary()}{seed}")
@@ -241,7 +235,7 @@ def test_the_local_driver_dies_at_an_upload(
     with new_trial_in_bucket() as trial:
         visits = counted(trial, trial.run(SUBMIT))
     tour = Tour(new_trial_in_bucket, live_locally)
-    tour.visit(some_of(boundaries_at(point, visits)))
+    tour.visit(boundaries_at(point, visits))
     record_property(TOLD, f"local   {point}: {tour.summary()}")
     tour.check()
     tour.check_all_reached()
