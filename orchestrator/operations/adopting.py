@@ -26,7 +26,7 @@ from orchestrator.operations.recovering import require_known_receipts
 from orchestrator.operations.running import Progress, run_batches
 from orchestrator.receipts.book import ReceiptBook
 from orchestrator.receipts.receipt import Order, OrderedBatch, OrderedJob, Receipt
-from orchestrator.store import creating, reads, recovery
+from orchestrator.store import adopting, creating, reads, recovery
 from orchestrator.store.database import Database
 
 log = logging.getLogger("orchestrator.operations")
@@ -174,6 +174,6 @@ def _store(settings: Settings, database: Database, account_pk: int, receipt: Rec
     order = receipt.order
     ReceiptBook(settings.home, order.origin, order.account).write(receipt)
     with database.begin() as connection:
-        adopted = recovery.adopt(connection, account_pk, receipt, catalog)
+        adopted = adopting.adopt(connection, account_pk, receipt, catalog)
     if adopted is None:
         _require_foreign(database, account_pk, str(receipt.request_id))

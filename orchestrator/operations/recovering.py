@@ -14,7 +14,7 @@ from orchestrator.operations.database import open_database
 from orchestrator.operations.opening import Provider, provider_for
 from orchestrator.payments.payers import configured_payments
 from orchestrator.receipts.book import ReceiptBook, Slip, all_books
-from orchestrator.store import accounts, migrate, reads, recovery
+from orchestrator.store import accounts, adopting, migrate, reads, recovery
 from orchestrator.store.database import Database
 from orchestrator.store.embedded import EmbeddedPostgres, data_dir
 from orchestrator.store.leases import rescue
@@ -49,7 +49,7 @@ def _all_providers(settings: Settings) -> list[Provider]:
 class Recovery:
     """What a recovery brought back."""
 
-    adopted: list[recovery.Adopted] = field(default_factory=list)
+    adopted: list[adopting.Adopted] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
         """The document of `db recover`: how many requests, and the jobs of each batch, with those that are in doubt."""
@@ -123,6 +123,6 @@ def _adopt_missing(database: Database, account_pk: int, chunk: list[Slip], catal
     for start in range(0, len(missing), _TOGETHER):
         with database.begin() as connection:
             for slip in missing[start : start + _TOGETHER]:
-                adopted = recovery.adopt(connection, account_pk, slip.receipt(), catalog)
+                adopted = adopting.adopt(connection, account_pk, slip.receipt(), catalog)
                 if adopted is not None:
                     found.adopted.append(adopted)

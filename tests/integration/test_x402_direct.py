@@ -29,7 +29,7 @@ from orchestrator.planner.result import PlannedJob
 from orchestrator.planner.usdc import amount_of
 from orchestrator.receipts.book import all_books
 from orchestrator.sandbox import FaultRule, Sandbox
-from orchestrator.store import accounts, batches, creating, reads, recovery, retrying
+from orchestrator.store import accounts, adopting, batches, creating, reads, retrying
 from orchestrator.store.accounts import Scope
 from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
@@ -294,7 +294,7 @@ async def test_a_restored_database_adopts_the_payment_without_its_signature(shop
         "UPDATE job SET state = 'pending', error = NULL, ended_at = NULL"
     )
     with shop.database.begin() as connection:
-        assert recovery.adopt(connection, scope.account_pk, sent, bundled_catalog()) is not None
+        assert adopting.adopt(connection, scope.account_pk, sent, bundled_catalog()) is not None
     (adopted,) = shop.rows()
     assert (adopted.state, adopted.signed, adopted.nonce) == ("signed", None, lost.nonce)
     document = await shop.run(scope)
