@@ -17,7 +17,7 @@ from orchestrator.operations.database import open_database
 from orchestrator.planner.fields import fields_beside_extra
 from orchestrator.planner.fingerprint import fingerprint
 from orchestrator.planner.item_media import as_written
-from orchestrator.store import batches, exports, reads
+from orchestrator.store import batches, exports, job_reads
 from orchestrator.store.exports import ExportedBatch, ExportedJob
 
 #: What a manifest counts a budget in.
@@ -29,7 +29,7 @@ def results(reference: str, settings: Settings, *, state: str | None = None) -> 
     """The jobs of a batch as `jobs` has them, each with its prompt, its row's columns and its fingerprint."""
     with open_database(settings) as database, database.begin() as connection:
         batch_id = batches.find_batch(connection, reference)
-        documents = reads.job_documents(connection, batch_id, state=state)
+        documents = job_reads.job_documents(connection, batch_id, state=state)
         made_of = {job.name: job for job in exports.exported_jobs(connection, batch_id)}
     return [document | _more(made_of[document["id"]]) for document in documents]
 

@@ -9,7 +9,7 @@ from orchestrator.base.states import BatchState
 from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.watching import rest_seconds, watched_document
 from orchestrator.operations.why import why_documents
-from orchestrator.store import batches, reads
+from orchestrator.store import batches, job_reads, reads
 from orchestrator.store.leases import count_alive, senders_by_account
 from orchestrator.store.standing import read_standing
 
@@ -56,7 +56,7 @@ def jobs(
     """The jobs of a batch, filtered by state and error code. Raises UsageError for an unknown batch."""
     with open_database(settings) as database, database.begin() as connection:
         batch_id = batches.find_batch(connection, reference)
-        return reads.job_documents(connection, batch_id, state=state, error=error)
+        return job_reads.job_documents(connection, batch_id, state=state, error=error)
 
 
 def jobs_with_errors(
@@ -64,7 +64,7 @@ def jobs_with_errors(
 ) -> list[dict[str, Any]]:
     """The jobs of a batch that have an error, in short: id, state, amounts and error. Raises UsageError as `jobs`."""
     with open_database(settings) as database, database.begin() as connection:
-        found = reads.jobs_with_errors(connection, batches.find_batch(connection, reference))
+        found = job_reads.jobs_with_errors(connection, batches.find_batch(connection, reference))
     return [job for job in found if state in (None, job["state"]) and error in (None, job["error"]["code"])]
 
 

@@ -23,7 +23,7 @@ from orchestrator.operations.deciding import why_not
 from orchestrator.report.document import PageJob, ShownFile, by_model, page_document, seconds_text
 from orchestrator.report.page import Head, render
 from orchestrator.report.thumbnails import FEWEST_PIXELS, thumbnail
-from orchestrator.store import batches, reads
+from orchestrator.store import batches, job_reads, reads
 from orchestrator.store.report_rows import ReportRow, report_rows
 
 __all__ = ["MAX_LINK_SECONDS", "report"]
@@ -58,7 +58,7 @@ def report(
     with open_database(settings) as database, database.begin() as connection:
         batch_id = batches.find_batch(connection, reference)
         batch = reads.batch_document(connection, batch_id)
-        documents = reads.job_documents(connection, batch_id)
+        documents = job_reads.job_documents(connection, batch_id)
         rows = report_rows(connection, batch_id)
         now = reads.now(connection)
     links = _Links(place, batch["destination"], link_seconds, settings.links_endpoint)

@@ -20,7 +20,7 @@ from orchestrator.operations.opening import Provider, open_engine
 from orchestrator.payments.credits import payer_of
 from orchestrator.planner.result import PlannedJob
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
-from orchestrator.store import accounts, batches, creating, reads
+from orchestrator.store import accounts, batches, creating, job_reads, reads
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Database
 from orchestrator.store.tables import assets, jobs
@@ -109,11 +109,11 @@ class Site:
     def jobs_of(self, batch_id: str) -> list[dict[str, Any]]:
         """The `jobs` document of any batch."""
         with self.database.begin() as connection:
-            return reads.job_documents(connection, batch_id)
+            return job_reads.job_documents(connection, batch_id)
 
     def jobs(self) -> dict[str, dict[str, Any]]:
         with self.database.begin() as connection:
-            return {job["id"]: job for job in reads.job_documents(connection, BATCH)}
+            return {job["id"]: job for job in job_reads.job_documents(connection, BATCH)}
 
     def states(self) -> list[str]:
         return [job["state"] for job in self.jobs().values()]

@@ -23,7 +23,7 @@ from orchestrator.operations.scheduling import Times
 from orchestrator.operations.steering import pause as pause_batch
 from orchestrator.operations.ticking import Ticker
 from orchestrator.sandbox import Sandbox
-from orchestrator.store import accounts, reads
+from orchestrator.store import accounts, job_reads, reads
 from orchestrator.store.database import Database, OutOfReach
 from orchestrator.store.tables import batches, notifications, schedule_runs, schedules
 
@@ -290,7 +290,7 @@ def test_what_a_held_batch_has_not_sent_is_left_to_the_next_night_and_bought_onc
     nights.tick(datetime(2026, 11, 25, 1, 31, tzinfo=UTC))
     second = nights.runs()[-1]["batch_id"]
     with nights.site.database.begin() as connection:
-        states = {one["id"]: one["state"] for one in reads.job_documents(connection, first)}
+        states = {one["id"]: one["state"] for one in job_reads.job_documents(connection, first)}
         documents = [reads.batch_document(connection, batch_id) for batch_id in (first, second)]
     assert states == {"job-0": "pending", "job-1": "skipped", "job-2": "skipped"}
     assert [document["state"] for document in documents] == ["paused", "running"]
@@ -320,7 +320,7 @@ def test_what_a_held_batch_has_paid_for_and_not_stored_is_not_bought_by_the_next
     assert nights.batch(first).state == "completed"
     third = nights.night(26)["batch_id"]
     with nights.site.database.begin() as connection:
-        second_jobs, third_jobs = (list(reads.job_documents(connection, batch_id)) for batch_id in (second, third))
+        second_jobs, third_jobs = (list(job_reads.job_documents(connection, batch_id)) for batch_id in (second, third))
     assert [job["state"] for job in second_jobs] == ["skipped", "skipped"]
     assert [(job["state"], job["reused_from"]) for job in third_jobs] == [("completed", first)] * 2
     assert nights.site.asked("stats")["posts"] == 2

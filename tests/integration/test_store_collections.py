@@ -10,7 +10,7 @@ from orchestrator.base.errors import UsageError
 from orchestrator.base.states import JobState
 from orchestrator.catalog.bundled import bundled_catalog
 from orchestrator.planner.result import PlannedJob, RejectedJob
-from orchestrator.store import collections, creating, reads, retrying, settling
+from orchestrator.store import collections, creating, job_reads, reads, retrying, settling
 from orchestrator.store.collections import Shelf
 from orchestrator.store.database import Database
 
@@ -69,7 +69,7 @@ def spoilt(ordinal: int) -> RejectedJob:
 def test_a_spoilt_row_is_a_rejected_job_that_nothing_sends(database: Database) -> None:
     store(database, SECOND, rejected=[spoilt(3)])
     with database.begin() as connection:
-        job = reads.job_documents(connection, SECOND, state="rejected")[0]
+        job = job_reads.job_documents(connection, SECOND, state="rejected")[0]
         with pytest.raises(UsageError, match="nothing to retry"):
             retrying.choose(connection, SECOND, job=None, error=None, again=True)
         with pytest.raises(UsageError, match="has nothing to send"):

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, text, update
 from orchestrator.base.states import HoldCode, JobState
 from orchestrator.operations.watching import rest_seconds, watched_document
 from orchestrator.operations.why import why_documents
-from orchestrator.store import leases, reads
+from orchestrator.store import job_reads, leases, reads
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.holds import put_hold
@@ -156,15 +156,15 @@ def test_of_many_jobs_only_those_that_are_asked_for_are_read(database: Database,
     with database.begin() as connection:
         lost = put_submission(connection, BATCH, scope.account_pk, "unknown")
         force_jobs(connection, BATCH, ["rejected", "failed", "in_doubt"], lost)
-        assert [(job["id"], job["error"]) for job in reads.jobs_with_errors(connection, BATCH)] == [
+        assert [(job["id"], job["error"]) for job in job_reads.jobs_with_errors(connection, BATCH)] == [
             ("job-0", {"code": "unknown"}),
             ("job-1", {"code": "unknown"}),
         ]
-        everything = {job["id"]: job for job in reads.job_documents(connection, BATCH)}
+        everything = {job["id"]: job for job in job_reads.job_documents(connection, BATCH)}
         assert len(everything) == 8
         assert everything["job-1"]["history"]
-        assert reads.job_documents(connection, BATCH, state="failed") == [everything["job-1"]]
-        by_error = reads.job_documents(connection, BATCH, error="unknown")
+        assert job_reads.job_documents(connection, BATCH, state="failed") == [everything["job-1"]]
+        by_error = job_reads.job_documents(connection, BATCH, error="unknown")
         assert by_error == [everything["job-0"], everything["job-1"]]
 
 

@@ -19,7 +19,7 @@ from orchestrator.cli.jobs_view import by_error, error_table, jobs_csv
 from orchestrator.cli.ledger_view import entries_csv, entry_table, statement_lines, sums_csv, sums_table
 from orchestrator.operations import bookkeeping, budgeting, resolving
 from orchestrator.operations.budgeting import Limit
-from orchestrator.store import batches, entries, paid, reads, sending, statements
+from orchestrator.store import batches, entries, job_reads, paid, reads, sending, statements
 from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
 from orchestrator.store.entries import Selection
@@ -63,7 +63,7 @@ def test_a_batchs_document_tells_usdc_beside_what_the_work_is_worth_in_credits(d
     with database.begin() as connection:
         sending.record_unknown(connection, doubtful.id, doubtful.token, {})
         document = reads.batch_document(connection, BATCH)
-        failed, in_doubt = reads.job_documents(connection, BATCH)
+        failed, in_doubt = job_reads.job_documents(connection, BATCH)
     assert document["credits"] == {
         "estimated": "28", "reserved": "0", "spent": "0", "in_doubt": "0", "lost": "0", "budget": None,
     }  # fmt: skip
@@ -96,7 +96,7 @@ def test_a_credit_batch_says_nothing_of_usdc(database: Database) -> None:
     make_batch(database)
     with database.begin() as connection:
         document = reads.batch_document(connection, "things-20261122-0001")
-        job = reads.job_documents(connection, "things-20261122-0001")[0]
+        job = job_reads.job_documents(connection, "things-20261122-0001")[0]
     assert (document["usdc"], job["usdc"], job["payment"]) == (None, None, None)
     assert document["credits"]["estimated"] == "9"
     assert job["credits"] == {"estimated": "3", "spent": None}
