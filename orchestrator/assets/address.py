@@ -9,7 +9,7 @@ from aiohttp import AddrInfoType
 from yarl import URL
 
 from orchestrator.assets.errors import AddressRefused
-from orchestrator.base.settings import is_loopback
+from orchestrator.base.urls import is_loopback
 
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address that is reached
 _IPV6_UNICAST = IPv6Network("2000::/3")  # RFC 4291: outside of it all is local, reserved or multicast

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from orchestrator.base.settings import is_loopback
+from orchestrator.base.urls import is_loopback
 
 
 class NoticeEvent(StrEnum):

@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from orchestrator.base.settings import is_loopback
+from orchestrator.base.urls import is_loopback
 
 
 def proxy_for(url: str) -> str | None:

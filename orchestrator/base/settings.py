@@ -10,10 +10,9 @@ import socket
 import stat
 from decimal import Decimal
 from difflib import get_close_matches
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
 from dotenv import dotenv_values
@@ -21,6 +20,7 @@ from pydantic import AliasChoices, Field, PositiveInt, SecretStr, ValidationErro
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from orchestrator.base.errors import Unusable
+from orchestrator.base.urls import is_loopback, is_loopback_url, split_address, url_parts
 
 PRODUCTION_URL = "https://kat.imgnai.com"
 _SHORTEST_KEY_BYTES = 16
@@ -56,21 +56,6 @@ def _default_actor() -> str:
     except (KeyError, OSError):
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or literal address means this machine only."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def is_loopback_url(url: str) -> bool:
-    """Whether a URL leads to this machine only."""
-    return is_loopback(urlsplit(url).hostname or "")
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
@@ -217,7 +202,7 @@ class Settings(BaseSettings):
         values = [field.get_secret_value() for field in fields if field is not None]
         urls = [*values, *self.base_rpc_url.split(","), *self.solana_rpc_url.split(",")]
         defaults = {type(self).model_fields[name].default for name in ("base_rpc_url", "solana_rpc_url")}
-        passwords = [unquote(parts.password) for url in urls if (parts := _parts(url)) and parts.password]
+        passwords = [unquote(parts.password) for url in urls if (parts := url_parts(url)) and parts.password]
         return [secret for secret in (*urls, *passwords) if secret not in defaults]
 
     @property
@@ -232,24 +217,6 @@ def _refuse_readable_by_others(name: str, mode: int) -> None:
             f"{name} names a file that others on this machine may open (mode {stat.S_IMODE(mode):o}): it is not read",
             hint="chmod 600 that file",
         )
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of a `host:port`, where an IPv6 host stands in brackets. Raises ValueError for anything else."""
-    parts = _parts(f"//{address}")
-    if parts is None or not parts.hostname or parts.port is None or parts.path or parts.username is not None:
-        raise ValueError("must be host:port, such as 127.0.0.1:9464 (0.0.0.0: all who reach this machine)")
-    return parts.hostname, parts.port
-
-
-def _parts(url: str) -> SplitResult | None:
-    """The parts of a URL, or None of what is none."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises for a bad one
-    except ValueError:
-        return None
-    return parts
 
 
 def _decoded(secret: SecretStr) -> bytes:

@@ -12,7 +12,8 @@ from orchestrator.assets.spool import Spool
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.errors import SpendRefused, Unusable
 from orchestrator.base.payments import Network, Payment
-from orchestrator.base.settings import Settings, is_loopback_url
+from orchestrator.base.settings import Settings
+from orchestrator.base.urls import is_loopback_url
 from orchestrator.catalog.models import Catalog
 from orchestrator.chain.chains import Chains, urls_of
 from orchestrator.engine.notify import sending_notices

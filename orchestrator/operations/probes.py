@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from orchestrator.base.errors import Unusable
-from orchestrator.base.settings import split_address
+from orchestrator.base.urls import split_address
 
 log = logging.getLogger("orchestrator.operations")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.base.settings import split_address
+from orchestrator.base.urls import split_address
 from orchestrator.cli.serving import celery_command
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
 

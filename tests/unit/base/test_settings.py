@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.base.errors import Unusable
-from orchestrator.base.settings import PRODUCTION_URL, is_loopback_url, load_settings
+from orchestrator.base.settings import PRODUCTION_URL, load_settings
+from orchestrator.base.urls import is_loopback_url
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from orchestrator.base.errors import Unusable
-from orchestrator.base.settings import load_settings, split_address
+from orchestrator.base.settings import load_settings
+from orchestrator.base.urls import split_address
 from orchestrator.operations.probes import ProbeServer
 
 
