@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 from sqlalchemy import Connection, text
@@ -207,7 +208,7 @@ def claim_all(databases: Mapping[int, Database], accounts_of: Mapping[int, int])
             for kind, claim in KINDS.items():
                 with database.engine.connect() as connection:
                     with found[kind, size].once(connection):
-                        assert claim(connection, Scope(accounts_of[size]), Lease.new(1, 60)) == CLAIMED
+                        assert claim(connection, Scope(accounts_of[size]), Lease(uuid4(), 1, 60)) == CLAIMED
                     connection.rollback()
     for taken in found.values():
         del taken.seconds[0], taken.cpu_seconds[0]

@@ -8,7 +8,7 @@ closed socket and the lock is gone, so that its work can be taken up at once; `l
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, null, or_, select, text, update
 from sqlalchemy.exc import DBAPIError
@@ -113,10 +113,6 @@ class Lease:
     token: UUID
     owner: int
     seconds: float
-
-    @classmethod
-    def new(cls, owner: int, seconds: float) -> "Lease":
-        return cls(uuid4(), owner, seconds)
 
     def columns(self) -> dict[str, Any]:
         """The column values that give this lease to a row."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -437,7 +438,7 @@ def test_what_was_about_to_be_sent_when_the_backup_was_made(site: Site, looks_al
     session = WorkerSession(site.database)
     owner = session.ensure()
     with site.database.begin() as connection:
-        (work,) = claim_submissions(connection, scope, lease=Lease.new(owner, 60), limit=1, max_in_flight=1)
+        (work,) = claim_submissions(connection, scope, lease=Lease(uuid4(), owner, 60), limit=1, max_in_flight=1)
     with site.database.engine.connect() as connection:  # rolled back: what the backup has not
         sending.mark_sent(connection, [sending.Departure(work.id, work.token, "00")], lease_seconds=60)
         order = order_of(connection, work.id)
@@ -465,7 +466,7 @@ def test_a_refusal_whose_receipt_alone_is_left_is_no_doubt(site: Site, is_recove
     session = WorkerSession(site.database)
     owner = session.ensure()
     with site.database.begin() as connection:
-        (work,) = claim_submissions(connection, scope, lease=Lease.new(owner, 60), limit=1, max_in_flight=1)
+        (work,) = claim_submissions(connection, scope, lease=Lease(uuid4(), owner, 60), limit=1, max_in_flight=1)
         sending.mark_sent(connection, [sending.Departure(work.id, work.token, "00")], lease_seconds=60)
         order = order_of(connection, work.id)
     session.close()

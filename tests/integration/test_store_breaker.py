@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select, text, update
@@ -89,7 +90,7 @@ def test_it_opens_after_five_failures_in_a_row_and_then_nothing_is_sent(database
     assert claim(database, scope) == []
     with database.begin() as connection:
         due = next_due(connection, scope, max_in_flight=64)
-        polls = free_claims.claim_polls(connection, scope, lease=Lease.new(1, 60), limit=9)
+        polls = free_claims.claim_polls(connection, scope, lease=Lease(uuid4(), 1, 60), limit=9)
     assert (due.submit, due.poll) == (None, 0)
     assert len(polls) == 1, "polls go on"
 

@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select, text, update
@@ -174,12 +175,12 @@ def test_a_batch_that_does_not_run_sends_nothing(database: Database, state: str)
 
 def polls(database: Database, scope: Scope, *, limit: int = 100, owner: int = 1) -> list[free_claims.ClaimedPoll]:
     with database.begin() as connection:
-        return free_claims.claim_polls(connection, scope, lease=Lease.new(owner, 60), limit=limit)
+        return free_claims.claim_polls(connection, scope, lease=Lease(uuid4(), owner, 60), limit=limit)
 
 
 def copies(database: Database, scope: Scope, *, limit: int = 100, owner: int = 1) -> list[free_claims.ClaimedCopy]:
     with database.begin() as connection:
-        return free_claims.claim_copies(connection, scope, lease=Lease.new(owner, 60), limit=limit)
+        return free_claims.claim_copies(connection, scope, lease=Lease(uuid4(), owner, 60), limit=limit)
 
 
 def test_eight_threads_share_polls_and_copies_without_giving_one_twice(database: Database) -> None:
@@ -212,7 +213,7 @@ def test_a_claim_whose_commit_was_not_heard_of_is_repeated_under_its_lease(datab
         force_jobs(connection, BATCH, [JobState.COPYING] * 3, made)
         connection.execute(update(jobs).values(source_expires_at=text("now() + interval '1 hour'")))
     for claim_some in (free_claims.claim_polls, free_claims.claim_copies):
-        lease, claimed = Lease.new(1, 60), []
+        lease, claimed = Lease(uuid4(), 1, 60), []
         for _ in range(2):
             with database.begin() as connection:
                 claimed.append(
@@ -251,7 +252,7 @@ def test_plans_always_know_the_values(database: Database) -> None:
 def test_a_claim_whose_commit_was_not_heard_of_is_taken_up_again(database: Database) -> None:
     """Repeated with its lease it reserves nothing more, as long as nothing of it was sent or put back."""
     scope = make_batch(database, jobs=5, bundle=2)
-    lease = Lease.new(1, 60)
+    lease = Lease(uuid4(), 1, 60)
 
     def repeat() -> list[ClaimedSubmission]:
         with database.begin() as connection:

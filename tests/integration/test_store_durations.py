@@ -1,5 +1,7 @@
 """Which jobs tell how long others like them will take."""
 
+from uuid import uuid4
+
 from sqlalchemy import insert, text, update
 
 from orchestrator.store.database import Connection, Database
@@ -48,5 +50,5 @@ def test_a_poll_is_claimed_with_its_kind(database: Database) -> None:
         connection.execute(update(jobs).values(item=jobs.c.item.concat({"duration_seconds": 10})))
         accepted = put_submission(connection, BATCH, scope.account_pk, "accepted")
         force_jobs(connection, BATCH, ["generating", "generating"], accepted)
-        (poll,) = claim_polls(connection, scope, lease=Lease.new(1, 60), limit=10)
+        (poll,) = claim_polls(connection, scope, lease=Lease(uuid4(), 1, 60), limit=10)
     assert poll.kind == JobKind("film", "10")

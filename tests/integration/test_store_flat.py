@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import event, select, text, update
 
@@ -60,7 +61,7 @@ def test_no_plan_of_a_claim_reads_the_table(database: Database) -> None:
 
 
 def a_lease() -> Lease:
-    return Lease.new(1, 60)
+    return Lease(uuid4(), 1, 60)
 
 
 @contextmanager

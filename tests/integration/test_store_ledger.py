@@ -26,7 +26,7 @@ PRICE = Decimal(3)
 
 def claim(database: Database, scope: Scope, limit: int = 10) -> list[ClaimedSubmission]:
     with database.begin() as connection:
-        return claim_submissions(connection, scope, lease=Lease.new(1, 60), limit=limit, max_in_flight=1000)
+        return claim_submissions(connection, scope, lease=Lease(uuid4(), 1, 60), limit=limit, max_in_flight=1000)
 
 
 def sent(database: Database, scope: Scope) -> ClaimedSubmission:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select, text, update
@@ -105,11 +106,11 @@ def test_a_second_refused_model_pauses_the_account_with_its_polls(database: Data
     accept(database, claim(database, scope, limit=1)[0])
     slow_down(database, scope, "a", retry_after=0.3)
     with database.begin() as connection:
-        assert len(free_claims.claim_polls(connection, scope, lease=Lease.new(1, 0), limit=9)) == 1
+        assert len(free_claims.claim_polls(connection, scope, lease=Lease(uuid4(), 1, 0), limit=9)) == 1
         connection.execute(update(submissions).values(lease_token=None, lease_owner=None, lease_until=None))
     slow_down(database, scope, "b", retry_after=0.4)
     with database.begin() as connection:
-        assert free_claims.claim_polls(connection, scope, lease=Lease.new(1, 60), limit=9) == []
+        assert free_claims.claim_polls(connection, scope, lease=Lease(uuid4(), 1, 60), limit=9) == []
         due = next_due(connection, scope, max_in_flight=MOST)
     assert due.poll is not None
     assert due.submit is not None

@@ -116,11 +116,11 @@ def test_the_payment_of_a_dead_replayer_is_taken_up(database: Database) -> None:
     work = pay(database, scope)
     with database.begin() as connection:
         sending.record_unknown(connection, work.id, work.token, {})
-        lease = Lease.new(owner=999_999, seconds=600)
+        lease = Lease(uuid4(), 999_999, 600)
         assert replaying.claim_open(connection, scope, lease=lease, limit=1)
     with database.begin() as connection:
         assert leases.rescue(connection).released == 1
-        (again,) = replaying.claim_open(connection, scope, lease=Lease.new(999_999, 600), limit=1)
+        (again,) = replaying.claim_open(connection, scope, lease=Lease(uuid4(), 999_999, 600), limit=1)
     assert (again.id, again.header) == (work.id, "a header that is money")
 
 
