@@ -1,6 +1,5 @@
 """Flat claims: the jobs at the provider are counted as they move, and each queue has an index in its own order"""
 
-import psycopg
 import sqlalchemy as sa
 import sqlmodel
 from alembic import op
@@ -15,7 +14,8 @@ _TEXT = sqlmodel.sql.sqltypes.AutoString()
 
 
 def upgrade() -> None:
-    _lock("batch", "submission", "job")
+    # All of them at once, and first: workers go on meanwhile, in an order of their own.
+    op.execute("LOCK TABLE batch, submission, job IN ACCESS EXCLUSIVE MODE")
     _count_in_flight()
     _order_the_queues()
     for table in ("job", "submission", "asset", "in_flight", "usage"):
@@ -24,22 +24,6 @@ def upgrade() -> None:
             f"ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000, "
             "autovacuum_analyze_scale_factor = 0.05)"
         )
-
-
-def _lock(*tables: str) -> None:
-    """Have all of them at once. Workers go on meanwhile, in an order of their own: whoever waits for one of these, while
-    it has another, would stop them and be stopped by them.
-    """
-    op.execute("SET LOCAL lock_timeout = '200ms'")
-    while True:
-        try:
-            with op.get_bind().begin_nested():
-                op.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
-            break
-        except sa.exc.OperationalError as error:
-            if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
-                raise
-    op.execute("SET LOCAL lock_timeout = 0")
 
 
 def _count_in_flight() -> None:

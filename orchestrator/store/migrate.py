@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from orchestrator.base.errors import Unusable
 from orchestrator.store.database import Database
+from orchestrator.store.table_locks import GIVE_UP_AFTER_SECONDS, with_table_locks
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -42,8 +43,12 @@ def _config() -> "Config":
     return config
 
 
-def upgrade(database: Database) -> str:
-    """Migrate to the newest schema under a lock, and return its revision."""
+def upgrade(database: Database, *, give_up_after_seconds: float = GIVE_UP_AFTER_SECONDS) -> str:
+    """Migrate to the newest schema under a lock, and return its revision.
+
+    Raises Unusable where others have the tables for as long as that: the schema is as it was then, or at a revision
+    between.
+    """
     from alembic import command
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -53,8 +58,9 @@ def upgrade(database: Database) -> str:
         connection.commit()
         try:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            connection.commit()
+            with_table_locks(
+                connection, lambda: command.upgrade(config, "head"), give_up_after_seconds=give_up_after_seconds
+            )
         finally:
             connection.rollback()
             connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": MIGRATION_LOCK})
