@@ -10,7 +10,7 @@ from orchestrator.base.logs import JsonFormatter, Redacting, redactor
 from orchestrator.base.settings import load_settings
 
 #: What these say at INFO is about hints and single calls; what becomes of jobs has lines of its own.
-_CHATTY = ("celery.worker.strategy", "celery.app.trace", "celery.beat", "httpx")
+_CHATTY = ("celery.worker.strategy", "celery.app.trace", "celery.beat", "httpx", "botocore")
 
 
 def connect(**_: Any) -> None:
@@ -18,7 +18,7 @@ def connect(**_: Any) -> None:
     if load_settings().log_format == "json":
         setup_logging.connect(_set_up_json)  # whoever is connected to this does all of it
     else:
-        after_setup_logger.connect(_redact)
+        after_setup_logger.connect(_set_up_text)
         after_setup_task_logger.connect(_redact)
 
 
@@ -27,8 +27,19 @@ def _set_up_json(loglevel: int | str | None = None, **_: Any) -> None:
     handler.setFormatter(Redacting(JsonFormatter(), redactor(load_settings().secrets)))
     level = logging.INFO if loglevel is None else loglevel
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _hush(level)
+
+
+def _set_up_text(logger: logging.Logger, loglevel: int | str | None = None, **_: Any) -> None:
+    _redact(logger)
+    _hush(loglevel)
+
+
+def _hush(level: int | str | None) -> None:
+    """Leave out what is said of every hint, unless all there is was asked for."""
+    if level != logging.DEBUG:
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _redact(logger: logging.Logger, **_: Any) -> None:

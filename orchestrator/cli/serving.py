@@ -65,7 +65,7 @@ def worker(
 
     settings = load_settings()
     if settings.broker_url is not None:
-        command = celery_command(steps, concurrency)
+        command = celery_command(steps, concurrency, with_banner=settings.log_format == "text")
         os.execvp(command[0], command)  # noqa: S606 - no shell is meant; Celery takes this process over
     if steps is not None or concurrency is not None:
         raise UsageError(
@@ -78,9 +78,10 @@ def worker(
     resuming.work(settings)
 
 
-def celery_command(steps: str | None, concurrency: int | None) -> list[str]:
+def celery_command(steps: str | None, concurrency: int | None, *, with_banner: bool = True) -> list[str]:
     """The command line of a Celery worker. Raises UsageError for a step that does not exist."""
-    command = [sys.executable, "-m", "celery", "-A", "workers", "worker", "--loglevel", "INFO"]
+    command = [sys.executable, "-m", "celery", "-A", "workers", *([] if with_banner else ["--quiet"])]
+    command += ["worker", "--loglevel", "INFO"]
     command += ["--without-mingle", "--without-gossip"]  # workers meet in Postgres; gossip only stumbles over outages
     command += ["--hostname", f"worker-{os.getpid()}@%h"]  # several on one machine are told apart
     if steps is not None:

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from orchestrator.base.logs import redactor
+
 from .compose_stack import interpolated, services
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +95,7 @@ def test_the_worker_of_the_sandbox_is_a_worker_that_shares_its_network() -> None
     assert {key for key, value in beside["environment"].items() if worker["environment"].get(key) != value} == {
         "KATANA_BASE_URL", "KATANA_API_KEY", "KATANA_API_SECRET"
     }  # fmt: skip
+    assert redactor([beside["environment"][f"KATANA_API_{each}"] for each in ("KEY", "SECRET")])("sandbox") == "sandbox"
     assert beside["network_mode"] == "service:sandbox"
     assert SERVICES["sandbox"]["networks"] == ["store", "objects"], "the stand-in provider reaches nobody outside"
 

@@ -184,6 +184,12 @@ def test_a_worker_for_some_steps_still_settles() -> None:
         celery_command("pol", None)
 
 
+def test_a_worker_whose_lines_are_json_has_no_banner() -> None:
+    assert "--quiet" not in celery_command(None, None)
+    bare = celery_command(None, None, with_banner=False)
+    assert bare.index("--quiet") < bare.index("worker")
+
+
 def test_why_a_batch_stands() -> None:
     row = {
         "state": "in_doubt", "jobs": 2, "job": "mug\x1b[7m", "model": "gen", "since": "2026-11-22T01:00:00Z",
