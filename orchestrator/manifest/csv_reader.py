@@ -1,10 +1,11 @@
 """CSV as people have it: their separators, empty lines, quoted line breaks, and rows that do not fit."""
 
 import csv
-from collections.abc import Iterator
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Iterator
 from io import StringIO
-from typing import NamedTuple
+from itertools import count
+from typing import NamedTuple, Protocol
 
 from orchestrator.manifest.files import MAX_ROWS_BYTES
 from orchestrator.manifest.line_breaks import normalize
@@ -18,24 +19,16 @@ _SEPARATOR_LINE = "sep="  # Excel's own first line
 class Record(NamedTuple):
     """One row. `number` counts as spreadsheets do (the header is mostly 1), `line` is where it begins; both 1-based.
 
-    `cells` go by column, with LF as their only line break: how the file was saved makes no other prompt. `raw` is the
-    text that they were read from; `fault` says why the row cannot be used.
+    `cells` go by the header's columns, with LF as their only line break: how the file was saved makes no other prompt.
+    There are none where all are empty. `raw` is the text that they were read from; `fault` says why the row cannot be
+    used.
     """
 
     number: int
     line: int
-    cells: dict[str, str]
+    cells: list[str]
     raw: str
     fault: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """The named columns with their 1-based places in the header's line, and the rows that are not empty."""
-
-    columns: dict[str, int]
-    header_line: int
-    records: list[Record]
 
 
 class CsvFault(Exception):
@@ -47,23 +40,79 @@ class CsvFault(Exception):
         self.line = line
 
 
-def read_csv(text: str) -> Table:
-    """Raises CsvFault where the header is unusable, or the file breaks off in quotes."""
-    csv.field_size_limit(MAX_ROWS_BYTES)
-    skipped = 1 if text[:4].lower() == _SEPARATOR_LINE else 0
-    rows = _rows(text, _separator(text), skipped)
-    header = next((row for row in rows if row.cells or row.fault), None)
-    if header is None or header.fault:
-        raise CsvFault(header.fault if header and header.fault else "is empty: its first row must name the columns")
-    names = [name.strip() for name in header.cells]
-    columns = _columns(names, header)
-    unnamed = [index for index, name in enumerate(names) if not name]
-    records = []
-    for row in rows:
-        if row.cells or row.fault:
-            _check_unnamed(row, unnamed)
-            records.append(_record(names, row))
-    return Table(columns, header.line, records)
+class _Reader(Protocol):
+    @property
+    def line_num(self) -> int: ...
+    def __next__(self) -> list[str]: ...
+
+
+class Table:
+    """A table as text. `names` are those of its columns, `columns` the named ones with their 1-based places in the line
+    of the header.
+
+    Raises CsvFault where the header is unusable, or the file breaks off in quotes.
+    """
+
+    def __init__(self, text: str) -> None:
+        csv.field_size_limit(MAX_ROWS_BYTES)
+        self._lines = list(StringIO(text, newline=""))
+        self._starts = array("Q")
+        self._separator = _separator(self._lines)
+        self._rows = self._read(skipped=1 if text[:4].lower() == _SEPARATOR_LINE else 0)
+        header = next((row for row in self._rows if row.cells or row.fault), None)
+        if header is None or header.fault:
+            raise CsvFault(header.fault if header and header.fault else "is empty: its first row must name the columns")
+        self.header_line = header.line
+        self.names = [name.strip() for name in header.cells]
+        self.columns = _columns(self.names, header)
+
+    def records(self) -> Iterator[Record]:
+        """The rows that are not empty, once. Raises CsvFault where the file cannot be used after all."""
+        unnamed = [index for index, name in enumerate(self.names) if not name]
+        for row in self._rows:
+            if row.cells or row.fault:
+                _check_unnamed(row, unnamed)
+                yield self._checked(row)
+
+    def record(self, number: int) -> Record:
+        """One of those rows once more, when all were read."""
+        start, end = self._starts[number - 1 : number + 1]
+        lines = self._lines[start:end]
+        cells, fault = _cells(self._reader(lines), number, start + 1)
+        return self._checked(Record(number, start + 1, cells, "".join(lines), fault))
+
+    def by_name(self, record: Record) -> dict[str, str]:
+        """The cells of a row by their columns."""
+        cells = dict(zip(self.names, record.cells, strict=False))
+        if len(self.columns) < len(self.names):
+            cells.pop("", None)
+        return cells
+
+    def _read(self, skipped: int) -> Iterator[Record]:
+        """Every row; line breaks within quotes belong to their row. `skipped` rows at the beginning are none."""
+        reader = self._reader(self._lines)
+        start = 0
+        for number in count(1):
+            self._starts.append(start)
+            try:
+                cells, fault = _cells(reader, number, start + 1)
+            except StopIteration:
+                return
+            end = reader.line_num
+            if number > skipped:
+                raw = self._lines[start] if end == start + 1 else "".join(self._lines[start:end])
+                yield Record(number, start + 1, cells if "".join(cells).strip() else [], raw, fault)
+            start = end
+
+    def _reader(self, lines: Iterable[str]) -> "_Reader":
+        return csv.reader(lines, delimiter=self._separator, skipinitialspace=True, strict=True)
+
+    def _checked(self, row: Record) -> Record:
+        """The row with its line breaks made LF, and what is wrong with it."""
+        if "\r" in row.raw.rstrip("\r\n"):
+            row = row._replace(cells=list(map(normalize, row.cells)))
+        fault = row.fault or _fault(self.names, row)
+        return row if fault is None else row._replace(fault=fault)
 
 
 def cell_places(cells: list[str], raw: str) -> list[int]:
@@ -79,54 +128,26 @@ def cell_places(cells: list[str], raw: str) -> list[int]:
     return places
 
 
-class _Row(NamedTuple):
-    """`cells` are none where all are empty."""
-
-    number: int
-    line: int
-    cells: list[str]
-    raw: str
-    fault: str | None = None
-
-
-def _separator(text: str) -> str:
+def _separator(lines: list[str]) -> str:
     """What separates the names of the header: the most frequent one there, outside quotes."""
-    if text[:4].lower() == _SEPARATOR_LINE and text[4:5] in _SEPARATORS:
-        return text[4]
-    header = next((line for line in StringIO(text, newline="") if line.strip()), "")
+    if lines and lines[0][:4].lower() == _SEPARATOR_LINE and lines[0][4:5] in _SEPARATORS:
+        return lines[0][4]
+    header = next((line for line in lines if line.strip()), "")
     outside_quotes = "".join(header.split('"')[::2])
     return max(_SEPARATORS, key=outside_quotes.count)  # the first one where there is none
 
 
-def _rows(text: str, separator: str, skipped: int) -> Iterator[_Row]:
-    """Every row; line breaks within quotes belong to their row. `skipped` rows at the beginning are none."""
-    lines: list[str] = []
-
-    def recorded() -> Iterator[str]:
-        for line in StringIO(text, newline=""):
-            lines.append(line)
-            yield line
-
-    reader = csv.reader(recorded(), delimiter=separator, skipinitialspace=True, strict=True)
-    number, next_line = 0, 1
-    while True:
-        fault = None
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if "unexpected end of data" in str(error):
-                raise CsvFault(f"breaks off in the quotes that open in row {number + 1}", next_line) from None
-            cells, fault = [], 'has text after a closing quote; write a quote inside a cell twice (`""`)'
-        number, line, next_line = number + 1, next_line, reader.line_num + 1
-        if number > skipped:
-            is_empty = not any(cell.strip() for cell in cells)
-            yield _Row(number, line, [] if is_empty else cells, "".join(lines), fault)
-        lines.clear()
+def _cells(reader: _Reader, number: int, line: int) -> tuple[list[str], str | None]:
+    """The next row's cells, or why it has none. Raises StopIteration at the end."""
+    try:
+        return next(reader), None
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            raise CsvFault(f"breaks off in the quotes that open in row {number}", line) from None
+        return [], 'has text after a closing quote; write a quote inside a cell twice (`""`)'
 
 
-def _columns(names: list[str], header: _Row) -> dict[str, int]:
+def _columns(names: list[str], header: Record) -> dict[str, int]:
     columns: dict[str, int] = {}
     for index, (name, place) in enumerate(zip(names, cell_places(header.cells, header.raw), strict=True)):
         if name in columns:
@@ -138,19 +159,14 @@ def _columns(names: list[str], header: _Row) -> dict[str, int]:
     return columns
 
 
-def _check_unnamed(row: _Row, unnamed: list[int]) -> None:
+def _check_unnamed(row: Record, unnamed: list[int]) -> None:
     for index in unnamed:
         if index < len(row.cells) and row.cells[index].strip():
             raise CsvFault(f"has no name for column {index + 1}, which row {row.number} uses", row.line)
 
 
-def _record(names: list[str], row: _Row) -> Record:
-    cells = {name: normalize(cell) for name, cell in zip(names, row.cells, strict=False) if name}
-    return Record(row.number, row.line, cells, row.raw, row.fault or _fault(names, row))
-
-
-def _fault(names: list[str], row: _Row) -> str | None:
-    if len(row.cells) < len(names) or any(cell.strip() for cell in row.cells[len(names) :]):
+def _fault(names: list[str], row: Record) -> str | None:
+    if len(row.cells) != len(names) and (len(row.cells) < len(names) or "".join(row.cells[len(names) :]).strip()):
         return f"has {len(row.cells)} cells, but the header names {len(names)} columns"
     if not row.raw.isascii() and (found := ESCAPED.search(row.raw)):
         return f"is not UTF-8 (byte {byte_of(found[0])})"

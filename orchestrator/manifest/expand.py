@@ -6,12 +6,11 @@ from typing import Any
 from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.manifest import values
 from orchestrator.manifest.compiled_job import ROW, CompiledJob, MatrixValue, compile_job
-from orchestrator.manifest.filling import Fill, fill_entries
+from orchestrator.manifest.filling import fill_entries
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.job_keys import (
     JOB_KEYS,
     JobDefaults,
-    JobList,
     ManifestJob,
     read_extra,
     read_gate,
@@ -19,11 +18,17 @@ from orchestrator.manifest.job_keys import (
     read_takes,
     written_id,
 )
+from orchestrator.manifest.job_list import JobList
 from orchestrator.manifest.job_template import JobTemplate
 from orchestrator.manifest.nodes import Entry, Mapping, native
+from orchestrator.manifest.outline import outline_of
+from orchestrator.manifest.patterns import Patterns
+from orchestrator.manifest.row import Row
 from orchestrator.manifest.rows import SourceRow
 from orchestrator.manifest.setting import Setting
-from orchestrator.manifest.templates import Context, context_of
+from orchestrator.manifest.templates import Scope
+
+Combination = dict[str, MatrixValue]
 
 
 def expand(template: JobTemplate, setting: Setting, defaults: JobDefaults, jobs: JobList, findings: Findings) -> None:
@@ -31,47 +36,97 @@ def expand(template: JobTemplate, setting: Setting, defaults: JobDefaults, jobs:
     rows: list[SourceRow | None] = [None] if template.rows is None else [*template.rows]
     own = findings.for_job(written_id(template.node.entries.get("id")), findings.origin)
     compiled = compile_job(template, setting, defaults, _origin(rows[0] if rows else None, findings), own)
-    if compiled is None:
-        return
-    for row in rows:
-        fault = _row_fault(row, template.node, findings) if row and row.fault else None
-        for combination in compiled.combinations():
-            _add(compiled, row, combination, fault, jobs, findings)
+    if compiled is not None:
+        _Expansion(compiled, rows, jobs, findings).add_jobs()
+
+
+class _Expansion:
+    """The rows of one job, each with all combinations of its matrix; those are counted from 0, in their order."""
+
+    def __init__(self, compiled: CompiledJob, rows: list[SourceRow | None], jobs: JobList, findings: Findings) -> None:
+        self._compiled = compiled
+        self._rows = rows
+        self._combinations = list(compiled.combinations())
+        self._jobs = jobs
+        self._findings = findings
+        self._outline = outline_of(compiled)
+        self._patterns = Patterns(jobs, self._read_again)
+
+    def add_jobs(self) -> None:
+        """Adds all of them."""
+        number = 0
+        for row in self._rows:
+            fault = _row_fault(row, self._compiled.node, self._findings) if row and row.fault else None
+            for combination in range(len(self._combinations)):
+                if fault is None:
+                    self._add(number, row, combination)
+                else:
+                    self._add_faulty(row, combination, fault)
+                number += 1
+
+    def _add(self, number: int, row: SourceRow | None, combination: int) -> None:
+        scope = Scope(_variables(self._compiled, row, self._combinations[combination]))
+        found = self._outline.of(scope) if self._outline else None
+        form = found and (combination, found.form)
+        columns, place = (row.columns, row.place) if row else (None, None)
+        if found and self._patterns.add_repeat(form, number, found.id, found.prompt, found.labels, columns, place):
+            return
+        own = self._own_findings(row)
+        job, takes = self._read(row, combination, self._jobs.next_ordinal, own)
+        self._findings.errors.extend(own.errors)
+        is_sound = not own.errors
+        own.errors = self._findings.errors
+        errors_before = len(own.errors)
+        self._jobs.add(job, takes, own)
+        if is_sound and len(own.errors) == errors_before:
+            self._patterns.learn(form)
+
+    def _add_faulty(self, row: SourceRow | None, combination: int, fault: Diagnostic) -> None:
+        """Adds a job that cannot be read because its row cannot."""
+        own = self._own_findings(row)
+        entries, _ = self._begun(row, combination, own)
+        job = _job(self._compiled, row, entries, None, (fault,), own, self._jobs.next_ordinal)
+        self._jobs.add(job, None, Findings(self._findings.file))
+
+    def _read_again(self, number: int, ordinal: int) -> ManifestJob:
+        at, combination = divmod(number, len(self._combinations))
+        job, _ = self._read(self._rows[at], combination, ordinal, self._own_findings(self._rows[at]))
+        return job
+
+    def _read(
+        self, row: SourceRow | None, combination: int, ordinal: int, own: Findings
+    ) -> tuple[ManifestJob, int | None]:
+        """The job, with those of its faults that are its row's, and how many takes of it there are to be."""
+        compiled = self._compiled
+        entries, scope = self._begun(row, combination, own)
+        fills = {name: fill for name, fill in compiled.fills.items() if name != "id"}
+        filled = fill_entries(entries, fills, scope, own)
+        defaults = fill_entries(compiled.defaults, compiled.default_fills, scope, own)
+        parts = None if own.errors or filled is None or defaults is None else _parts(compiled, filled, defaults, own)
+        faults = tuple(error for error in own.errors if row and (error.line, error.column) in compiled.of_row)
+        job = _job(compiled, row, entries if filled is None else filled, parts, faults, own, ordinal)
+        return job, parts.takes if parts else None
+
+    def _begun(self, row: SourceRow | None, combination: int, own: Findings) -> tuple[dict[str, Entry], Scope]:
+        """The job's entries with those of the matrix and with its id, under which its findings go from here on."""
+        chosen = self._combinations[combination]
+        variables = _variables(self._compiled, row, chosen)
+        entries = self._compiled.entries | _matrix_fields(chosen, variables, own)
+        scope = Scope(variables)
+        fill = self._compiled.fills.get("id")
+        if fill is not None:
+            entries = fill_entries(entries, {"id": fill}, scope, own) or entries
+        own.job = None if own.errors else read_id(entries["id"], self._compiled.node, own)
+        return entries, scope
+
+    def _own_findings(self, row: SourceRow | None) -> Findings:
+        return Findings(self._findings.file, origin=_origin(row, self._findings))
 
 
 def _row_fault(row: SourceRow, node: Mapping, findings: Findings) -> Diagnostic:
     """The row cannot be used: said once, at `for_each`."""
-    findings.error(Code.YAML_SYNTAX, node.entries["for_each"].value, f"{row.row.place} {row.fault}", "for_each")
+    findings.error(Code.YAML_SYNTAX, node.entries["for_each"].value, f"{row.place} {row.fault}", "for_each")
     return findings.errors[-1]
-
-
-def _add(
-    compiled: CompiledJob,
-    row: SourceRow | None,
-    combination: dict[str, MatrixValue],
-    fault: Diagnostic | None,
-    jobs: JobList,
-    findings: Findings,
-) -> None:
-    """Adds the job of one row and combination, with those of its faults that are its row's."""
-    own = Findings(findings.file, origin=_origin(row, findings))
-    variables = _variables(compiled, row, combination)
-    entries = compiled.entries | _matrix_fields(combination, variables, own)
-    context = context_of(variables)
-    fills = dict(compiled.fills)
-    entries = _with_id(entries, fills.pop("id", None), context, own)
-    own.job = None if own.errors else read_id(entries["id"], compiled.node, own)
-    if fault is not None:
-        jobs.add(_job(compiled, row, entries, None, (fault,), own, jobs.next_ordinal), None, Findings(findings.file))
-        return
-    filled = fill_entries(entries, fills, context, own)
-    defaults = fill_entries(compiled.defaults, compiled.default_fills, context, own)
-    parts = None if own.errors or filled is None or defaults is None else _parts(compiled, filled, defaults, own)
-    findings.errors.extend(own.errors)
-    faults = tuple(error for error in own.errors if row and (error.line, error.column) in compiled.of_row)
-    job = _job(compiled, row, entries if filled is None else filled, parts, faults, own, jobs.next_ordinal)
-    own.errors = findings.errors
-    jobs.add(job, parts.takes if parts else None, own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +170,7 @@ def _job(
         extra=parts.extra if parts else {},
         fields=parts.fields if parts else {},
         has_gate=parts is not None and parts.has_gate,
-        row=row.row if row else None,
+        row=Row(row.columns, row.place) if row else None,
         is_template=True,
         defaults=parts.defaults if parts else {},
         filled=compiled.filled,
@@ -127,7 +182,7 @@ def _job(
 
 
 def _origin(row: SourceRow | None, findings: Findings) -> str | None:
-    return "; ".join(place for place in (findings.origin, row and row.row.place) if place) or None
+    return "; ".join(place for place in (findings.origin, row and row.place) if place) or None
 
 
 def _variables(compiled: CompiledJob, row: SourceRow | None, combination: dict[str, MatrixValue]) -> dict[str, Any]:
@@ -146,7 +201,7 @@ def _matrix_fields(
     for name, value in combination.items():
         entry = value.entry
         if value.fill is not None:
-            node = value.fill(context_of(variables), findings)
+            node = value.fill(Scope(variables), findings)
             if node is None:
                 continue
             entry = Entry(entry.key, node)
@@ -154,7 +209,3 @@ def _matrix_fields(
         if value.is_field:
             fields[name] = entry
     return fields
-
-
-def _with_id(entries: dict[str, Entry], fill: Fill | None, context: Context, own: Findings) -> dict[str, Entry]:
-    return entries if fill is None else fill_entries(entries, {"id": fill}, context, own) or entries

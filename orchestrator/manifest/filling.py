@@ -10,13 +10,52 @@ from orchestrator.base.diagnostics import Code
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Place, Scalar, Sequence, scalars
 from orchestrator.manifest.suggest import did_you_mean
-from orchestrator.manifest.templates import Context, Template, TemplateFault, is_template, template_of, text_of
+from orchestrator.manifest.templates import (
+    MissingName,
+    Scope,
+    Template,
+    TemplateFault,
+    is_template,
+    template_of,
+    text_of,
+)
 
-Fill = Callable[[Context, Findings], Node | None]
+Fill = Callable[[Scope, Findings], Node | None]
 """Gives the node for one row, or None after reporting why it cannot be filled in."""
 
 _ELSEWHERE = re.compile(r"[/~]|s3://", re.IGNORECASE)
 _NAMED = 12  # as many as a message can list
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarFill:
+    """Fills in one value. `as_text`: what comes out is text, whatever the variable was.
+
+    `columns` are the row's, where paths are to be kept to the folder that its author wrote.
+    """
+
+    node: Scalar
+    path: str
+    template: Template
+    as_text: bool
+    columns: frozenset[str] | None
+
+    def value(self, scope: Scope) -> Any:
+        """What comes out for one row. Raises TemplateFault."""
+        try:
+            value = self.template.fill(scope)
+        except MissingName as missing:
+            raise TemplateFault(_unknown(missing.name, scope.variables)) from None
+        return text_of(value) if self.as_text else value
+
+    def __call__(self, scope: Scope, findings: Findings) -> Node | None:
+        """The node for one row, or None after reporting why it cannot be filled in."""
+        try:
+            node = _node_at(self.value(scope), self.node)
+            return node if self.columns is None else _confined(node, self.template, self.columns, scope)
+        except TemplateFault as fault:
+            findings.error(Code.TEMPLATE_ERROR, self.node, fault.message, self.path)
+            return None
 
 
 @dataclass(slots=True)
@@ -54,20 +93,7 @@ class Compiler:
         if is_of_row:
             self.of_row.add((node.line, node.column))
 
-        def fill(context: Context, findings: Findings) -> Node | None:
-            if name := template.missing(context):
-                findings.error(Code.TEMPLATE_ERROR, node, _unknown(name, context.parent.keys()), path)
-                return None
-            try:
-                value = template.fill(context)
-                if is_of_row and not as_text:
-                    return _confined(_node_at(value, node), template, self.columns, context)
-                return _node_at(text_of(value) if as_text else value, node)
-            except TemplateFault as fault:
-                findings.error(Code.TEMPLATE_ERROR, node, fault.message, path)
-                return None
-
-        return fill
+        return ScalarFill(node, path, template, as_text, self.columns if is_of_row and not as_text else None)
 
     def _sequence(self, node: Sequence, path: str, as_text: bool) -> Fill | None:
         fills = [self.compile(item, f"{path}[{index}]", as_text=as_text) for index, item in enumerate(node.items)]
@@ -75,8 +101,8 @@ class Compiler:
             return None
         pairs = list(zip(node.items, fills, strict=True))
 
-        def fill(context: Context, findings: Findings) -> Node | None:
-            items = [each(context, findings) if each else item for item, each in pairs]
+        def fill(scope: Scope, findings: Findings) -> Node | None:
+            items = [each(scope, findings) if each else item for item, each in pairs]
             whole = [item for item in items if item is not None]
             return Sequence(whole, node.line, node.column) if len(whole) == len(items) else None
 
@@ -91,21 +117,21 @@ class Compiler:
         if not fills:
             return None
 
-        def fill(context: Context, findings: Findings) -> Node | None:
-            entries = fill_entries(node.entries, fills, context, findings)
+        def fill(scope: Scope, findings: Findings) -> Node | None:
+            entries = fill_entries(node.entries, fills, scope, findings)
             return None if entries is None else Mapping(entries, node.line, node.column)
 
         return fill
 
 
 def fill_entries(
-    entries: dict[str, Entry], fills: dict[str, Fill], context: Context, findings: Findings
+    entries: dict[str, Entry], fills: dict[str, Fill], scope: Scope, findings: Findings
 ) -> dict[str, Entry] | None:
     """`entries` with some of them filled in; None where one of these cannot be."""
     filled = dict(entries)
     is_whole = True
     for name, fill in fills.items():
-        value = fill(context, findings)
+        value = fill(scope, findings)
         if value is None:
             is_whole = False
         else:
@@ -131,23 +157,23 @@ def _node_at(value: Any, place: Node) -> Node:
     return Scalar(value, place.line, place.column)
 
 
-def _confined(node: Node, template: Template, columns: frozenset[str], context: Context) -> Node:
+def _confined(node: Node, template: Template, columns: frozenset[str], scope: Scope) -> Node:
     """The node, with its paths kept to the folder that the manifest's author wrote before the row's first column.
 
     Only a whole value of a row may be an absolute path or a URI: that is what its author meant to say.
     """
     if isinstance(node, Mapping):
         entries = {
-            name: Entry(entry.key, _confined(entry.value, template, columns, context))
+            name: Entry(entry.key, _confined(entry.value, template, columns, scope))
             for name, entry in node.entries.items()
         }
         return Mapping(entries, node.line, node.column)
     if isinstance(node, Sequence):
-        items = [_confined(item, template, columns, context) for item in node.items]
+        items = [_confined(item, template, columns, scope) for item in node.items]
         return Sequence(items, node.line, node.column)
     if template.is_whole:
         return node if _ELSEWHERE.match(str(node.value)) else node._replace(within="")
-    return node._replace(within=template.head(context, columns).rpartition("/")[0])
+    return node._replace(within=template.head(scope, columns).rpartition("/")[0])
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:

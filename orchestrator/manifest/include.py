@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.manifest import values
-from orchestrator.manifest.bare import BareJob, is_bare, read_bare
+from orchestrator.manifest.bare import BareJob, BareList, BareRow, is_bare
+from orchestrator.manifest.bare_reader import read_bare
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence, replaced_at
 from orchestrator.manifest.row import Row
@@ -30,7 +31,7 @@ class Included:
     place: Scalar
     entries: dict[str, Entry] = field(default_factory=dict)
     jobs: tuple[tuple[int, Node], ...] = ()
-    bare: tuple[BareJob, ...] = ()
+    bare: BareList | None = None
 
 
 def read_includes(entry: Entry | None, setting: Setting, findings: Findings) -> list[Included]:
@@ -62,8 +63,8 @@ def _read(node: Node, setting: Setting, findings: Findings) -> Included | None:
         return None
     inner = Findings(findings.file)
     if is_bare(name):
-        jobs = tuple(_at_include(job, name, node) for job in read_bare(name, setting.sources, setting.fields, inner))
-        included: Included | None = Included(name, node, bare=jobs)
+        bare = read_bare(name, setting.sources, setting.fields, inner)
+        included: Included | None = Included(name, node, bare=None if bare is None else _IncludedList(bare, name, node))
     else:
         root = read_node(name, setting.sources, inner, "the file")
         included = None if root is None else _fragment(name, node, root, inner)
@@ -104,13 +105,30 @@ def _jobs(entry: Entry | None, place: Scalar, findings: Findings) -> Iterator[tu
         yield item.line, replaced_at(item, (place.line, place.column))
 
 
-def _at_include(job: BareJob, name: str, place: Scalar) -> BareJob:
-    at = f"{name}, {job.row.place}"
-    own = Findings(job.findings.file, job.findings.job)
-    own.errors = [_at(place, name, error) for error in job.findings.errors]
-    node = replaced_at(job.node, (place.line, place.column))
-    assert isinstance(node, Mapping)
-    return job._replace(node=node, row=Row(job.row.columns, at), findings=own, origin=at)
+@dataclass(frozen=True, slots=True)
+class _IncludedList:
+    """A bare list, all of it at the place that includes it."""
+
+    found: BareList
+    name: str
+    place: Scalar
+
+    def rows(self) -> Iterator[BareRow]:
+        """As those of the file."""
+        return (row._replace(place=self._within(row.place)) for row in self.found.rows())
+
+    def read(self, number: int) -> BareJob:
+        """As in the file."""
+        job = self.found.read(number)
+        own = Findings(job.findings.file, job.findings.job)
+        own.errors = [_at(self.place, self.name, error) for error in job.findings.errors]
+        node = replaced_at(job.node, (self.place.line, self.place.column))
+        assert isinstance(node, Mapping)
+        origin = self._within(job.row.place)
+        return job._replace(node=node, row=Row(job.row.columns, origin), findings=own, origin=origin)
+
+    def _within(self, place: str) -> str:
+        return f"{self.name}, {place}"
 
 
 def _at(place: Scalar, name: str, found: Diagnostic) -> Diagnostic:

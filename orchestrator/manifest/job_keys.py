@@ -1,6 +1,6 @@
 """A job's own keys: `id`, `labels`, `extra`, `takes`, `gate`; the rest of its fields is the provider's."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.manifest import values
@@ -10,7 +10,6 @@ from orchestrator.manifest.nodes import Entry, Mapping, Place, Scalar
 from orchestrator.manifest.row import Row as Row
 
 MAX_JOBS = 1_000_000
-MAX_ID_CHARACTERS = 200
 EXPANDING_KEYS = ("for_each", "where", "matrix")
 JOB_KEYS = ("id", *EXPANDING_KEYS, "takes", "labels", "gate", "extra")
 GATES = ("manual",)
@@ -44,6 +43,10 @@ class ManifestJob:
     faults: tuple[Diagnostic, ...] = ()
     is_broken: bool = False
     origin: str | None = None
+
+    def in_full(self) -> "ManifestJob":
+        """Itself; see `Repeat`."""
+        return self
 
     def blames_row(self, error: Diagnostic) -> bool:
         """Whether an error of this job lies in what its own row says, rather than in the manifest or in an outage."""
@@ -137,49 +140,3 @@ def read_extra(entry: Entry | None, findings: Findings) -> dict[str, Entry]:
 def entries_of(entry: Entry | None) -> dict[str, Entry]:
     """The entries of a value that is a mapping; none of another."""
     return entry.value.entries if entry and isinstance(entry.value, Mapping) else {}
-
-
-class JobList:
-    """The concrete jobs, as they are found: numbered, and no two with one id."""
-
-    def __init__(self) -> None:
-        self.jobs: list[ManifestJob] = []
-        self._first_places: dict[str, str] = {}
-
-    @property
-    def next_ordinal(self) -> int:
-        """The ordinal that the next job has to have."""
-        return len(self.jobs)
-
-    def add(self, job: ManifestJob, takes: int | None, findings: Findings) -> None:
-        """Adds the job, or each of its takes as `id.1`, `id.2`; what is wrong with their ids goes to `findings`.
-
-        One job above MAX_JOBS is kept, and no more.
-        """
-        if takes is None:
-            self._add(job, findings)
-            return
-        for take in range(1, takes + 1):
-            if len(self.jobs) > MAX_JOBS:
-                return
-            job_id = None if job.id is None else f"{job.id}.{take}"
-            self._add(replace(job, ordinal=self.next_ordinal, id=job_id, take=take), findings)
-
-    def _add(self, job: ManifestJob, findings: Findings) -> None:
-        if job.id is not None and not self._claim(job.id, job, findings) and job.blames_row(findings.errors[-1]):
-            job = replace(job, faults=(*job.faults, findings.errors[-1]))
-        self.jobs.append(job)
-
-    def _claim(self, job_id: str, job: ManifestJob, findings: Findings) -> bool:
-        """Whether the id is a good one that no other job has; else says why not."""
-        place = job.node.entries["id"].value
-        if len(job_id) > MAX_ID_CHARACTERS:
-            message = f"`id` has {len(job_id)} characters; at most {MAX_ID_CHARACTERS} are allowed"
-            findings.error(Code.INVALID_VALUE, place, message, "id")
-            return False
-        if job_id in self._first_places:
-            message = f"`{values.shorten(job_id)}` is already the id of the job {self._first_places[job_id]}"
-            findings.error(Code.DUPLICATE_JOB_ID, place, message, "id")
-            return False
-        self._first_places[job_id] = f"of {job.origin}" if job.origin else f"on line {place.line}"
-        return True

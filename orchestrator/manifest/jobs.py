@@ -1,11 +1,11 @@
 """`jobs`: the list, checked for its size before anything is expanded."""
 
-from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest import values
-from orchestrator.manifest.bare import BareJob
+from orchestrator.manifest.bare import BareJob, BareList
 from orchestrator.manifest.expand import expand
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.job_keys import (
@@ -13,7 +13,6 @@ from orchestrator.manifest.job_keys import (
     JOB_KEYS,
     MAX_JOBS,
     JobDefaults,
-    JobList,
     ManifestJob,
     read_extra,
     read_gate,
@@ -22,8 +21,10 @@ from orchestrator.manifest.job_keys import (
     read_takes,
     written_id,
 )
+from orchestrator.manifest.job_list import JobList
 from orchestrator.manifest.job_template import JobTemplate, read_template
-from orchestrator.manifest.nodes import Mapping, Node, Sequence
+from orchestrator.manifest.nodes import Mapping, Node, Sequence, native
+from orchestrator.manifest.patterns import Patterns, form_of_job
 from orchestrator.manifest.setting import Setting
 
 
@@ -37,35 +38,70 @@ def read_jobs(node: Node, defaults: JobDefaults, setting: Setting, jobs: JobList
     count = sum(template.count for template in templates if template)
     if not _is_count_allowed(len(jobs.jobs) + count, node, findings):
         return
-    for template in templates:
+    patterns = Patterns(jobs, partial(_read_again, node.items, defaults, findings))
+    for at, template in enumerate(templates):
         if template is not None and _is_expanded(template.node, setting):
             expand(template, setting, defaults, jobs, findings)
         elif template is not None:
-            own = findings.for_job(written_id(template.node.entries.get("id")))
-            takes = read_takes(template.node.entries.get("takes"), own)
-            jobs.add(_plain_job(template.node, defaults, jobs.next_ordinal, own), takes, own)
+            _add_plain(template.node, at, defaults, patterns, jobs, findings)
     _is_count_allowed(len(jobs.jobs), node, findings)
 
 
-def read_bare_jobs(
-    found: Iterable[BareJob], defaults: JobDefaults, setting: Setting, jobs: JobList, findings: Findings
-) -> None:
+def read_bare_jobs(found: BareList, defaults: JobDefaults, setting: Setting, jobs: JobList, findings: Findings) -> None:
     """Adds the jobs of a bare list."""
-    for bare in found:
-        own = Findings(findings.file, written_id(bare.node.entries.get("id")), bare.findings.errors, origin=bare.origin)
+    patterns = Patterns(jobs, partial(_read_bare_again, found, defaults, findings.file))
+    for row in found.rows():
+        if patterns.add_repeat(row.form, row.number, row.id, row.prompt, None, row.columns, row.place):
+            continue
+        bare = found.read(row.number)
         if not _is_count_allowed(len(jobs.jobs) + 1, bare.node, findings):
             return
+        own = _own_findings(bare, findings.file)
         if _is_expanded(bare.node, setting) and not bare.is_cells and not own.errors:
             read_jobs(Sequence([bare.node], bare.node.line, bare.node.column), defaults, setting, jobs, findings)
             continue
-        _add_bare(bare, defaults, jobs, own)
+        jobs.add(*_bare_job(bare, defaults, jobs.next_ordinal, own), own)
         findings.errors.extend(own.errors)
+        if not own.errors:
+            patterns.learn(row.form)
 
 
-def _add_bare(bare: BareJob, defaults: JobDefaults, jobs: JobList, own: Findings) -> None:
+def _add_plain(
+    node: Mapping, at: int, defaults: JobDefaults, patterns: Patterns, jobs: JobList, findings: Findings
+) -> None:
+    data = {name: native(entry.value) for name, entry in node.entries.items()}
+    form = form_of_job(data) if "id" in data else None
+    if form is not None and patterns.add_repeat(form, at, data["id"], data.get("prompt")):
+        return
+    own = findings.for_job(written_id(node.entries.get("id")))
+    errors_before = len(own.errors)
+    takes = read_takes(node.entries.get("takes"), own)
+    jobs.add(_plain_job(node, defaults, jobs.next_ordinal, own), takes, own)
+    if len(own.errors) == errors_before:
+        patterns.learn(form)
+
+
+def _read_again(items: list[Node], defaults: JobDefaults, findings: Findings, at: int, ordinal: int) -> ManifestJob:
+    node = items[at]
+    assert isinstance(node, Mapping)
+    return _plain_job(node, defaults, ordinal, Findings(findings.file, origin=findings.origin))
+
+
+def _read_bare_again(found: BareList, defaults: JobDefaults, file: str, number: int, ordinal: int) -> ManifestJob:
+    bare = found.read(number)
+    job, _ = _bare_job(bare, defaults, ordinal, _own_findings(bare, file))
+    return job
+
+
+def _own_findings(bare: BareJob, file: str) -> Findings:
+    return Findings(file, written_id(bare.node.entries.get("id")), bare.findings.errors, origin=bare.origin)
+
+
+def _bare_job(bare: BareJob, defaults: JobDefaults, ordinal: int, own: Findings) -> tuple[ManifestJob, int | None]:
+    """The job of a row, and how many takes of it there are to be."""
     is_broken = bool(own.errors)
     quiet = Findings(own.file) if is_broken else own
-    job = _plain_job(bare.node, defaults, jobs.next_ordinal, quiet)
+    job = _plain_job(bare.node, defaults, ordinal, quiet)
     takes = read_takes(bare.node.entries.get("takes"), quiet)
     job = replace(
         job,
@@ -75,7 +111,7 @@ def _add_bare(bare: BareJob, defaults: JobDefaults, jobs: JobList, own: Findings
         is_broken=is_broken,
         origin=bare.origin,
     )
-    jobs.add(job, takes, own)
+    return job, takes
 
 
 def _is_count_allowed(count: int, node: Node, findings: Findings) -> bool:

@@ -1,11 +1,9 @@
 """The row that a job is made from."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row that a job is made from: its columns as JSON data, and where it stands (`products.csv, row 12`)."""
 
     columns: dict[str, Any]

@@ -5,33 +5,33 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest import values
-from orchestrator.manifest.csv_reader import CsvFault, read_csv
+from orchestrator.manifest.csv_reader import CsvFault, Table
 from orchestrator.manifest.files import MAX_ROWS_BYTES, SourceFault, Sources
 from orchestrator.manifest.findings import Findings
-from orchestrator.manifest.json_lines import read_json_lines
+from orchestrator.manifest.json_lines import read_json_line, read_quickly
 from orchestrator.manifest.nodes import Mapping, Node, Scalar, Sequence, fault_of, native, plain, scalars
-from orchestrator.manifest.row import Row
-from orchestrator.manifest.table_text import ESCAPED, decode_table
+from orchestrator.manifest.table_text import decode_table
 
 CSV_SUFFIXES = frozenset({".csv", ".tsv", ".txt"})
 JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 
-_DOUBTFUL = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")  # NUL, and halves of surrogate pairs
 _NAME_IT = "to name its encoding: for_each: {file: NAME, encoding: cp1252}"
 _FRACTION = re.compile(r"[0-9][.eE]")
 
 
 class SourceRow(NamedTuple):
-    """A row as templates see it (`variables`) and as it is kept (`row`); `fault` says why it cannot be used."""
+    """A row as templates see it (`variables`), and as it is kept (`columns`), from `place`; `fault` says why it cannot
+    be used.
+    """
 
     variables: dict[str, Any]
-    row: Row
+    columns: dict[str, Any]
+    place: str
     fault: str | None = None
 
 
@@ -98,7 +98,7 @@ def _inline(node: Sequence, findings: Findings) -> Rows | None:
         for scalar, path in scalars(item, ""):
             if fault := fault_of(scalar.value):
                 findings.error(Code.INVALID_VALUE, scalar, f"`{path.lstrip('.')}` {fault}", "for_each")
-        rows.append(SourceRow(native(item), Row(plain(item, {}), f"row {number}")))
+        rows.append(SourceRow(native(item), plain(item, {}), f"row {number}"))
     return _with_columns(rows)
 
 
@@ -110,12 +110,14 @@ def _read_file(file: RowsFile, sources: Sources) -> Rows:
     decoded = decode_table(sources.read(file.name, MAX_ROWS_BYTES), file.encoding)
     if suffix in JSONL_SUFFIXES:
         return _with_columns(list(_json_rows(decoded.text, path.name)), decoded.guessed)
-    table = read_csv(decoded.text)
-    rows = [
-        SourceRow(record.cells, Row(record.cells, f"{path.name}, row {record.number}"), record.fault)
-        for record in table.records
-    ]
-    return Rows(frozenset(table.columns), rows, decoded.guessed)
+    table = Table(decoded.text)
+    return Rows(frozenset(table.columns), list(_csv_rows(table, path.name)), decoded.guessed)
+
+
+def _csv_rows(table: Table, file: str) -> Iterator[SourceRow]:
+    for record in table.records():
+        cells = table.by_name(record)
+        yield SourceRow(cells, cells, f"{file}, row {record.number}", record.fault)
 
 
 def _json_rows(text: str, file: str) -> Iterator[SourceRow]:
@@ -126,43 +128,34 @@ def _json_rows(text: str, file: str) -> Iterator[SourceRow]:
 
 
 def _quick_row(line: str, place: str) -> SourceRow | None:
-    """By the standard reader, which is fast; None for whatever is not plainly a good row."""
-    if ESCAPED.search(line) or _DOUBTFUL.search(line):
+    """By the standard reader; None for whatever is not plainly a good row."""
+    variables = read_quickly(line)
+    if not isinstance(variables, dict):
         return None
     try:
-        variables = json.loads(line, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_distinct)
         columns = json.loads(line, parse_float=_finite) if _FRACTION.search(line) else variables
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
-    return SourceRow(variables, Row(columns, place)) if isinstance(variables, dict) else None
+    return SourceRow(variables, columns, place)
 
 
 def _finite(text: str) -> float:
     number = float(text)
-    return number if math.isfinite(number) else _refuse(text)
-
-
-def _refuse(word: str) -> NoReturn:
-    raise ValueError(word)
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is given twice")
-    return found
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _careful_row(line: str, place: str) -> SourceRow:
     """By the reader with places, which says what is wrong."""
-    (read,) = read_json_lines(line, place)
+    read = read_json_line(1, line, place)
     faults = [error.message for error in read.findings.errors]
     for scalar, path in scalars(read.node or Mapping({}, 1, 1), ""):
         if fault := fault_of(scalar.value):
             faults.append(f"`{path.lstrip('.')}` {fault}")
     if read.node is None or faults:
-        return SourceRow({}, Row({}, place), f"cannot be used: {'; '.join(faults)}")
-    return SourceRow(native(read.node), Row(plain(read.node, {}), place))
+        return SourceRow({}, {}, place, f"cannot be used: {'; '.join(faults)}")
+    return SourceRow(native(read.node), plain(read.node, {}), place)
 
 
 def _with_columns(rows: list[SourceRow], guessed: str | None = None) -> Rows:
@@ -174,5 +167,5 @@ def _sample(rows: Rows) -> str:
     for row in rows.rows:
         for value in row.variables.values():
             if isinstance(value, str) and not value.isascii():
-                return f" (`{values.shorten(value, 30)}` in {row.row.place})"
+                return f" (`{values.shorten(value, 30)}` in {row.place})"
     return ""

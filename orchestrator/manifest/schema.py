@@ -8,7 +8,8 @@ from typing import Any, Literal
 from orchestrator.base.diagnostics import Code
 from orchestrator.base.payments import Payment
 from orchestrator.manifest import values
-from orchestrator.manifest.bare import collection_name, read_bare
+from orchestrator.manifest.bare import collection_name
+from orchestrator.manifest.bare_reader import read_bare
 from orchestrator.manifest.careful_start import CarefulStart, read_careful_start
 from orchestrator.manifest.collection_keys import (
     Reuse,
@@ -21,11 +22,13 @@ from orchestrator.manifest.collection_keys import (
 )
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.include import MERGED_KEYS, Included, merged, read_includes
-from orchestrator.manifest.job_keys import JobDefaults, JobList, ManifestJob, read_defaults
+from orchestrator.manifest.job_keys import JobDefaults, read_defaults
+from orchestrator.manifest.job_list import JobList
 from orchestrator.manifest.jobs import read_bare_jobs, read_jobs
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence
 from orchestrator.manifest.notify import read_notify
 from orchestrator.manifest.object_key import DEFAULT_KEY, label_names, read_key
+from orchestrator.manifest.repeat import Job
 from orchestrator.manifest.setting import Setting
 from orchestrator.manifest.suggest import did_you_mean
 from orchestrator.manifest.variables import batch_labels, read_variables
@@ -86,7 +89,7 @@ class Manifest:
     careful_start: CarefulStart = field(default_factory=CarefulStart)
     labels: dict[str, str] = field(default_factory=dict)
     defaults: dict[str, Entry] = field(default_factory=dict)
-    jobs: tuple[ManifestJob, ...] = ()
+    jobs: tuple[Job, ...] = ()
     notify: tuple[dict[str, Any], ...] = ()
     reuse: Reuse = "collection"
     skip_at_most: Decimal | int | None = None
@@ -138,7 +141,9 @@ def read_manifest(root: Node, setting: Setting, findings: Findings) -> Manifest:
 def bare_manifest(name: str, setting: Setting, findings: Findings) -> Manifest:
     """The manifest that a CSV or JSONL file is: only jobs, its collection named after the file."""
     jobs = JobList()
-    read_bare_jobs(read_bare(name, setting.sources, setting.fields, findings), JobDefaults(), setting, jobs, findings)
+    found = read_bare(name, setting.sources, setting.fields, findings)
+    if found is not None:
+        read_bare_jobs(found, JobDefaults(), setting, jobs, findings)
     if not jobs.jobs and not findings.errors:
         findings.error(Code.INVALID_VALUE, Scalar(None, 1, 1), "the file has no jobs", "jobs")
     return Manifest(name=collection_name(name), jobs=tuple(jobs.jobs))
@@ -146,11 +151,12 @@ def bare_manifest(name: str, setting: Setting, findings: Findings) -> Manifest:
 
 def _jobs(
     entries: dict[str, Entry], files: list[Included], defaults: JobDefaults, setting: Setting, findings: Findings
-) -> tuple[ManifestJob, ...]:
+) -> tuple[Job, ...]:
     """The jobs of the included files, then the manifest's own."""
     jobs = JobList()
     for file in files:
-        read_bare_jobs(file.bare, defaults, setting, jobs, findings)
+        if file.bare is not None:
+            read_bare_jobs(file.bare, defaults, setting, jobs, findings)
         for line, node in file.jobs:
             own = findings.for_job(None, f"{file.name}, line {line}")
             read_jobs(Sequence([node], file.place.line, file.place.column), defaults, setting, jobs, own)
@@ -192,7 +198,7 @@ def _payment(entry: Entry | None, findings: Findings) -> Payment:
     return Payment(payment)
 
 
-def _check_key_labels(entry: Entry | None, key: str, jobs: tuple[ManifestJob, ...], findings: Findings) -> None:
+def _check_key_labels(entry: Entry | None, key: str, jobs: tuple[Job, ...], findings: Findings) -> None:
     needed = label_names(key)
     if entry is None or not needed:
         return

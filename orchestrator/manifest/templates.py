@@ -3,16 +3,16 @@
 Jinja's sandbox, with the language in it reduced while compiling: what is left cannot call, count or loop.
 """
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from decimal import Decimal
 from functools import lru_cache
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes, pass_eval_context
 from jinja2.filters import do_join, do_replace
 from jinja2.nativetypes import NativeCodeGenerator
-from jinja2.runtime import Context as Context
+from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
 Variables = dict[str, Any]
@@ -68,6 +68,14 @@ class TemplateFault(Exception):
         self.message = message
 
 
+class MissingName(TemplateFault):
+    """A name that must be known is not."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"`{name}` is not known here")
+        self.name = name
+
+
 class _Environment(SandboxedEnvironment):
     """Values keep their types (NativeCodeGenerator), and an attribute is an item of a mapping, never Python's own."""
 
@@ -115,13 +123,30 @@ def _join(context: nodes.EvalContext, value: Any, d: Any = "", attribute: str | 
 _environment.filters |= {"replace": _replace, "join": _join}
 
 
+class Scope:
+    """The variables that templates are filled in with; it may be used for many templates."""
+
+    __slots__ = ("_context", "variables")
+
+    def __init__(self, variables: Variables) -> None:
+        self.variables = variables
+        self._context: Context | None = None
+
+    @property
+    def context(self) -> Context:
+        """The variables as Jinja takes them, made when the first template asks for them."""
+        if self._context is None:
+            self._context = Context(_environment, self.variables, None, {})
+        return self._context
+
+
 class Template:
     """A compiled template. `names` are all that it uses, `required` those of them that must be known.
 
     One that `is_whole` is one `{{ }}` and nothing else.
     """
 
-    __slots__ = ("_names", "_parts", "is_whole", "names", "required")
+    __slots__ = ("_names", "_plain", "_render", "is_whole", "names", "required")
 
     def __init__(self, text: str) -> None:
         """Raises TemplateFault for anything but names, attributes and filters."""
@@ -134,31 +159,40 @@ class Template:
             raise TemplateFault(f"the template cannot be read: {message}") from None
         except RecursionError:
             raise TemplateFault("the template is nested too deeply") from None
-        self._parts: Callable[[Context], Iterator[Any]] = compiled.root_render_func
+        self._render: Callable[[Context], Iterator[Any]] = compiled.root_render_func
+        self._plain = _plain_parts(tree)
         self._names = _names(tree)
         self.is_whole = len(self._names) == 1 and bool(self._names[0])
         self.names = frozenset[str]().union(*self._names)
         self.required = frozenset(_required(tree))
 
-    def missing(self, context: Context) -> str | None:
-        """A name that must be known and is not."""
-        return None if self.required <= context.parent.keys() else min(self.required - context.parent.keys())
+    def fill(self, scope: Scope) -> Any:
+        """The text; a template that is one `{{ }}` gives the value itself.
 
-    def fill(self, context: Context) -> Any:
-        """The text; a template that is one `{{ }}` gives the value itself. Raises TemplateFault."""
+        Raises MissingName where a name is not known that must be, TemplateFault for whatever else cannot be filled in.
+        """
         try:
-            parts = list(self._parts(context))
-            return _value(parts[0]) if self.is_whole else _joined(list(map(text_of, parts)))
+            parts = self._parts(scope)
+            return _value(parts[0]) if self.is_whole else _joined(map(text_of, parts))
         except TemplateFault:
             raise
         except Exception as error:  # noqa: BLE001 - a filter may raise anything for a value that it is not made for
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise TemplateFault(f"the template cannot be filled in: {reason}") from None
 
-    def head(self, context: Context, names: Set[str]) -> str:
+    def head(self, scope: Scope, names: Set[str]) -> str:
         """The text before the first part that uses one of `names`. What can be filled in has one."""
         first = next((index for index, used in enumerate(self._names) if not names.isdisjoint(used)), None)
-        return "".join(map(text_of, islice(self._parts(context), first)))
+        return "".join(map(text_of, self._parts(scope)[:first]))
+
+    def _parts(self, scope: Scope) -> list[Any]:
+        """The values of all `{{ }}` and the texts between them. Names alone need no Jinja, which is slow to begin."""
+        variables = scope.variables
+        if not self.required <= variables.keys():
+            raise MissingName(min(self.required - variables.keys()))
+        if self._plain is None:
+            return list(self._render(scope.context))
+        return [variables[part] if is_name else part for part, is_name in self._plain]
 
 
 @lru_cache(maxsize=10_000)  # a default's template is that of every job
@@ -170,11 +204,6 @@ def template_of(text: str) -> Template:
 def is_template(text: object) -> bool:
     """Whether a value is text that a template could be in."""
     return isinstance(text, str) and ("{{" in text or "{%" in text)
-
-
-def context_of(variables: Variables) -> Context:
-    """What `fill` takes; it may be used for many templates."""
-    return Context(_environment, variables, None, {})
 
 
 def text_of(value: Any) -> str:
@@ -194,9 +223,10 @@ def text_of(value: Any) -> str:
     return str(_value(value))
 
 
-def _joined(texts: list[str]) -> str:
-    _check_length(sum(map(len, texts)))
-    return "".join(texts)
+def _joined(texts: Iterable[str]) -> str:
+    whole = "".join(texts)
+    _check_length(len(whole))
+    return whole
 
 
 def _check_length(characters: int) -> None:
@@ -212,6 +242,15 @@ def _value(value: Any) -> Any:
 
 def _unknown(value: Undefined) -> TemplateFault:
     return TemplateFault(value._undefined_hint or f"`{value._undefined_name}` is not known here")
+
+
+def _plain_parts(tree: nodes.Template) -> tuple[tuple[str, bool], ...] | None:
+    """Each part, and whether it is a name, of a template that has no filters and no attributes; None of another."""
+    parts = [part for output in tree.find_all(nodes.Output) for part in output.nodes]
+    plain = [part for part in parts if isinstance(part, nodes.TemplateData | nodes.Name)]
+    if len(plain) < len(parts):
+        return None
+    return tuple((part.name, True) if isinstance(part, nodes.Name) else (part.data, False) for part in plain)
 
 
 def _names(tree: nodes.Template) -> list[frozenset[str]]:

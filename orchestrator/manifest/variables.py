@@ -7,9 +7,9 @@ from typing import Any
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest import values
 from orchestrator.manifest.findings import Findings
-from orchestrator.manifest.job_keys import ManifestJob
 from orchestrator.manifest.nodes import Entry, fault_of, native, scalars
-from orchestrator.manifest.templates import TemplateFault, context_of, is_template, template_of, text_of
+from orchestrator.manifest.repeat import Job
+from orchestrator.manifest.templates import Scope, TemplateFault, is_template, template_of, text_of
 
 
 def read_variables(entry: Entry | None, findings: Findings) -> dict[str, Any] | None:
@@ -23,18 +23,16 @@ def read_variables(entry: Entry | None, findings: Findings) -> dict[str, Any] | 
     return {name: native(each.value) for name, each in node.entries.items()}
 
 
-def batch_labels(
-    labels: dict[str, str], variables: dict[str, Any] | None, jobs: Iterable[ManifestJob]
-) -> dict[str, str]:
+def batch_labels(labels: dict[str, str], variables: dict[str, Any] | None, jobs: Iterable[Job]) -> dict[str, str]:
     """The manifest's labels as those of the whole batch: filled in, and without those that differ from job to job."""
     if variables is None and not any(job.is_template for job in jobs):
         return labels
-    context = context_of(variables or {})
+    scope = Scope(variables or {})
     filled = {}
     for name, text in labels.items():
         if not is_template(text):
             filled[name] = text
             continue
         with suppress(TemplateFault):
-            filled[name] = text_of(template_of(text).fill(context))
+            filled[name] = text_of(template_of(text).fill(scope))
     return filled

@@ -76,7 +76,7 @@ def _plan(
     if not planned.only_over_budget:  # what is there already is in it, too; what is bought is held against it later
         require_valid(planned)
     jobs = tuple(
-        replace(job, row=_row(known[job.id])) for job in planned.jobs if job.id in exporting.with_needs(wanted, known)
+        job._replace(row=_row(known[job.id])) for job in planned.jobs if job.id in exporting.with_needs(wanted, known)
     )
     estimate = sum((job.estimate for job in jobs), ZERO)
     chosen = replace(planned, jobs=jobs, job_count=len(jobs), estimate=estimate, errors=())

@@ -1,9 +1,9 @@
 """The chains that `from` makes of jobs: each needed job is there, gives what is wanted, and none needs itself."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from typing import NamedTuple, Protocol
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest.findings import Findings
@@ -16,31 +16,37 @@ _MAX_SUGGESTED_FROM = 200  # jobs; a fuzzy search through many thousand of them 
 _MAX_SHOWN = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Protocol):
     """One job of the manifest, valid or not, as a part of chains. `findings` are put down to it."""
 
-    job: str
-    type: JobType | None
-    references: Sequence[Reference]
-    findings: Findings
+    @property
+    def type(self) -> JobType | None: ...
+    @property
+    def references(self) -> Sequence[Reference]: ...
+    @property
+    def findings(self) -> Findings: ...
 
 
-def check_chains(links: Iterable[Link], absent: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """Reports what is wrong with chains; the ids in an order in which each comes after those it needs.
+class Chains(NamedTuple):
+    """`order` are the jobs that need others, each after those it needs; `broken` those that faults stand against."""
 
-    An id that a fault of a chain stands against is not among them. Of two jobs of one id, the first counts. `absent`
-    may be needed though they are not among `links`.
+    order: tuple[str, ...] = ()
+    broken: frozenset[str] = frozenset()
+
+
+def check_chains(known: Mapping[str, Link], absent: frozenset[str] = frozenset()) -> Chains:
+    """Reports what is wrong with chains. `known` are all jobs by their ids.
+
+    What is in or behind a cycle is broken, too. `absent` may be needed though they are not among the jobs.
     """
-    known: dict[str, Link] = {}
-    for link in links:
-        known.setdefault(link.job, link)
-    broken = {link.job for link in known.values() if not _check_references(link, known, absent)}
-    needs = {job: [need for need in _needs(link) if need in known] for job, link in known.items()}
+    links = {job: link for job, link in known.items() if link.references}
+    faulty = {job for job, link in links.items() if not _check_references(link, known, absent)}
+    needs = {job: [need for need in _needs(link) if need in links] for job, link in links.items()}
     ordered, cycles = _ordered(needs)
     for cycle in cycles:
         _report_cycle(cycle, known[cycle[0]])
-    return tuple(job for job in ordered if job not in broken)
+    broken = faulty | (links.keys() - set(ordered))
+    return Chains(tuple(job for job in ordered if job not in broken), frozenset(broken))
 
 
 def _needs(link: Link) -> tuple[str, ...]:
@@ -82,10 +88,8 @@ def _hint(name: str, known: Mapping[str, Link]) -> str:
 
 def _ordered(needs: Mapping[str, Sequence[str]]) -> tuple[list[str], list[list[str]]]:
     """The ids in order, without those in or behind a cycle; and the cycles."""
-    ordered = [job for job, needed in needs.items() if not needed]
-    sorter = TopologicalSorter(
-        {job: [need for need in needed if needs[need]] for job, needed in needs.items() if needed}
-    )
+    ordered: list[str] = []
+    sorter = TopologicalSorter(needs)
     with suppress(CycleError):  # it still gives whatever does not depend on one
         sorter.prepare()
     while sorter.is_active():

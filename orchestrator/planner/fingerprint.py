@@ -8,10 +8,10 @@ import hashlib
 import json
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from orchestrator.base.money import ZERO
+from orchestrator.planner.chains import Chains
 from orchestrator.planner.fields import (
     ASSET_SLOTS,
     FAST,
@@ -42,30 +42,47 @@ def fingerprint(
     type: str,  # noqa: A002 - the job's
     model: str,
     item: Mapping[str, Any],
-    take: int | None,
-    needed: Mapping[str, str],
+    take: int | None = None,
+    needed: Mapping[str, str] | None = None,
 ) -> str:
     """`fp1:` and the hash of the canonical item; `needed` has the fingerprints of the jobs it is made from."""
-    canonical = canonical_item(type=type, model=model, item=item, take=take, needed=needed)
+    canonical = canonical_item(type=type, model=model, item=item, take=take, needed=needed or {})
     return _PREFIX + hashlib.sha256(_JSON.encode(canonical).encode("ascii")).hexdigest()
 
 
-def with_fingerprints(jobs: Sequence[PlannedJob], order: Sequence[str]) -> tuple[PlannedJob, ...]:
-    """The jobs of `order`, in which each comes after those it needs, in their old order and with fingerprints.
+class PromptFingerprints:
+    """The fingerprints of images or videos whose items differ in nothing but the prompt."""
+
+    def __init__(self, *, type: str, model: str, item: Mapping[str, Any]) -> None:  # noqa: A002 - the jobs'
+        canonical = canonical_item(type=type, model=model, item=item)
+        before = {name: value for name, value in canonical.items() if name < "prompt"}
+        after = {name: value for name, value in canonical.items() if name > "prompt"}
+        self._begun = hashlib.sha256(f'{_JSON.encode(before)[:-1]},"prompt":'.encode("ascii"))
+        self._rest = f",{_JSON.encode(after)[1:]}"
+
+    def of(self, prompt: str) -> str:
+        """As `fingerprint` of the item with this prompt."""
+        hashed = self._begun.copy()
+        hashed.update((_JSON.encode(prompt) + self._rest).encode("ascii"))
+        return _PREFIX + hashed.hexdigest()
+
+
+def with_fingerprints(jobs: Sequence[PlannedJob], chains: Chains) -> tuple[PlannedJob, ...]:
+    """The jobs that no fault of a chain stands against, those that need others with fingerprints, too.
 
     A job that needs one that is not among them has none, and costs nothing: it will never be sent.
     """
-    planned = {job.id: job for job in jobs}
-    known: dict[str, str] = {}
-    for job in (planned[job_id] for job_id in order if job_id in planned):
+    if not chains.order and not chains.broken:
+        return tuple(jobs)
+    known = {job.id: job.fingerprint for job in jobs if job.fingerprint is not None}
+    made = {job.id: job for job in jobs if job.needs}
+    for job in (made[job_id] for job_id in chains.order if job_id in made):
         if all(need in known for need in job.needs):
             known[job.id] = fingerprint(type=job.type, model=job.model, item=job.item, take=job.take, needed=known)
-    sound = frozenset(order)
-    return tuple(
-        replace(job, fingerprint=known[job.id]) if job.id in known else replace(job, estimate=ZERO)
-        for job in jobs
-        if job.id in sound
-    )
+            made[job.id] = job._replace(fingerprint=known[job.id])
+        else:
+            made[job.id] = job._replace(estimate=ZERO)
+    return tuple(made.get(job.id, job) for job in jobs if job.id not in chains.broken)
 
 
 def canonical_item(

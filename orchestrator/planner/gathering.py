@@ -16,9 +16,9 @@ def gather(checked: Sequence[CheckedJob], left_out: Container[int], findings: Fi
     errors, warnings = _Told(findings.errors), _Told(findings.warnings)
     for job in checked:
         for error in job.findings.errors:
-            (warnings if job.job.ordinal in left_out else errors).add(error, job.job)
+            (warnings if job.job.ordinal in left_out else errors).add(error, job.job.in_full())
         for warning in job.findings.warnings:
-            warnings.add(warning, job.job)
+            warnings.add(warning, job.job.in_full())
     errors.count()
     warnings.count()
 

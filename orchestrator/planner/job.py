@@ -1,9 +1,8 @@
 """One job of a manifest: checked, priced and turned into the item that is sent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.base.diagnostics import Diagnostic
 from orchestrator.catalog.models import AnyModel, Catalog, ImageModel, TextModel, VideoModel
@@ -11,9 +10,10 @@ from orchestrator.manifest import values
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.job_keys import ManifestJob
 from orchestrator.manifest.nodes import Entry, Scalar, plain
-from orchestrator.planner.chains import Link
+from orchestrator.manifest.repeat import Job
 from orchestrator.planner.draft import Draft
 from orchestrator.planner.fields import COMMON, FIELDS, JobType
+from orchestrator.planner.fingerprint import fingerprint
 from orchestrator.planner.identity import identify
 from orchestrator.planner.inputs import Inputs, read_inputs
 from orchestrator.planner.media import MediaReader
@@ -30,11 +30,10 @@ from orchestrator.planner.text_pricing import text_reserve
 from orchestrator.planner.typed import with_types
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedJob:
+class CheckedJob(NamedTuple):
     """A job after its own checks; `planned` is None where they found an error. `findings` are its own alone."""
 
-    job: ManifestJob
+    job: Job
     type: JobType | None
     findings: Findings
     references: Sequence[Reference] = ()
@@ -44,11 +43,6 @@ class CheckedJob:
     def errors(self) -> tuple[Diagnostic, ...]:
         """All that is wrong with it, also what reading its row has found."""
         return (*self.job.faults, *self.findings.errors)
-
-    @property
-    def link(self) -> Link | None:
-        """It as a part of chains; None where it has no id."""
-        return None if self.job.id is None else Link(self.job.id, self.type, self.references, self.findings)
 
 
 def check_job(
@@ -95,6 +89,7 @@ def _priced(
 def _planned(
     job: ManifestJob, job_id: str, model: AnyModel, item: dict[str, Any], inputs: Inputs, estimate: Decimal
 ) -> PlannedJob:
+    needs = tuple(dict.fromkeys(reference.job for reference in inputs.references))
     return PlannedJob(
         ordinal=job.ordinal,
         id=job_id,
@@ -103,7 +98,8 @@ def _planned(
         item=item,
         labels=job.labels,
         estimate=estimate,
-        needs=tuple(dict.fromkeys(reference.job for reference in inputs.references)),
+        fingerprint=None if needs else fingerprint(type=model.type, model=model.name, item=item, take=job.take),
+        needs=needs,
         has_gate=job.has_gate,
         row=job.row.columns if job.row else None,
         take=job.take,

@@ -12,18 +12,20 @@ from orchestrator.catalog.models import Catalog
 from orchestrator.manifest.files import uri_beside, uri_of
 from orchestrator.manifest.findings import Findings, in_order
 from orchestrator.manifest.load import load_manifest, without_garbage_collection
+from orchestrator.manifest.repeat import Repeat
 from orchestrator.manifest.schema import Manifest
 from orchestrator.planner import limits
-from orchestrator.planner.chains import check_chains
+from orchestrator.planner.chains import Chains, check_chains
 from orchestrator.planner.fields import PROVIDER_FIELDS
 from orchestrator.planner.fingerprint import with_fingerprints
 from orchestrator.planner.inputs import pictures
-from orchestrator.planner.job import check_job
+from orchestrator.planner.job import CheckedJob
 from orchestrator.planner.limits import Limit
 from orchestrator.planner.media import MediaReader, Remote
 from orchestrator.planner.rejecting import reject_rows
 from orchestrator.planner.result import MediaBlob, Plan, PlannedJob
 from orchestrator.planner.rules_fields import check_names, check_texts
+from orchestrator.planner.series import check_jobs
 
 __all__ = ["MediaBlob", "Plan", "PlannedJob", "plan", "plan_manifest"]
 
@@ -75,11 +77,12 @@ def plan_manifest(
     check_names(manifest.defaults, None, findings)
     check_texts(manifest.defaults.values(), findings, has_text=not all(job.is_template for job in manifest.jobs))
 
-    reader.read_ahead(picture for job in manifest.jobs for picture in pictures(job.fields))
-    checked = [check_job(job, manifest.defaults, catalog, reader, findings.file) for job in manifest.jobs]
-    order = check_chains((link for job in checked if (link := job.link)), absent)
+    written = (job for job in manifest.jobs if not isinstance(job, Repeat))
+    reader.read_ahead(picture for job in written for picture in pictures(job.fields))
+    checked = check_jobs(manifest.jobs, manifest.defaults, catalog, reader, findings.file)
+    chains = check_chains(_by_id(checked), absent) if any(job.references for job in checked) else Chains()
     rejected = reject_rows(checked, manifest.skip_at_most, findings)
-    jobs = with_fingerprints([job.planned for job in checked if job.planned], order)
+    jobs = with_fingerprints([job.planned for job in checked if job.planned], chains)
     _check_payable(jobs, manifest, catalog, findings)
 
     budget = manifest.budget
@@ -114,6 +117,15 @@ def plan_manifest(
     )
     limits.check_limits(planned.amount, manifest.payment, budget, cap, limit, findings)
     return replace(planned, errors=in_order(findings.errors))
+
+
+def _by_id(checked: Iterable[CheckedJob]) -> dict[str, CheckedJob]:
+    """The jobs that have an id; of two of one id, the first."""
+    known: dict[str, CheckedJob] = {}
+    for job in checked:
+        if job.job.id is not None:
+            known.setdefault(job.job.id, job)
+    return known
 
 
 def _check_payable(jobs: Iterable[PlannedJob], manifest: Manifest, catalog: Catalog, findings: Findings) -> None:

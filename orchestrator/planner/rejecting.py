@@ -19,19 +19,20 @@ def reject_rows(
     are more than `at_most` of them, a number or a fraction of all jobs, none is left out, and all errors stand.
     """
     limit = int(at_most * len(checked)) if isinstance(at_most, Decimal) else at_most or 0
-    bad = [job for job in checked if (errors := job.errors) and all(job.job.blames_row(error) for error in errors)]
+    noted = [job for job in checked if job.errors or job.findings.warnings]
+    bad = [job for job in noted if job.errors and all(job.job.blames_row(error) for error in job.errors)]
     left_out = {job.job.ordinal: job for job in bad} if len(bad) <= limit else {}
     faults = {fault for job in left_out.values() for fault in job.job.faults}
     findings.warnings += [error for error in findings.errors if error in faults]
     findings.errors[:] = [error for error in findings.errors if error not in faults]
-    gather(checked, left_out, findings)
-    names = {job.job.id for job in checked if job.job.ordinal not in left_out}
+    gather(noted, left_out, findings)
+    names = {job.job.id for job in checked if left_out and job.job.ordinal not in left_out}
     return tuple(_rejected(job, names) for job in left_out.values())
 
 
 def _rejected(checked: CheckedJob, names: set[str | None]) -> RejectedJob:
     """The job under a name of its own, which is added to `names`; without a good one it is named by its row's place."""
-    job = checked.job
+    job = checked.job.in_full()
     name = wanted = job.id or (job.row.place if job.row else "a job")
     number = 1
     while name in names:

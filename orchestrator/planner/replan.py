@@ -17,6 +17,7 @@ from orchestrator.manifest.findings import Findings, in_order
 from orchestrator.manifest.job_keys import ManifestJob, Row
 from orchestrator.manifest.load import without_garbage_collection
 from orchestrator.manifest.nodes import Entry, Mapping, Scalar, node_of
+from orchestrator.manifest.repeat import Job
 from orchestrator.manifest.schema import Budget, Manifest
 from orchestrator.planner import limits
 from orchestrator.planner.fields import fields_beside_extra
@@ -59,7 +60,7 @@ def replan(
     return _as_seen(saved, fresh)
 
 
-def _ids(jobs: Iterable[SavedJob | RejectedJob | ManifestJob]) -> frozenset[str]:
+def _ids(jobs: Iterable[SavedJob | RejectedJob | Job]) -> frozenset[str]:
     return frozenset(job.id for job in jobs if job.id is not None)
 
 
@@ -156,7 +157,7 @@ def _as_seen(saved: SavedPlan, fresh: Plan) -> Plan:
 
 
 def _job_as_seen(seen: SavedJob, job: PlannedJob) -> PlannedJob:
-    return replace(job, item=seen.item, fingerprint=seen.fingerprint or job.fingerprint)
+    return job._replace(item=seen.item, fingerprint=seen.fingerprint or job.fingerprint)
 
 
 def _news(saved: SavedPlan, fresh: Plan) -> list[Diagnostic]:

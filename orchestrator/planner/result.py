@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from orchestrator.base.diagnostics import Code, Diagnostic
 from orchestrator.base.money import ZERO, canonical, credits_to_usd
@@ -18,8 +18,7 @@ from orchestrator.planner.ways import Way, ways_to_pay
 _MONEY = frozenset({Code.OVER_BUDGET, Code.PRICE_CHANGED})
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedJob:
+class PlannedJob(NamedTuple):
     """One valid job. `item` is the provider's request item, with media as `{"$media": sha256, "prefix": ...}`.
 
     Another job's result stands in it as `{"$from": job id, "use": "original" | "final_frame"}`; `needs` are the ids of

@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.manifest.csv_reader import CsvFault, cell_places, read_csv
+from orchestrator.manifest.csv_reader import CsvFault, Table, cell_places
 from orchestrator.manifest.files import SourceFault
 from orchestrator.manifest.line_breaks import normalize
 from orchestrator.manifest.table_text import decode_table
 
 
 def rows_of(text: str) -> list[tuple[int, int, list[str], str | None]]:
-    return [(row.number, row.line, list(row.cells.values()), row.fault) for row in read_csv(text).records]
+    table = Table(text)
+    records = list(table.records())
+    assert [table.record(record.number) for record in records] == records
+    return [(row.number, row.line, list(table.by_name(row).values()), row.fault) for row in records]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +64,7 @@ def test_rows_are_numbered_as_spreadsheets_do_and_have_the_line_they_begin_on() 
 )
 def test_files_that_cannot_be_used(text: str, words: str, line: int) -> None:
     with pytest.raises(CsvFault) as caught:
-        read_csv(text)
+        list(Table(text).records())
     assert words in caught.value.message
     assert caught.value.line == line
 
@@ -76,7 +79,7 @@ def test_what_is_written_is_read_back(rows: list[tuple[str, str]], separator: st
     file = StringIO(newline="")
     writer = csv.writer(file, delimiter=separator, lineterminator=line_end, quoting=csv.QUOTE_ALL)
     writer.writerows([("one", "two"), *rows])
-    found = [list(record.cells.values()) for record in read_csv(file.getvalue()).records]
+    found = [cells for _, _, cells, _ in rows_of(file.getvalue())]
     assert found == [[normalize(cell) for cell in row] for row in rows if any(cell.strip() for cell in row)]
 
 
@@ -99,8 +102,8 @@ def test_the_places_of_cells(cells: list[str]) -> None:
 @given(st.binary(max_size=40))
 def test_any_bytes_are_rows_or_a_fault(data: bytes) -> None:
     with suppress(SourceFault, CsvFault):
-        table = read_csv(decode_table(data).text)
-        assert all(record.fault or record.cells.keys() == table.columns.keys() for record in table.records)
+        table = Table(decode_table(data).text)
+        assert all(row.fault or table.by_name(row).keys() == table.columns.keys() for row in table.records())
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])

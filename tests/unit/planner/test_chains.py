@@ -1,6 +1,7 @@
 """Chains: what `from` becomes in an item, and what is found in graphs of any shape."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Scalar
-from orchestrator.planner.chains import Link, check_chains
+from orchestrator.planner.chains import check_chains
+from orchestrator.planner.fields import JobType
 from orchestrator.planner.plan import Plan
 from orchestrator.planner.references import Reference
 from orchestrator.planner.repricing import price_item
@@ -19,14 +21,23 @@ PlanText = Callable[..., Plan]
 PLACE = Scalar("x", 1, 1)
 
 
+@dataclass(frozen=True)
+class Node:
+    """A job of a graph, in which nothing else matters."""
+
+    references: list[Reference]
+    findings: Findings
+    type: JobType | None = None
+
+
 def graph(needs: dict[str, list[str]]) -> tuple[tuple[str, ...], Findings]:
     """The order that is found for jobs that need each other so, and the findings."""
     findings = Findings("f")
-    links = [
-        Link(job, None, [Reference(need, "original", "image_url", PLACE, PLACE) for need in of], findings.for_job(job))
+    known = {
+        job: Node([Reference(need, "original", "image_url", PLACE, PLACE) for need in of], findings.for_job(job))
         for job, of in needs.items()
-    ]
-    return check_chains(links), findings
+    }
+    return (*(job for job, of in needs.items() if not of), *check_chains(known).order), findings
 
 
 def test_a_chain_is_planned_with_its_price(plan_text: PlanText) -> None:

@@ -1,0 +1,71 @@
+"""The concrete jobs of a manifest, as they are found: numbered, and no two with one id."""
+
+from dataclasses import replace
+
+from orchestrator.base.diagnostics import Code
+from orchestrator.manifest import values
+from orchestrator.manifest.findings import Findings
+from orchestrator.manifest.job_keys import MAX_JOBS, ManifestJob
+from orchestrator.manifest.repeat import Job, Repeat
+
+MAX_ID_CHARACTERS = 200
+
+
+class JobList:
+    """`jobs` are those found so far; each stands at its ordinal."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self._known: dict[str, int] = {}
+
+    @property
+    def next_ordinal(self) -> int:
+        """The ordinal that the next job has to have."""
+        return len(self.jobs)
+
+    def add(self, job: ManifestJob, takes: int | None, findings: Findings) -> None:
+        """Adds the job, or each of its takes as `id.1`, `id.2`; what is wrong with their ids goes to `findings`.
+
+        One job above MAX_JOBS is kept, and no more.
+        """
+        if takes is None:
+            self._add(job, findings)
+            return
+        for take in range(1, takes + 1):
+            if len(self.jobs) > MAX_JOBS:
+                return
+            job_id = None if job.id is None else f"{job.id}.{take}"
+            self._add(replace(job, ordinal=self.next_ordinal, id=job_id, take=take), findings)
+
+    def has_room_for(self, job_id: str) -> bool:
+        """Whether a job of this id could be added without a fault."""
+        return job_id not in self._known and len(job_id) <= MAX_ID_CHARACTERS and len(self.jobs) < MAX_JOBS
+
+    def add_repeat(self, job: Repeat) -> None:
+        """Adds a job that there is room for."""
+        self._known[job.id] = job.ordinal
+        self.jobs.append(job)
+
+    def _add(self, job: ManifestJob, findings: Findings) -> None:
+        if job.id is not None and not self._claim(job.id, job, findings) and job.blames_row(findings.errors[-1]):
+            job = replace(job, faults=(*job.faults, findings.errors[-1]))
+        self.jobs.append(job)
+
+    def _claim(self, job_id: str, job: ManifestJob, findings: Findings) -> bool:
+        """Whether the id is a good one that no other job has; else says why not."""
+        place = job.node.entries["id"].value
+        if len(job_id) > MAX_ID_CHARACTERS:
+            message = f"`id` has {len(job_id)} characters; at most {MAX_ID_CHARACTERS} are allowed"
+            findings.error(Code.INVALID_VALUE, place, message, "id")
+            return False
+        if job_id in self._known:
+            message = f"`{values.shorten(job_id)}` is already the id of the job {self._place(self._known[job_id])}"
+            findings.error(Code.DUPLICATE_JOB_ID, place, message, "id")
+            return False
+        self._known[job_id] = job.ordinal
+        return True
+
+    def _place(self, ordinal: int) -> str:
+        """Where a job is from, in the words of a message."""
+        first = self.jobs[ordinal].in_full()
+        return f"of {first.origin}" if first.origin else f"on line {first.node.entries['id'].value.line}"
