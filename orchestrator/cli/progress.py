@@ -5,18 +5,26 @@ from math import inf
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Group, RenderableType
+from rich.console import ConsoleRenderable, Group, RenderableType
 from rich.control import Control
 from rich.live import Live
-from rich.segment import ControlType
+from rich.segment import ControlType, Segment, Segments
 
 from orchestrator.base.states import JobState
 from orchestrator.cli.console import err, tell
 from orchestrator.cli.progress_view import line, line_troubles, panel, short_panel
-from orchestrator.cli.words import elapsed
+from orchestrator.cli.words import elapsed_since
 
 _LINE_SECONDS = 5.0
 _LIVE_SECONDS = 0.5
+
+
+def _mode(codes: str) -> Segments:
+    return Segments([Segment(codes, None, [(ControlType.CARRIAGE_RETURN,)])])
+
+
+#: A terminal that knows synchronized output (DEC private mode 2026) shows what is between them at once; others skip it.
+_BEGIN_FRAME, _END_FRAME = _mode("\x1b[?2026h"), _mode("\x1b[?2026l")
 
 
 class Progress:
@@ -24,7 +32,6 @@ class Progress:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
-        self._began = time.monotonic()
         self._documents: dict[str, tuple[float, dict[str, Any]]] = {}
         self._shown: set[str] = set()
         self._lines: dict[str, tuple[float, str]] = {}
@@ -70,25 +77,34 @@ class Progress:
 
     def _display(self) -> RenderableType:
         now = time.monotonic()
-        clock = elapsed(now - self._began)
-        documents = list(self._documents.values())
+        documents = [
+            (document, elapsed_since(document["created_at"]), now - read_at)
+            for read_at, document in list(self._documents.values())
+        ]
         if len(documents) == 1:
-            [(read_at, document)] = documents
-            return panel(document, clock, age_seconds=now - read_at, shown=self._shown)
-        return Group(*(short_panel(document, clock, age_seconds=now - read_at) for read_at, document in documents))
+            [(document, clock, age)] = documents
+            return panel(document, clock, age_seconds=age, shown=self._shown)
+        return Group(*(short_panel(document, clock, age_seconds=age) for document, clock, age in documents))
 
 
 class _Display(Live):
-    """A live display that stays whole when the terminal becomes narrower, and breaks what it showed into more lines."""
+    """A live display that does not flicker, and stays whole when the terminal becomes narrower, and breaks what it
+    showed into more lines.
+    """
 
     _columns = 0
 
     def refresh(self) -> None:
         columns = self.console.width
-        if columns < self._columns:
-            self.console.control(Control((ControlType.CLEAR,), (ControlType.HOME,)))
+        with self.console:  # all of it in one write
+            if columns < self._columns:
+                self.console.control(Control((ControlType.CLEAR,), (ControlType.HOME,)))
+            super().refresh()
         self._columns = columns
-        super().refresh()
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """What is erased and written anew is never seen half done."""
+        return [_BEGIN_FRAME, *super().process_renderables(renderables), _END_FRAME]
 
 
 def is_live() -> bool:

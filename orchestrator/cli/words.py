@@ -104,6 +104,11 @@ def elapsed_between(start: str | None, end: str | None) -> str:
     return elapsed((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
 
 
+def elapsed_since(start: str) -> str:
+    """The time since an RFC 3339 instant; `0:00` where this machine's clock is behind the database's."""
+    return elapsed(max((datetime.now(UTC) - datetime.fromisoformat(start)).total_seconds(), 0.0))
+
+
 def place(uri: str) -> str:
     """A local `file://` URI as the path it means; any other as it is."""
     return unquote(urlsplit(uri).path) if uri.startswith("file:") else uri

@@ -1,6 +1,7 @@
 """What is seen of a batch while it is worked: on wide and narrow terminals, without colour, and in a log."""
 
 import io
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def batch(
 ) -> dict[str, Any]:
     jobs = dict.fromkeys(JobState, 0) | counts
     return {
-        "batch": "b-1", "name": "b", "state": "running", "sandbox": False,
+        "batch": "b-1", "name": "b", "state": "running", "sandbox": False, "created_at": "2026-11-22T01:00:00Z",
         "jobs": {"total": sum(jobs.values()), **jobs},
         "credits": {"estimated": "28", "reserved": "4", "spent": "14", "in_doubt": "0", "lost": "0", "budget": "30"},
         "usdc": None, "holds": list(holds), "unstored": None, "provider": provider or QUIET, "progress": progress,
@@ -167,6 +168,32 @@ def test_a_terminal_that_becomes_narrower_is_painted_anew(monkeypatch: pytest.Mo
             file.truncate(0)
             live.refresh()
             assert ("\x1b[2J" in file.getvalue()) is is_cleared
+
+
+def test_a_frame_is_one_write_that_is_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[str] = []
+    file = io.StringIO()
+    monkeypatch.setattr(file, "write", writes.append)
+    console = Console(file=file, width=100, force_terminal=True, legacy_windows=False)
+    with progress_module._Display(console=console, get_renderable=lambda: panel(LARGE, ""), auto_refresh=False) as live:
+        live.refresh()
+        console.width = 60
+        writes.clear()
+        live.refresh()
+        [frame] = writes
+    assert frame.startswith("\x1b[2J\x1b[H\x1b[?2026h")
+    assert frame.endswith("\x1b[?2026l")
+
+
+def test_the_clock_is_the_batchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not since somebody looks, nor since a question was asked that took its time."""
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, legacy_windows=False)
+    monkeypatch.setattr(progress_module, "err", lambda: console)
+    began = datetime.now(UTC) - timedelta(hours=2, minutes=3, seconds=4.5)
+    for skewed, clock in ((began, "2:03:04"), (datetime.now(UTC) + timedelta(minutes=1), "0:00")):
+        with Progress(quiet=False) as progress:
+            progress(LARGE | {"created_at": skewed.isoformat()})
+            assert shown(progress._display(), 100)[0].rstrip() == f"b-1 · running · {clock}"
 
 
 @pytest.mark.parametrize(
