@@ -1,4 +1,5 @@
-"""Whether the books balance: the ledger's derived balances against the rows that they are about, payments included.
+"""Whether the books balance: the ledger's derived balances against the rows that they are about, payments included;
+and whether the jobs at the provider, which are counted as they move, are those that are there.
 
 One statement, so that all of it is seen at one instant, also while workers run. Each rule yields what the rows say
 (`expected`) and what the books say (`found`); where both are the same there is nothing to tell.
@@ -32,12 +33,16 @@ _WORDS = {
     "payment-signature": "a payment of {found} {unit} is over, but its signature is still there",
     "payment-misfiled": "a payment of {found} {unit} is filed under another account than its submission",
     "payment-missing": "it was sent for {expected} {unit} without a payment",
+    "at-provider": "{found} jobs of one of its models are counted as at the provider, {expected} are there",
+    "submitting": "{found} jobs of one of its models are counted as being submitted, {expected} are",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One imbalance; the rule that is broken, where, and the two amounts in `unit` (in dollars in `usage-usd`)."""
+    """One imbalance; the rule that is broken, where, and the two amounts in `unit` (in `usage-usd` they are dollars, in
+    `at-provider` and `submitting` jobs).
+    """
 
     rule: str
     batch: str
@@ -158,6 +163,13 @@ _AUDIT = text(
             SELECT submission_id, sum(reserved + in_doubt + cost) AS amount FROM pair GROUP BY submission_id
         ) AS committed ON committed.submission_id = s.id
         WHERE CAST(:batch AS text) IS NULL OR s.batch_id = CAST(:batch AS text)
+    ), at_provider AS (
+        SELECT account_pk, batch_id, model, count(*) AS jobs, count(*) FILTER (WHERE state = 'submitting') AS submitting
+        FROM item WHERE state IN ('submitting', 'generating') GROUP BY account_pk, batch_id, model
+    ), counted_at_provider AS (
+        SELECT account_pk, batch_id, model, sum(jobs) AS jobs, sum(submitting) AS submitting
+        FROM in_flight WHERE CAST(:batch AS text) IS NULL OR batch_id = CAST(:batch AS text)
+        GROUP BY account_pk, batch_id, model
     ), finding (rule, batch_id, job_pk, submission_id, expected, found) AS (
         SELECT 'movement', batch_id, job_pk, submission_id, 0, amount FROM entry
         WHERE (kind, from_book, to_book) NOT IN (
@@ -228,6 +240,14 @@ _AUDIT = text(
         WHERE (CAST(:batch AS text) IS NULL OR s.batch_id = CAST(:batch AS text))
           AND batch.payment IN ('x402-base', 'x402-solana') AND s.state IN ('sent', 'unknown', 'accepted')
           AND NOT EXISTS (SELECT FROM payment WHERE payment.submission_id = s.id)
+        UNION ALL
+        SELECT told.rule, batch_id, NULL, NULL, told.expected, told.found
+        FROM at_provider FULL JOIN counted_at_provider AS counted USING (account_pk, batch_id, model)
+        CROSS JOIN LATERAL (VALUES
+            ('at-provider', at_provider.jobs, counted.jobs),
+            ('submitting', at_provider.submitting, counted.submitting)
+        ) AS told (rule, expected, found)
+        WHERE coalesce(told.expected, 0) <> coalesce(told.found, 0)
     )
     SELECT finding.rule, finding.batch_id, job.name AS job, finding.submission_id,
            coalesce(finding.expected, 0) AS expected, coalesce(finding.found, 0) AS found, batch.payment

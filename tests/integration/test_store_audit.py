@@ -20,6 +20,7 @@ from .store_rows import claim, make_batch, mark_sent, record_accepted
 
 BATCH = "things-20261122-0001"
 _MIGRATION = Path(__file__).parents[2] / "migrations/versions/0002_money_safety.py"
+_UNTRIGGERED = "SET LOCAL session_replication_role = replica;"
 
 
 def findings(database: Database, batch_id: str | None = None) -> list[Finding]:
@@ -126,6 +127,10 @@ def test_all_situations_at_once_balance(database: Database, busy: Scope) -> None
         ("UPDATE usage SET credits = credits + 1", {"usage"}),
         ("UPDATE usage SET usd = usd + 0.1", {"usage-usd"}),
         ("DELETE FROM usage", {"usage", "usage-usd"}),
+        ("UPDATE in_flight SET jobs = jobs + 1", {"at-provider"}),
+        ("DELETE FROM in_flight", {"at-provider", "submitting"}),
+        ("UPDATE in_flight SET model = 'other' WHERE submitting = 1", {"at-provider", "submitting"}),
+        (f"{_UNTRIGGERED} UPDATE job SET state = 'generating' WHERE state = 'submitting'", {"submitting"}),
     ],
 )
 def test_every_forgery_is_found_and_only_in_its_batch(
