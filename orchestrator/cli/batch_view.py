@@ -11,7 +11,7 @@ from rich.text import Text
 
 from orchestrator.base.money import unit_word
 from orchestrator.cli.console import printable, safe
-from orchestrator.cli.pace import in_flight, left, provider_lines, rate, troubles, unattended
+from orchestrator.cli.pace import in_flight, left, missing_worker, provider_lines, rate, troubles, unattended
 from orchestrator.cli.words import ago, counted, elapsed_between, money, money_text, place, since_text, state_counts
 
 #: Holds that `resume` leaves: their own command answers them.
@@ -234,7 +234,8 @@ def _next_commands(document: dict[str, Any], failures: Sequence[dict[str, Any]])
     batch, state = document["batch"], document["state"]
     commands = [f"orchestrator jobs {batch}"]
     if state == "running":
-        commands = [f"orchestrator watch {batch}", f"orchestrator resume {batch}"]
+        is_worked = document.get("progress") is not None and missing_worker(document) is None
+        commands = [f"orchestrator watch {batch}", *([] if is_worked else [f"orchestrator resume {batch}"])]
     elif state == "paused" or any(hold["code"] not in ANSWERED_HOLDS for hold in document["holds"]):
         commands = [f"orchestrator resume {batch}", *commands]
     elif failed_count(document) and state in ("failed", "partial_failure"):

@@ -87,8 +87,8 @@ def submit(
         )
         if wait and document["state"] == "running":
             document = looking.wait(document["batch"], settings, progress=progress)
-    if document["state"] == "running" and settings.broker_url is None and not as_json:
-        tell("stored, and nobody works on it yet; to work it: orchestrator worker")
+    if document["state"] == "running" and not as_json:
+        document = looking.status(document["batch"], settings)  # tells whether anybody works on it
     return conclude(document, settings, as_json=as_json)
 
 

@@ -167,7 +167,7 @@ def test_a_second_run_is_refused_while_one_can_move(cli: Cli, account: dict[str,
     file = cli.manifest("twice", [MUG])
     detached = cli("submit", file, "--yes", "--detach", env=account)
     assert detached.code == 0
-    assert "orchestrator worker" in detached.stderr
+    assert "nobody works on it: no worker is alive; next: orchestrator worker" in detached.stdout
     second = cli("submit", file, "--yes", "--json", env=account)
     assert second.code == 3
     assert "--alongside" in second.json["error"]["hint"]

@@ -74,6 +74,15 @@ def test_a_summary_says_how_where_what_for_and_what_next() -> None:
     assert "orchestrator resume b-1" in shown(batch("held", holds=(hold | {"code": "balance-low"},), pending=1), [])
 
 
+def test_a_batch_that_is_worked_is_not_to_be_taken_up() -> None:
+    progress = {"workers": 1, "senders": 1, "in_flight": 0, "next_poll_seconds": None}
+    worked = batch("running", pending=1) | {"finished_at": None, "provider": None, "progress": progress}
+    assert shown(worked, []).endswith("next: orchestrator watch b-1")
+    alone = shown(worked | {"progress": progress | {"workers": 0, "senders": 0}}, [])
+    assert "nobody works on it: no worker is alive; next: orchestrator worker\n" in alone
+    assert alone.endswith("next: orchestrator watch b-1   orchestrator resume b-1")
+
+
 def test_files_that_are_not_stored_are_told_before_there_is_a_hold() -> None:
     found = {"jobs": 4, "since": "2026-11-22T01:01:00Z", "error": "a file is in the way of /a folder", "at_stake": "56"}
     found["first_expires_at"] = "2026-11-23T01:01:00Z"
