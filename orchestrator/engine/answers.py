@@ -119,18 +119,27 @@ def _ended(
 
 def _sources(item: Item) -> Iterable[Source]:
     for position, asset in enumerate(item.output_assets):
-        kind = _kind(asset, item)
         if asset.source is None:
             continue
+        kind = _kind(asset, item)
         yield _source(position, "original", kind, asset.source, asset, tags=_tags(asset))
-        if asset.thumbnail_image_url:
-            yield _source(position, "thumbnail", "image", asset.thumbnail_image_url, asset)
-        if asset.thumbnail_silent_video_mp4_url:
-            yield _source(position, "preview", "video", asset.thumbnail_silent_video_mp4_url, asset)
-        elif asset.url and asset.url != asset.source:
-            yield _source(position, "preview", kind, asset.url, asset)
-        if asset.final_frame_image_url:
-            yield _source(position, "final_frame", "image", asset.final_frame_image_url, asset)
+        for role, its_kind, url in _renditions(asset, kind):
+            yield _source(position, role, its_kind, url, asset)
+
+
+def _renditions(asset: OutputAsset, kind: str) -> Iterable[tuple[str, str, str]]:
+    """Role, kind and URL of what is there beside the file itself, which may stand in the place of each of them."""
+    named = (
+        ("thumbnail", "image", asset.thumbnail_image_url),
+        ("preview", "video", asset.thumbnail_silent_video_mp4_url),
+        ("preview", kind, asset.url),
+        ("final_frame", "image", asset.final_frame_image_url),
+    )
+    roles = set()
+    for role, its_kind, url in named:
+        if url is not None and url != asset.source and role not in roles:
+            roles.add(role)
+            yield role, its_kind, url
 
 
 def _source(

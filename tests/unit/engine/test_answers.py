@@ -160,6 +160,17 @@ def test_every_rendition_of_a_video_has_its_role_once() -> None:
     assert original.expires_at is not None
 
 
+def test_a_file_is_not_fetched_again_as_a_rendition_of_itself() -> None:
+    same = dict.fromkeys(("url", "thumbnail_image_url", "thumbnail_silent_video_mp4_url"), "https://a/o")
+    files = [FILE | same, FILE | same | {"url": "https://a/p"}]
+    [outcome] = outcomes(answer(responses=[DONE | {"output_assets": files}]))
+    assert [(source.position, source.role) for source in outcome.sources] == [
+        (0, "original"),
+        (1, "original"),
+        (1, "preview"),
+    ]
+
+
 ITEMS = st.fixed_dictionaries(
     {},
     optional={
