@@ -18,7 +18,7 @@ and questions are on stderr. A command that can spend tells the price first and 
 answer.
 
 **Completion.** `orchestrator --install-completion` has bash, zsh or fish complete commands, options and their values,
-models, schedules, batches and jobs (the last three only while their database runs; none is started for it).
+models, schedules, batches and jobs. Ids with characters that shells read as their own are left out, as `:` is.
 
 **Exit codes**
 

@@ -3,13 +3,13 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from orchestrator.base.settings import Settings
 from orchestrator.store import migrate
 from orchestrator.store.database import Connection, Database, OutOfReach
-from orchestrator.store.embedded import EmbeddedPostgres, running_url
+from orchestrator.store.embedded import EmbeddedPostgres, data_dir, running_url, was_used
 from orchestrator.store.sessions import require_sessions
 
 log = logging.getLogger("orchestrator.operations")
@@ -48,20 +48,22 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
 @contextmanager
 def glance_at_database(settings: Settings) -> Iterator[Database | None]:
-    """The database of `settings` as it is, for a quick read: nothing is started, migrated or waited for.
+    """The database of `settings` as it is, for a quick read: nothing is made, migrated or waited for.
 
-    None where the embedded one does not run now. Reading raises OutOfReach where a shared one cannot be reached.
+    An embedded one that does not run is started for as long as the glance takes; None where there is none yet.
+    Reading raises OutOfReach where a shared one cannot be reached.
     """
-    shared = settings.database_url
-    url = running_url(settings.home) if shared is None else shared.get_secret_value()
-    if url is None:
-        yield None
-        return
-    database = Database(url, actor=settings.actor, connect_seconds=_GLANCE_SECONDS)
-    try:
+    with ExitStack() as stack:
+        shared = settings.database_url
+        url = running_url(settings.home) if shared is None else shared.get_secret_value()
+        if url is None:
+            if not (was_used(settings.home) and data_dir(settings.home).exists()):
+                yield None
+                return
+            url = stack.enter_context(EmbeddedPostgres(settings.home)).url
+        database = Database(url, actor=settings.actor, connect_seconds=_GLANCE_SECONDS)
+        stack.callback(database.close)
         yield database
-    finally:
-        database.close()
 
 
 def patiently(database: Database, work: Callable[[Connection], T], *, seconds: float = 30) -> T:

@@ -1,4 +1,4 @@
-"""What a shell offers while somebody types a command. It reads a database that runs, and starts none."""
+"""What a shell offers while somebody types a command. It reads the database that there is, and makes none."""
 
 from collections.abc import Collection
 

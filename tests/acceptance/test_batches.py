@@ -161,6 +161,10 @@ def test_a_watch_that_is_told_to_end_leaves_no_database_running(fresh_cli: Cli, 
     result = finish(process)
     assert (result.code, "stopped watching" in result.stderr) == (130, True)
     assert running_url(fresh_cli.home) is None
+    typed = {"_ORCHESTRATOR_COMPLETE": "complete_bash", "COMP_WORDS": "orchestrator status le", "COMP_CWORD": "2"}
+    offered = fresh_cli(env=typed)
+    assert (offered.stdout.split()[0], offered.stderr) == ("left", "")
+    assert running_url(fresh_cli.home) is None, "it runs for as long as it takes to look"
 
 
 def test_a_second_run_is_refused_while_one_can_move(cli: Cli, account: dict[str, str]) -> None:

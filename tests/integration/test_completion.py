@@ -1,4 +1,4 @@
-"""What Tab offers in a shell: words of the catalogue and of the database that runs; none is started for it."""
+"""What Tab offers in a shell: words of the catalogue and of the database that there is; none is made for it."""
 
 import os
 import shlex
@@ -53,7 +53,7 @@ def test_commands_values_and_models_need_no_database(shell: Shell, tmp_path: Pat
     assert not (tmp_path / "home").exists()
 
 
-def test_batches_and_jobs_come_from_the_database_that_runs(
+def test_batches_and_jobs_come_from_the_database(
     shell: Shell, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_batch(database)
@@ -79,20 +79,51 @@ def test_a_database_out_of_reach_offers_nothing_and_says_nothing(shell: Shell, m
     assert shell.offers("status ") == []
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not here")
-def test_bash_takes_the_script_that_is_printed(tmp_path: Path) -> None:
-    script = """
-        eval "$(orchestrator --show-completion)"
-        COMP_WORDS=(orchestrator doc) COMP_CWORD=1
-        _orchestrator_completion orchestrator
-        echo "${COMPREPLY[@]}"
-    """
+@pytest.mark.parametrize(
+    ("command", "script"),
+    [
+        (
+            ["bash", "--norc", "-c"],
+            """
+            eval "$(orchestrator --show-completion)"
+            COMP_WORDS=(orchestrator doc) COMP_CWORD=1
+            _orchestrator_completion orchestrator
+            echo "${COMPREPLY[@]}"
+            """,
+        ),
+        (
+            ["fish", "--no-config", "-c"],
+            """
+            orchestrator --show-completion | source
+            complete --do-complete "orchestrator doc" | cut --fields 1
+            """,
+        ),
+        (
+            ["zsh", "-f", "-c"],  # completes at a terminal only, so that the shell makes itself one
+            """
+            zmodload zsh/zpty
+            zpty inner zsh -f -i
+            zpty -w inner 'PS1= TERM=dumb; autoload -U compinit; compinit -u -D; eval "$(orchestrator --show-completion)"'
+            zpty -w inner 'print $((40 + 2)) is said once it is ready'
+            zpty -r -m inner said '*42 is said*'
+            zpty -w -n inner $'orchestrator doc\\t --nothing\\n'
+            zpty -r -m inner said '*No such option*'
+            [[ $said == *'orchestrator doctor'* ]] && print doctor
+            """,
+        ),
+    ],
+    ids=lambda of: of[0] if isinstance(of, list) else "",
+)
+def test_shells_take_the_script_that_is_printed(tmp_path: Path, command: list[str], script: str) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
-        ["bash", "--norc", "-c", script],
-        env={"PATH": path, "HOME": str(tmp_path)},
+        [*command, script],
+        env={"PATH": path, "HOME": str(tmp_path), "TERM": "dumb"},
         capture_output=True,
         text=True,
         check=True,
+        timeout=30,
     )
-    assert done.stdout.split() == ["doctor"]
+    assert done.stdout.split() == ["doctor"], done.stderr
