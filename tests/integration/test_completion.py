@@ -103,7 +103,8 @@ def test_a_database_out_of_reach_offers_nothing_and_says_nothing(shell: Shell, m
             """
             zmodload zsh/zpty
             zpty inner zsh -f -i
-            zpty -w inner 'PS1= TERM=dumb; autoload -U compinit; compinit -u -D; eval "$(orchestrator --show-completion)"'
+            zpty -w inner 'PS1= TERM=dumb; autoload -U compinit; compinit -u -D'
+            zpty -w inner 'eval "$(orchestrator --show-completion)"'
             zpty -w inner 'print $((40 + 2)) is said once it is ready'
             zpty -r -m inner said '*42 is said*'
             zpty -w -n inner $'orchestrator doc\\t --nothing\\n'
