@@ -303,7 +303,13 @@
     }
     facts.replaceChildren();
     for (const [name, value] of card.facts) facts.append(element("dt", name), element("dd", value));
-    at("detail").showModal();
+    at("detail").scrollTop = 0;
+    if (!at("detail").open) at("detail").showModal();
+  }
+
+  function detailBeside(by) {
+    const one = shown[shown.indexOf(current) + by];
+    if (one) { go(one, false); detail(one); }
   }
 
   // Keys
@@ -317,6 +323,8 @@
     " ": () => current && current.card.files[0]?.kind === "video" && play(current.node.querySelector(".picture"), current.card),
   };
 
+  const beside = { ArrowRight: 1, ArrowLeft: -1, j: 1, k: -1 }; // a clip that has the focus takes arrows for itself
+
   function fromDetail(key) {
     at("detail").close();
     keys[key]();
@@ -324,7 +332,12 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (at("detail").open && "art".includes(event.key.toLowerCase())) { event.preventDefault(); fromDetail(event.key.toLowerCase()); return; }
+    if (at("detail").open) {
+      const key = event.key.length > 1 ? event.key : event.key.toLowerCase();
+      if ("art".includes(key)) { event.preventDefault(); fromDetail(key); }
+      else if (Object.hasOwn(beside, key) && !event.target.matches("video")) { event.preventDefault(); detailBeside(beside[key]); }
+      return;
+    }
     if (document.querySelector("dialog[open]")) return;
     const into = event.target;
     if (into.matches("input, select")) {

@@ -127,6 +127,8 @@ def test_from_s3_it_works_wide_and_narrow_light_and_dark(
             assert page.evaluate("() => document.activeElement.querySelector('h2').textContent") == "cup-wide"
             press(page, "Enter")
             page.wait_for_function("() => document.querySelector('#detail img').naturalWidth > 0")
-            press(page, "a")
+            press(page, "ArrowRight", "ArrowLeft")  # there is none behind the last one
+            assert page.text_content("#detail-title") == "cup"
+            press(page, "j", "a")
             assert decided(page) == {"cup-wide": "Accepted"}
     assert told == []
