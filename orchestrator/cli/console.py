@@ -1,5 +1,6 @@
 """Where output goes: data to stdout, all else to stderr. Text from outside is neither markup nor control code."""
 
+import io
 import json
 import re
 import shutil
@@ -57,9 +58,18 @@ def tell(*parts: RenderableType) -> None:
 
 
 def print_json(document: Any) -> None:
-    """The one JSON document on stdout: UTF-8 whatever the terminal's encoding is."""
-    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-    print_raw(text)
+    """The one JSON document on stdout: UTF-8 whatever the terminal's encoding is.
+
+    Written as it is made: the whole text of 100,000 jobs would be hundreds of megabytes.
+    """
+    text = io.TextIOWrapper(sys.stdout.buffer, "utf-8", "backslashreplace", newline="")
+    try:
+        for piece in json.JSONEncoder(ensure_ascii=False, indent=2, allow_nan=False).iterencode(document):
+            text.write(piece)
+        text.write("\n")
+    finally:
+        text.detach()  # or the end of `text` would close stdout
+    sys.stdout.buffer.flush()
 
 
 def print_raw(text: str) -> None:

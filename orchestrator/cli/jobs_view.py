@@ -1,6 +1,6 @@
 """The jobs of a batch: as a table, grouped by error, and as CSV that no spreadsheet will compute."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,9 +13,17 @@ from orchestrator.cli.console import safe
 from orchestrator.cli.spreadsheet import csv_lines
 from orchestrator.cli.words import money, money_text, place
 
+#: Laying out a table takes longer the more there is: who has many jobs sees the first of them at once.
+_ROWS_A_TABLE = 500
 
-def job_table(jobs: Sequence[dict[str, Any]]) -> Table:
-    """One row a job, with what it gave or why it did not."""
+
+def job_tables(jobs: Sequence[dict[str, Any]]) -> Iterator[Table]:
+    """One row a job, with what it gave or why it did not; of many jobs, one table after the other."""
+    for start in range(0, len(jobs), _ROWS_A_TABLE):
+        yield _job_table(jobs[start : start + _ROWS_A_TABLE])
+
+
+def _job_table(jobs: Sequence[dict[str, Any]]) -> Table:
     table = Table("job", "model", "state", box=SIMPLE_HEAD)
     table.add_column("spent", justify="right", no_wrap=True)
     table.add_column("result", overflow="fold")

@@ -12,7 +12,7 @@ from orchestrator.base.errors import Interrupted, UsageError
 from orchestrator.base.states import JobError, JobState
 from orchestrator.cli.batch_view import batch_table, failed_count, headline, summary
 from orchestrator.cli.console import print_json, print_raw, safe, show, tell
-from orchestrator.cli.jobs_view import by_error, error_table, errors_csv, job_table, jobs_csv
+from orchestrator.cli.jobs_view import by_error, error_table, errors_csv, job_tables, jobs_csv
 from orchestrator.cli.params import AsJson, Batch, MaybeBatch, duration_seconds, share
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.running import conclude, fruitless_jobs
@@ -73,13 +73,14 @@ def jobs(
         raise UsageError("--csv and --json exclude each other")
     look = looking.jobs_with_errors if by else looking.jobs
     found = look(batch, load_settings(), state=state, error=error)
-    rows, as_table, to_csv = (by_error(found), error_table, errors_csv) if by else (found, job_table, jobs_csv)
+    rows, to_csv = (by_error(found), errors_csv) if by else (found, jobs_csv)
     if as_json:
         print_json(rows)
     elif as_csv:
         print_raw(to_csv(rows))
     elif rows:
-        show(as_table(rows))
+        for table in [error_table(rows)] if by else job_tables(rows):
+            show(table)
     else:
         tell("there are no such jobs")
 

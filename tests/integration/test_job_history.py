@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from sqlalchemy import text
 
-from orchestrator.cli.jobs_view import job_table
+from orchestrator.cli.jobs_view import job_tables
 from orchestrator.sandbox import FaultRule, Sandbox
 from orchestrator.store import history
 from orchestrator.store.database import Database
@@ -61,5 +61,5 @@ async def test_a_job_that_was_sent_back_says_why_and_its_history_is_bounded(
     assert (job["state"], len(job["history"])) == ("pending", 3)
     console = Console(width=160)
     with console.capture() as capture:
-        console.print(job_table([job]))
+        console.print(*job_tables([job]))
     assert "sent back: the worker died" in capture.get()

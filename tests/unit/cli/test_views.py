@@ -9,7 +9,8 @@ from rich.text import Text
 from orchestrator.base.errors import UsageError
 from orchestrator.base.states import JobState
 from orchestrator.cli.batch_view import batch_table, summary
-from orchestrator.cli.jobs_view import by_error, jobs_csv
+from orchestrator.cli.console import print_json
+from orchestrator.cli.jobs_view import by_error, job_tables, jobs_csv
 from orchestrator.cli.looking import is_tolerable
 from orchestrator.cli.serving import celery_command
 from orchestrator.cli.why_view import why_lines
@@ -185,6 +186,19 @@ def test_words() -> None:
     assert [elapsed(7), elapsed(3723)] == ["0:07", "1:02:03"]
     assert elapsed_between("2026-11-22T01:00:00Z", None) == ""
     assert [place("file:///a%20b"), place("s3://a/b")] == ["/a b", "s3://a/b"]
+
+
+def test_the_first_of_many_jobs_are_seen_before_the_last_are_laid_out() -> None:
+    one = job("mug", {"code": "moderation", "message": "no"})
+    tables = list(job_tables([one] * 1_001))
+    assert [table.row_count for table in tables] == [500, 500, 1]
+
+
+def test_json_is_written_as_it_is_made_and_leaves_stdout_open(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    for _ in range(2):
+        print_json([{"prompt": "Käse \udcff"}, {"n": None}])
+    document = '[\n  {\n    "prompt": "Käse \\udcff"\n  },\n  {\n    "n": null\n  }\n]\n'
+    assert capfdbinary.readouterr().out.decode() == document * 2
 
 
 def test_a_worker_for_some_steps_still_settles() -> None:
