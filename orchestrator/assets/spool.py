@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -19,15 +19,23 @@ from orchestrator.base import faults
 DEFAULT_CAP_BYTES = 20 * 1024**3
 _STALE_SECONDS = 24 * 3600
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+#: Of these assets, those whose files nobody will ask for any more.
+FindUnneeded = Callable[[Sequence[str]], Iterable[str]]
 
 
 class Spool:
     """Files under `folder`, named by asset id; unfinished ones end in `.part`. `memory` is for those that are small."""
 
     def __init__(
-        self, folder: Path, *, cap_bytes: int = DEFAULT_CAP_BYTES, memory_bytes: int = DEFAULT_MEMORY_BYTES
+        self,
+        folder: Path,
+        *,
+        cap_bytes: int = DEFAULT_CAP_BYTES,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        find_unneeded: FindUnneeded = lambda asset_ids: (),
     ) -> None:
         self._folder = folder
+        self._find_unneeded = find_unneeded
         self.cap_bytes = cap_bytes
         self.memory = CopyMemory(memory_bytes)
         #: When it was looked at last, it was not half full, and since then we have written nothing to it.
@@ -48,14 +56,18 @@ class Spool:
         return sum(size for _, size, _ in self._files())
 
     def require_room(self) -> None:
-        """Raise SpoolFailed when the cap is reached; ask before each download, which may pass it."""
+        """Raise SpoolFailed when the cap is reached, even without what can be swept; ask before each download, which
+        may pass it.
+        """
         with _spooling():
             used = self.usage_bytes()
+            if used >= self.cap_bytes and self.sweep():
+                used = self.usage_bytes()
         self.is_roomy = used < self.cap_bytes // 2
         if used >= self.cap_bytes:
             raise SpoolFailed(
-                f"the spool holds {used} of at most {self.cap_bytes} bytes",
-                hint="repair the destination; what waits is stored as soon as it takes objects again",
+                f"the spool {self._folder} is full: it holds {used} of at most {self.cap_bytes} bytes",
+                hint="raise ORCHESTRATOR_SPOOL_BYTES, or repair the destination that its files wait for",
             )
 
     def open_part(self, asset_id: str) -> "Part":
@@ -84,12 +96,20 @@ class Spool:
         faults.point("spool.discarded")
 
     def sweep(self) -> int:
-        """Delete `.part` files older than a day, left by processes that died; returns how many."""
+        """Delete what nobody comes back for; returns how many files that were.
+
+        These are `.part` files older than a day, left by processes that died, and whole ones whose copy was broken off
+        here and completed elsewhere.
+        """
         oldest = time.time() - _STALE_SECONDS
-        stale = [path for path, _, modified in self._files() if path.suffix == ".part" and modified < oldest]
-        for path in stale:
+        files = self._files()
+        left = [path for path, _, modified in files if path.suffix == ".part" and modified < oldest]
+        whole = [path.name for path, _, _ in files if _SAFE_ID.fullmatch(path.name)]
+        if whole:
+            left += [self.path(asset_id) for asset_id in self._find_unneeded(whole)]
+        for path in left:
             path.unlink(missing_ok=True)
-        return len(stale)
+        return len(left)
 
     def _files(self) -> list[tuple[Path, int, float]]:
         """Path, bytes and time of change of each file; others may delete them meanwhile."""

@@ -8,7 +8,7 @@ what a process sees *and* from what all have stored, what is lifted from the lat
 from collections import defaultdict
 from math import inf
 
-from orchestrator.assets.errors import AssetError
+from orchestrator.assets.errors import AssetError, SpoolFailed
 from orchestrator.base.clock import rfc3339
 from orchestrator.base.notices import NoticeEvent
 from orchestrator.base.states import HoldCode
@@ -46,7 +46,7 @@ async def note_failing_destination(engine: Engine, work: ClaimedCopy, error: Ass
         return
     engine.stake_looked_at[work.batch_id] = now
     stake = await engine.transact(backlog.stake_of, work.batch_id)
-    message = f"{work.destination} does not take the files: {error.message}; {_at_stake(stake)}"
+    message = f"{_trouble(work, error)}; {_at_stake(stake)}"
     lasts_long = min(now - since, stake.quiet_seconds) >= stall_after
     if lasts_long or (stake.quiet_seconds >= _LATELY_SECONDS and await _overflows(engine, stake)):
         command = f"orchestrator resume {work.batch_id}"
@@ -65,6 +65,13 @@ async def _overflows(engine: Engine, stake: Stake) -> bool:
         jobs=stake.untried + stake.generating,
         bytes_per_job=engine.copy_pace.bytes_per_job or used / spooled,
     )
+
+
+def _trouble(work: ClaimedCopy, error: AssetError) -> str:
+    """What is to be mended: the destination, or this machine, whose spool is full or cannot be written."""
+    if isinstance(error, SpoolFailed):
+        return f"no file can be fetched here: {error.message}" + (f" ({error.hint})" if error.hint else "")
+    return f"{work.destination} does not take the files: {error.message}"
 
 
 def _at_stake(stake: Stake) -> str:

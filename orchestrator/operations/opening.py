@@ -8,7 +8,6 @@ from decimal import Decimal
 from pathlib import Path
 
 from orchestrator.assets.client import AssetClient, AssetSource
-from orchestrator.assets.spool import Spool
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.errors import SpendRefused, Unusable
 from orchestrator.base.payments import Network, Payment
@@ -19,6 +18,7 @@ from orchestrator.chain.chains import Chains, urls_of
 from orchestrator.engine.notify import sending_notices
 from orchestrator.engine.receipts import Receipts
 from orchestrator.engine.runtime import Engine, Limits
+from orchestrator.engine.spooling import open_spool
 from orchestrator.katana.client import KatanaClient
 from orchestrator.notices.client import NoticeClient
 from orchestrator.payments.payer import Payer
@@ -195,8 +195,9 @@ def make_engine(
     Without a `payer` it pays in credits; one that signs payments needs the `chains`, too.
     """
     payment = Payment.CREDITS if payer is None else payer.payment
-    spool = Spool(settings.home / "spool", cap_bytes=settings.spool_bytes, memory_bytes=settings.copy_memory_bytes)
-    spool.sweep()
+    spool = open_spool(
+        settings.home / "spool", database, cap_bytes=settings.spool_bytes, memory_bytes=settings.copy_memory_bytes
+    )
     return Engine(
         database=database,
         client=client,

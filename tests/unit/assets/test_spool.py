@@ -67,3 +67,16 @@ def test_it_is_known_to_be_roomy_until_something_is_written(tmp_path: Path) -> N
     spool.keep("a1", b"x" * 60)
     spool.require_room()
     assert not spool.is_roomy
+
+
+def test_what_nobody_asks_for_any_more_makes_room(tmp_path: Path) -> None:
+    """A stop came after the file was whole and before anybody knew its hash; another machine completed its job."""
+    spool = Spool(tmp_path, cap_bytes=100, find_unneeded=lambda ids: [found for found in ids if found != "b-2"])
+    for name in ("b-1", "b-2"):
+        part = spool.open_part(name)
+        with part.discarded_unless_committed():
+            part.write([b"x" * 60])
+            part.commit()
+    (tmp_path / "b-3.0f.part").write_bytes(b"x")
+    spool.require_room()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b-2", "b-3.0f.part"]
