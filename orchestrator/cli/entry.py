@@ -4,13 +4,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from io import FileIO, TextIOWrapper
 
 import typer
 
 from orchestrator.base.errors import Interrupted, OrchestratorError, Unusable, UsageError
 from orchestrator.cli.app import root_command
 from orchestrator.cli.failures import own_fault, report
+from orchestrator.cli.streams import prepare_streams
 
 #: What typer makes of a KeyboardInterrupt; no command of ours returns it.
 _INTERRUPTED = 130
@@ -18,23 +18,10 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """The `orchestrator` command."""
-    _prepare_streams()
+    prepare_streams()
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # it is to end as by Ctrl-C, and stop its Postgres
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     raise SystemExit(run(sys.argv[1:]))
-
-
-def _prepare_streams() -> None:
-    """A closed stream swallows what is said, and a narrow encoding escapes what it cannot say."""
-    sys.stdout = sys.stdout or _nowhere()
-    sys.stderr = sys.stderr or _nowhere()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _nowhere() -> TextIOWrapper:
-    return TextIOWrapper(FileIO(os.devnull, "w"), encoding="utf-8")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -157,11 +157,19 @@ class _StopOnSignal:
 
 
 async def _report(engines: Sequence[Engine], progress: Progress) -> None:
-    """A document is read no more often than it can be shown: of a large batch it is work for the database."""
-    while True:
-        began = time.monotonic()
-        await _tell(engines, progress)
-        await asyncio.sleep(max(progress.seconds, rest_seconds(time.monotonic() - began)))
+    """A document is read no more often than it can be shown: of a large batch it is work for the database.
+
+    Nothing that goes wrong here ends the work: that is being paid for.
+    """
+    try:
+        while True:
+            began = time.monotonic()
+            await _tell(engines, progress)
+            await asyncio.sleep(max(progress.seconds, rest_seconds(time.monotonic() - began)))
+    except OutOfReach:
+        log.debug("we are stopping, and the database is away: there is nothing to show")
+    except Exception:
+        log.exception("the progress cannot be shown any more; the work goes on")
 
 
 async def _tell(engines: Sequence[Engine], progress: Progress) -> None:

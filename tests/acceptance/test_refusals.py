@@ -153,4 +153,13 @@ def test_a_reader_that_leaves_is_no_fault(cli: Cli) -> None:
     process.stdout.close()
     assert process.stderr is not None
     assert process.stderr.read() == ""
-    process.wait(timeout=30)
+    assert process.wait(timeout=30) == 0
+
+
+def test_what_is_paid_for_goes_on_when_nobody_reads_any_more(cli: Cli, account: dict[str, str]) -> None:
+    process = cli.start("submit", cli.manifest("unread", [MUG]), "--yes", env=account)
+    for stream in (process.stdout, process.stderr):
+        assert stream is not None
+        stream.close()
+    assert process.wait(timeout=60) == 0
+    assert cli("status", "unread", "--json").json["state"] == "completed"

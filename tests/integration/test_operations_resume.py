@@ -88,3 +88,16 @@ def test_a_batch_is_read_only_as_often_as_it_can_be_shown(
     run_batches(site.settings, site.database, site.provider, scope.account_pk, scope.batch_ids, Showing())
     assert site.document()["state"] == "completed"
     assert most >= len(shown) > most / 200
+
+
+def test_a_display_that_fails_does_not_end_what_is_paid_for(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing:
+        seconds = 0.01
+
+        def __call__(self, document: dict[str, Any], /) -> None:
+            raise RuntimeError("nothing can be drawn here")
+
+    scope = site.make_batch(2)
+    run_batches(site.settings, site.database, site.provider, scope.account_pk, scope.batch_ids, Failing())
+    assert site.document()["state"] == "completed"
+    assert "nothing can be drawn here" in caplog.text
