@@ -54,9 +54,14 @@ def _guarded(name: str, look: Callable[[Settings], Iterator[Check]], settings: S
 
 
 def _home(settings: Settings) -> Iterator[Check]:
-    settings.home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=settings.home) as file:
-        file.write(b"probe")
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.home) as file:
+            file.write(b"probe")
+    except OSError as error:
+        hint = "set ORCHESTRATOR_HOME to a folder that you may write to"
+        yield Check("home", Health.FAIL, f"{settings.home} cannot be used: {error.strerror}", hint)
+        return
     yield Check("home", Health.OK, f"{settings.home} can be written")
 
 

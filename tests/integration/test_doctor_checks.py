@@ -8,6 +8,7 @@ from sqlalchemy import text
 from orchestrator.base.settings import load_settings
 from orchestrator.operations.check import Health
 from orchestrator.operations.clock_checks import database_clock, provider_clock
+from orchestrator.operations.doctor import doctor
 from orchestrator.operations.worker_checks import workers
 from orchestrator.store.database import Database
 from orchestrator.store.leases import WorkerSession
@@ -24,6 +25,15 @@ def test_a_clock_that_is_off_is_told_with_its_direction(database: Database) -> N
     assert (check.verdict, check.name) == (Health.WARN, "clock")
     assert "s behind the database's" in check.message
     assert check.hint is not None
+
+
+def test_a_home_that_cannot_be_used_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ORCHESTRATOR_HOME", str(tmp_path / "file" / "home"))
+    check = next(check for check in doctor() if check.name == "home")
+    assert (check.verdict, check.message) == (Health.FAIL, f"{tmp_path}/file/home cannot be used: Not a directory")
+    assert check.hint == "set ORCHESTRATOR_HOME to a folder that you may write to"
 
 
 def test_the_providers_clock_is_not_asked_for_without_credentials(
