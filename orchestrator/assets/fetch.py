@@ -2,8 +2,7 @@
 
 import asyncio
 import zlib
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterator
 
 from aiohttp import ClientError
 
@@ -13,6 +12,7 @@ from orchestrator.assets.errors import SourceGone, SourceUnavailable
 from orchestrator.assets.incoming import Berth, Fetched, Incoming
 from orchestrator.base import faults
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
+from orchestrator.base.retry_after import retry_after_seconds
 
 MAX_BYTES = 2 * 1024**3
 TOTAL_SECONDS = 1800.0
@@ -53,21 +53,8 @@ def _check_status(response: AssetResponse, shown: str, clock: Clock) -> None:
     message = f"{shown}: HTTP {response.status}"
     if response.status in _GONE:
         raise SourceGone(message, status=response.status)
-    raise SourceUnavailable(message, retry_after_seconds=_retry_after(response.headers.get("Retry-After"), clock))
-
-
-def _retry_after(value: str | None, clock: Clock) -> float | None:
-    """Seconds of a Retry-After header in either form (RFC 9110, 10.2.3); None where there is none to read."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at - clock.now()).total_seconds())
+    wished = retry_after_seconds(response.headers.get("Retry-After"), clock)
+    raise SourceUnavailable(message, retry_after_seconds=wished)
 
 
 async def _receive(response: AssetResponse, incoming: Incoming, shown: str) -> Fetched:
@@ -75,7 +62,8 @@ async def _receive(response: AssetResponse, incoming: Incoming, shown: str) -> F
         body = _Decoded(response.headers.get("Content-Encoding", "identity").strip().lower())
         incoming.expect(_content_length(response))
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-            await incoming.add(body.decode(chunk, shown))
+            for piece in body.pieces(chunk, shown):
+                await incoming.add(piece)
         body.check_end(shown)
         return await incoming.finish()
 
@@ -94,16 +82,23 @@ class _Decoded:
         self._gzip = zlib.decompressobj(wbits=31)
         self._started = False
 
-    def decode(self, chunk: bytes, shown: str) -> bytes:
+    def pieces(self, chunk: bytes, shown: str) -> Iterator[bytes]:
+        """The chunk's content, no piece larger than a chunk: a few bytes of gzip may hold a thousand times as many."""
         if not self._started:
             self._started = True
             self._may_be_gzip = self._may_be_gzip and chunk.startswith(b"\x1f\x8b"[: len(chunk)])
         if not self._may_be_gzip:
-            return chunk
-        try:
-            return self._gzip.decompress(chunk)
-        except zlib.error:
-            raise SourceUnavailable(f"{shown}: damaged gzip body") from None
+            yield chunk
+            return
+        while not self._gzip.eof:  # what follows the end is let go of
+            try:
+                piece = self._gzip.decompress(chunk, _CHUNK_BYTES)
+            except zlib.error:
+                raise SourceUnavailable(f"{shown}: damaged gzip body") from None
+            yield piece
+            chunk = self._gzip.unconsumed_tail
+            if not chunk and len(piece) < _CHUNK_BYTES:
+                return
 
     def check_end(self, shown: str) -> None:
         if self._may_be_gzip and not self._gzip.eof:

@@ -16,6 +16,7 @@ import httpx
 
 from orchestrator.base import faults
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
+from orchestrator.base.retry_after import retry_after_seconds
 from orchestrator.katana.exchange import (
     BROKEN,
     Phase,
@@ -28,7 +29,7 @@ from orchestrator.katana.exchange import (
     whole_reply,
 )
 from orchestrator.katana.problem import Problem, read_problem
-from orchestrator.katana.verdict import Kind, Reply, Verdict, judge, retry_after_seconds
+from orchestrator.katana.verdict import Kind, Reply, Verdict, judge
 from orchestrator.katana.wallet_wire import (
     TopUpAnswer,
     WalletTransaction,
@@ -336,7 +337,7 @@ class KatanaClient:
             raise ProviderUnavailable(
                 f"HTTP {reply.status}{said}",
                 status=reply.status,
-                retry_after_seconds=retry_after_seconds(reply.headers, self._clock),
+                retry_after_seconds=retry_after_seconds(reply.headers.get("retry-after"), self._clock),
             )
         return reply
 

@@ -16,12 +16,11 @@ is judged once the client has tried it with a fresh one.
 import hashlib
 import re
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
+from orchestrator.base.retry_after import retry_after_seconds
 from orchestrator.katana.chat import Completion, parse_completion
 from orchestrator.katana.problem import Problem, read_problem
 from orchestrator.katana.wire import Answer, Metadata, parse_answer, parse_object
@@ -36,8 +35,6 @@ from orchestrator.katana.x402 import (
 
 #: Statuses that say "this did not start", where the body is the API's own.
 REFUSALS = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})
-#: Waiting longer than this on the provider's word alone would stop the business.
-MAX_RETRY_AFTER_SECONDS = 300.0
 _REQUEST_ID = re.compile(rb'"request_id"\s*:\s*"([A-Za-z0-9._-]{1,200})"')
 
 
@@ -116,7 +113,7 @@ def judge(
         f"HTTP {reply.status}{said}",
         status=reply.status,
         problem=problem,
-        retry_after_seconds=retry_after_seconds(reply.headers, clock),
+        retry_after_seconds=retry_after_seconds(reply.headers.get("retry-after"), clock),
         heard_request_id=None if refused else _heard_request_id(reply),
         offers=_offers(reply) if refused and reply.status == 402 else (),
     )
@@ -168,20 +165,3 @@ def _judge_completion(reply: Reply) -> Verdict:
         settlement=parse_settlement(reply.headers.get(RESPONSE_HEADER)),
         completion=completion,
     )
-
-
-def retry_after_seconds(headers: dict[str, str], clock: Clock = SYSTEM_CLOCK) -> float | None:
-    """Seconds that `Retry-After` asks to wait (seconds or an HTTP date), bounded; None where it says nothing."""
-    value = headers.get("retry-after", "").strip()
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            until = parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
-            return None
-        until = until if until.tzinfo else until.replace(tzinfo=UTC)
-        seconds = (until - clock.now()).total_seconds()
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS) if seconds == seconds else None

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import hashlib
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -83,8 +84,9 @@ async def server() -> AsyncIterator[Server]:
 def berth(folder: Path, *, memory_bytes: int = 0) -> Iterator[Berth]:
     """A file of the spool, and before it so much memory, half of it for bodies."""
     spool = Spool(folder, memory_bytes=memory_bytes)
+    in_thread: Any = asyncio.to_thread
     with spool.memory.share() as memory:
-        yield Berth(spool, "asset", memory, 2 * len(BODY), asyncio.to_thread)
+        yield Berth(spool, "asset", memory, 2 * len(BODY), in_thread)
 
 
 def content(fetched: Fetched) -> bytes:
@@ -178,14 +180,14 @@ async def test_the_source_may_say_when_to_come_back(server: Server, get: Fetch) 
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     past = "Wed, 21 Oct 2015 07:28:00 GMT"
     seconds = []
-    for value in ("120", soon, past, "soon", "-5"):
+    for value in ("120", soon, past, "soon", "-5", f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT"):
         server.answers["/a"] = answer(f"Retry-After: {value}", "Content-Length: 0", status="429 Slow")
         with pytest.raises(SourceUnavailable) as caught:
             await get(server.url("/a"))
         seconds.append(caught.value.retry_after_seconds)
     assert seconds[0] == 120
     assert seconds[1] == pytest.approx(90, abs=5)
-    assert seconds[2:] == [0, None, None]
+    assert seconds[2:] == [0, None, 0, None]
 
 
 async def test_nothing_listening_is_worth_another_try(get: Fetch) -> None:
@@ -216,6 +218,29 @@ async def test_gzip_against_our_wish_is_undone(server: Server, get: Fetch) -> No
     server.answers["/a"] = answer("Content-Encoding: gzip", f"Content-Length: {len(packed)}", body=packed)
     assert (await get(server.url("/a"))).hexdigest() == hashlib.sha256(BODY).hexdigest()
     assert "accept-encoding: identity\r\n" in server.requests[0].lower()
+
+
+async def test_a_small_body_that_holds_a_large_one_is_unpacked_in_pieces(server: Server, get: Fetch) -> None:
+    """The limit is looked at before all of it is in memory."""
+    packed = gzip.compress(bytes(48 * 1024**2), compresslevel=1)
+    server.answers["/bomb"] = answer("Content-Encoding: gzip", f"Content-Length: {len(packed)}", body=packed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptAsset, match="larger"):
+            await get(server.url("/bomb"), max_bytes=2 * 1024**2)
+        assert tracemalloc.get_traced_memory()[1] < 12 * 1024**2
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [1, 256 * 1024, 256 * 1024 + 1, 3 * 1024**2])
+async def test_every_piece_of_a_packed_body_arrives(server: Server, tmp_path: Path, size: int) -> None:
+    body = (b"0123456789abcdef" * 1024)[:size] * (size // 16_384 or 1) + b"end"
+    packed = gzip.compress(body) + b"what follows the end"
+    server.answers["/a"] = answer("Content-Encoding: gzip", body=packed)
+    async with AssetClient(allow_loopback=True) as client:
+        with berth(tmp_path) as where:
+            assert content(await fetch(client, server.url("/a"), where)) == body
 
 
 async def test_a_server_that_lies_about_gzip_is_not_believed(server: Server, get: Fetch) -> None:

@@ -1,14 +1,12 @@
 """The verdict table: every row, and that no answer whatever is called accepted or refused without proof."""
 
 import json
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.katana.verdict import MAX_RETRY_AFTER_SECONDS, REFUSALS, Kind, Reply, judge, retry_after_seconds
+from orchestrator.katana.verdict import REFUSALS, Kind, Reply, judge
 
 ACCEPTED = b'{"request_id": "r-1", "status": "queued"}'
 PROBLEM = b'{"error": {"code": "bad", "message": "no"}}'
@@ -124,29 +122,3 @@ def test_a_rejection_without_an_id_is_filed_under_its_items_error() -> None:
     assert verdict.problem.message == "bad"
     silent = b'{"responses": [{"type": "image", "status": "rejected"}]}'
     assert judge(sending_began=True, reply=reply(200, silent), failure=None).problem is None
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("", None), ("soon", None), ("3", 3), ("0.5", 0.5), ("-3", 0), ("nan", None), ("inf", MAX_RETRY_AFTER_SECONDS),
-        ("86400", MAX_RETRY_AFTER_SECONDS), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("Wed, 21 Oct 2015 07:28:00", 0),
-        ("Wed, 21 Oct 2015 07:28:00 -0000", 0), ("Wed, 21 Oct 99999 07:28:00 GMT", None),
-        (f"Wed, 21 Oct {'9' * 30} 07:28:00 GMT", None),
-    ],
-)  # fmt: skip
-def test_retry_after(value: str, expected: float | None) -> None:
-    assert retry_after_seconds({"retry-after": value}) == expected
-
-
-def test_retry_after_as_a_date_ahead() -> None:
-    at = datetime.now(UTC) + timedelta(seconds=30)
-    seconds = retry_after_seconds({"retry-after": format_datetime(at, usegmt=True)})
-    assert seconds is not None
-    assert 25 < seconds <= 30
-
-
-@given(st.text())
-def test_retry_after_never_raises(value: str) -> None:
-    seconds = retry_after_seconds({"retry-after": value})
-    assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER_SECONDS
