@@ -2,6 +2,8 @@
 
 import sys
 
+import typer
+
 from orchestrator.base.errors import SpendRefused
 from orchestrator.cli.console import err
 
@@ -30,5 +32,13 @@ def _is_somebody_there() -> bool:
 
 
 def _ask(what: str) -> bool:
+    """Raises typer.Abort on Ctrl-C, upon which nothing has begun yet that could be gone on with."""
     err().print(f"{what}. Proceed? [y/N] ", end="")
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    try:
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        err().print()
+        raise typer.Abort from None
+    if not answer:  # Ctrl-D leaves the cursor behind the question
+        err().print()
+    return answer.strip().lower() in ("y", "yes")

@@ -4,6 +4,7 @@ import io
 from typing import Any
 
 import pytest
+import typer
 
 from orchestrator.base.errors import SpendRefused
 from orchestrator.cli.asking import may_settle, may_spend
@@ -26,6 +27,17 @@ def test_on_a_terminal_a_person_is_asked(monkeypatch: pytest.MonkeyPatch, answer
         assert ask("this", yes=True)
 
 
+def test_ctrl_c_at_a_question_stops_before_anything_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(Terminal):
+        def readline(self, size: int | None = -1, /) -> str:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setattr("sys.stdin", Interrupted())
+    with pytest.raises(typer.Abort):
+        may_spend("this", yes=False)
+
+
 def test_a_script_has_said_what_to_settle_and_agrees_to_no_price(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert may_settle("this", yes=False)
@@ -34,7 +46,7 @@ def test_a_script_has_said_what_to_settle_and_agrees_to_no_price(monkeypatch: py
 
 
 def test_the_evidence_of_many_is_told_in_short() -> None:
-    balance = {"finding": "wait", "reason": "it is too early", "baseline": None, "readings": []}
+    balance: dict[str, Any] = {"finding": "wait", "reason": "it is too early", "baseline": None, "readings": []}
     known: list[dict[str, Any]] = [
         {"jobs": [f"mug-{n}"], "unit": "credits", "credits": "2", "sent_at": "now", "answer": None, "balance": balance}
         for n in range(12)
