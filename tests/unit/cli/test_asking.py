@@ -28,12 +28,12 @@ def test_on_a_terminal_a_person_is_asked(monkeypatch: pytest.MonkeyPatch, answer
 
 
 def test_ctrl_c_at_a_question_stops_before_anything_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Interrupted(Terminal):
-        def readline(self, size: int | None = -1, /) -> str:
-            raise KeyboardInterrupt
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
 
+    monkeypatch.setattr(Terminal, "readline", interrupted)
     monkeypatch.setattr("sys.stderr", Terminal())
-    monkeypatch.setattr("sys.stdin", Interrupted())
+    monkeypatch.setattr("sys.stdin", Terminal())
     with pytest.raises(typer.Abort):
         may_spend("this", yes=False)
 
