@@ -53,6 +53,8 @@ def status(
         print_json(documents)
     elif documents:
         show(*batch_table(documents))
+        if len(documents) == looking.RECENT:
+            tell("what needs a person and the newest are shown; any other by its id: orchestrator status BATCH")
     else:
         tell("there is no batch yet; make one: orchestrator submit jobs/quickstart.yaml --sandbox")
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from orchestrator.operations.running import Progress  # at run time it would bring the whole engine
 
 _WAIT_SECONDS = 0.5
+#: How many batches are recent.
+RECENT = 20
 
 
 def status(reference: str, settings: Settings) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def why(reference: str, settings: Settings) -> dict[str, Any]:
 
 
 def recent(settings: Settings) -> list[dict[str, Any]]:
-    """The documents of the recent batches, what needs a person first.
+    """The documents of the `RECENT` newest batches, what needs a person first.
 
     Each with how many `workers` live, and how many `senders` of them have the keys of its account.
     """
@@ -46,7 +48,7 @@ def recent(settings: Settings) -> list[dict[str, Any]]:
         return [
             reads.batch_document(connection, batch_id)
             | {"workers": workers, "senders": senders.get(reads.account_of(connection, batch_id), 0)}
-            for batch_id in reads.recent_batches(connection)
+            for batch_id in reads.recent_batches(connection, RECENT)
         ]
 
 

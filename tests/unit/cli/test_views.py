@@ -11,10 +11,11 @@ from orchestrator.base.states import JobState
 from orchestrator.cli.batch_view import batch_table, summary
 from orchestrator.cli.console import print_json
 from orchestrator.cli.jobs_view import by_error, job_tables, jobs_csv
-from orchestrator.cli.looking import is_tolerable
+from orchestrator.cli.looking import is_tolerable, status
 from orchestrator.cli.serving import celery_command
 from orchestrator.cli.why_view import why_lines
 from orchestrator.cli.words import counted, elapsed, elapsed_between, place
+from orchestrator.operations import looking
 
 
 def batch(
@@ -56,6 +57,16 @@ def test_the_overview_tells_that_nobody_works() -> None:
         "nobody works on b-2 and 1 more: no worker is alive; next: orchestrator worker",
         "nobody works on b-5: no living worker has the keys of its account; next: orchestrator worker, with those keys",
     ]
+
+
+@pytest.mark.parametrize(("number", "is_all"), [(19, True), (20, False)])
+def test_that_there_may_be_more_batches_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, *, is_all: bool
+) -> None:
+    recent = [batch("completed", completed=1) | {"workers": 1, "senders": 1, "provider": None}] * number
+    monkeypatch.setattr(looking, "recent", lambda _: recent)
+    status()
+    assert ("any other by its id" not in capsys.readouterr().err) is is_all
 
 
 def test_a_summary_says_how_where_what_for_and_what_next() -> None:
