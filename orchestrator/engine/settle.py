@@ -14,7 +14,7 @@ from orchestrator.store import chains, indexing, settling
 from orchestrator.store.batches import lock_batch
 from orchestrator.store.database import Connection
 from orchestrator.store.gates import note_gates
-from orchestrator.store.indexing import Collection
+from orchestrator.store.indexing import Collection, Stamp
 from orchestrator.store.leases import Rescued, rescue
 
 
@@ -72,9 +72,11 @@ def _pass_on_some(connection: Connection, batch_id: str) -> int:
 
 
 async def _write_index(engine: Engine, batch_id: str) -> None:
-    """Rewrite the index of the batch's collection, and again where its batches moved on while it was written.
+    """Rewrite the index of the batch's collection, and again where its batches moved on, or somebody reviewed, while
+    that was written.
 
-    Else, of two batches that end at the same time, the one that read first and wrote last would drop the other.
+    Else, of two batches that end at the same time, the one that read first and wrote last would drop the other; and
+    what was rejected meanwhile would stay in it.
     """
     collection = await engine.transact(indexing.collection_of, batch_id)
     is_current = False
@@ -105,10 +107,8 @@ def _index_stem(destination: Destination, collection: Collection) -> str:
     return "index" if found is None or is_of_sandbox(found) else "index.sandbox"
 
 
-def _record_indexed(
-    connection: Connection, batch_id: str, collection: Collection, stamp: frozenset[tuple[str, str]]
-) -> bool:
-    settling.record_indexed(connection, batch_id)  # first: it waits for whoever settles the batch just now
+def _record_indexed(connection: Connection, batch_id: str, collection: Collection, stamp: Stamp) -> bool:
+    settling.record_indexed(connection, batch_id)  # first: it waits for whoever settles or reviews it just now
     is_current = indexing.collection_stamp(connection, collection) == stamp
     if not is_current:
         connection.rollback()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
@@ -10,7 +11,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from orchestrator.base.states import JobState
 from orchestrator.store.collections import Shelf, wanted_names
 from orchestrator.store.reviews import is_rejected
-from orchestrator.store.tables import accounts, assets, batches, jobs, submissions
+from orchestrator.store.tables import accounts, assets, batches, jobs, reviews, submissions
 
 #: The job that was really made: of a reused one, the first.
 _MADE = jobs.alias("made")
@@ -36,10 +37,23 @@ def collection_of(connection: Connection, batch_id: str) -> Collection:
     return Collection(*connection.execute(select(*columns).where(batches.c.id == batch_id)).one())
 
 
-def collection_stamp(connection: Connection, collection: Collection) -> frozenset[tuple[str, str]]:
-    """Which batches the collection has, and in which state they are."""
-    query = select(batches.c.id, batches.c.state).where(_belongs_to(collection))
-    return frozenset((row.id, row.state) for row in connection.execute(query))
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What an index was written from: as long as this is the same, the index would be, too.
+
+    Of the collection's batches: which, in which state, and since when they have ended. `reviews` counts those of all
+    collections, by their number and not by the newest, since one that began before that may be committed after it.
+    """
+
+    batches: frozenset[tuple[str, str, datetime | None]]
+    reviews: int
+
+
+def collection_stamp(connection: Connection, collection: Collection) -> Stamp:
+    """The stamp of the collection as it is now."""
+    query = select(batches.c.id, batches.c.state, batches.c.finished_at).where(_belongs_to(collection))
+    found = frozenset((row.id, row.state, row.finished_at) for row in connection.execute(query))
+    return Stamp(found, connection.execute(select(func.count()).select_from(reviews)).scalar_one())
 
 
 def collection_assets(connection: Connection, collection: Collection) -> Iterator[Any]:

@@ -11,10 +11,12 @@ import pytest
 from sqlalchemy import update
 
 from orchestrator.base import faults
+from orchestrator.base.states import Decision
 from orchestrator.engine.settle import settle
 from orchestrator.operations.opening import open_engine
 from orchestrator.operations.submitting import SubmitOptions, submit
 from orchestrator.sandbox import Sandbox
+from orchestrator.store import reviews
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import Database
 from orchestrator.store.tables import batches
@@ -91,6 +93,26 @@ def test_an_index_is_written_again_when_another_batch_ended_meanwhile(site: Site
     faults.install(end_another_batch)
     asyncio.run(index_again(site, first))
     assert prompts(index(site)) == {"mug": "A mug", "cup": "A cup"}
+
+
+def test_a_review_while_the_index_is_written_is_in_it(site: Site) -> None:
+    """No batch moves on by it, and the index that is just being written was read before."""
+    batch = run(site, REAL, mug="A mug", cup="A cup")["batch"]
+    rejected: list[int] = []
+
+    def reject(point: str) -> None:
+        if point == "folder.named" and not rejected:
+            with site.database.begin() as connection:
+                (mug,) = (job for job in reviews.reviewable_jobs(connection, batch) if job.name == "mug")
+                rejected.append(mug.origin_pk)
+                no = reviews.NewReview(mug.origin_pk, Decision.REJECT, mug.asset_sha256, None)
+                reviews.record_reviews(connection, [no])
+                reviews.write_index_anew(connection, batch)
+
+    faults.install(reject)
+    asyncio.run(index_again(site, batch))
+    assert rejected
+    assert prompts(index(site)) == {"cup": "A cup"}
 
 
 async def index_again(site: Site, batch_id: str) -> None:
