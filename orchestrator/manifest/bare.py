@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple, Protocol
 
 from orchestrator.manifest.findings import Findings
-from orchestrator.manifest.nodes import Mapping
+from orchestrator.manifest.nodes import Entry, Mapping
 from orchestrator.manifest.row import Row
 from orchestrator.manifest.rows import CSV_SUFFIXES, JSONL_SUFFIXES
 
@@ -16,7 +16,7 @@ _MAX_NAME = 64
 
 
 class BareRow(NamedTuple):
-    """A row of a bare list, before what it says is read. `form`, `id` and `prompt` are those of `Patterns`."""
+    """A row of a bare list, before all that it says is read; see `Patterns`."""
 
     number: int
     columns: dict[str, str]
@@ -24,6 +24,7 @@ class BareRow(NamedTuple):
     form: Hashable | None
     id: str
     prompt: str | None
+    labels: Entry | None
 
 
 class BareJob(NamedTuple):

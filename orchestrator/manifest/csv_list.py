@@ -8,12 +8,13 @@ from orchestrator.manifest.bare import BareJob, BareRow
 from orchestrator.manifest.cells import read_cells
 from orchestrator.manifest.csv_reader import Record, Table, cell_places
 from orchestrator.manifest.findings import Findings
-from orchestrator.manifest.nodes import Scalar
+from orchestrator.manifest.nodes import Entry, Scalar
 from orchestrator.manifest.patterns import OWN_TEXTS, is_plain
 from orchestrator.manifest.provider_fields import ProviderFields
 from orchestrator.manifest.row import Row
 
 _JSON = ("[", "{")
+_NOWHERE = Scalar(None, 1, 1)
 
 
 class CsvList:
@@ -27,7 +28,9 @@ class CsvList:
         self._kept = {name: index for name, index in columns.items() if name.startswith("x-")}
         self._nothing: dict[str, str] = {}
         self._id, self._prompt = columns.get("id"), columns.get("prompt")
-        alike = [index for name, index in columns.items() if name not in OWN_TEXTS and name not in self._kept]
+        self._labels = {name: index for name, index in columns.items() if name.partition(".")[0] == "labels"}
+        own = {*OWN_TEXTS, *self._kept, *self._labels}
+        alike = [index for name, index in columns.items() if name not in own]
         self._alike = itemgetter(*alike) if alike else None
         self._forms: dict[Hashable, Hashable] = {}
         self._rows = [self._row(record) for record in table.records()]
@@ -55,7 +58,7 @@ class CsvList:
         return {name: record.cells[index] for name, index in self._kept.items() if index < len(record.cells)}
 
     def _row(self, record: Record) -> BareRow:
-        form = prompt = None
+        form = labels = prompt = None
         job_id = ""
         if record.fault is None and self._id is not None and self._alike is not None:
             job_id = record.cells[self._id].strip()
@@ -63,7 +66,15 @@ class CsvList:
             if is_plain(job_id) and not job_id.startswith(_JSON) and (prompt is None or is_plain(prompt)):
                 form = self._alike(record.cells)
                 form = self._forms.setdefault(form, form)
-        return BareRow(record.number, self._columns(record), _place(record.number), form, job_id, prompt)
+                labels = self._labels_of(record) if self._labels else None
+        return BareRow(record.number, self._columns(record), _place(record.number), form, job_id, prompt, labels)
+
+    def _labels_of(self, record: Record) -> Entry | None:
+        """The labels of a row; what cannot be read is among them as nothing, which no label may be."""
+        cells = {name: record.cells[index] for name, index in self._labels.items()}
+        own = Findings(self._file)
+        read = read_cells(cells, dict.fromkeys(cells, (1, 1)), self._fields, own)
+        return Entry(_NOWHERE, _NOWHERE) if own.errors else read.entries.get("labels")
 
 
 def _place(number: int) -> str:

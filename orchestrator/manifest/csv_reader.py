@@ -56,6 +56,7 @@ class Table:
     def __init__(self, text: str) -> None:
         csv.field_size_limit(MAX_ROWS_BYTES)
         self._lines = list(StringIO(text, newline=""))
+        self._is_odd = "\0" in text or not (text.isascii() or ESCAPED.search(text) is None)
         self._starts = array("Q")
         self._separator = _separator(self._lines)
         self._rows = self._read(skipped=1 if text[:4].lower() == _SEPARATOR_LINE else 0)
@@ -69,8 +70,12 @@ class Table:
     def records(self) -> Iterator[Record]:
         """The rows that are not empty, once. Raises CsvFault where the file cannot be used after all."""
         unnamed = [index for index, name in enumerate(self.names) if not name]
+        is_odd = bool(unnamed) or self._is_odd
+        width = len(self.names)
         for row in self._rows:
-            if row.cells or row.fault:
+            if not is_odd and len(row.cells) == width and "\r" not in row.raw.rstrip("\r\n"):
+                yield row
+            elif row.cells or row.fault:
                 _check_unnamed(row, unnamed)
                 yield self._checked(row)
 

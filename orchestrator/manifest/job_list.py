@@ -6,7 +6,7 @@ from orchestrator.base.diagnostics import Code
 from orchestrator.manifest import values
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.job_keys import MAX_JOBS, ManifestJob
-from orchestrator.manifest.repeat import Job, Repeat
+from orchestrator.manifest.repeat import Job
 
 MAX_ID_CHARACTERS = 200
 
@@ -37,21 +37,20 @@ class JobList:
             job_id = None if job.id is None else f"{job.id}.{take}"
             self._add(replace(job, ordinal=self.next_ordinal, id=job_id, take=take), findings)
 
-    def has_room_for(self, job_id: str) -> bool:
-        """Whether a job of this id could be added without a fault."""
-        return job_id not in self._known and len(job_id) <= MAX_ID_CHARACTERS and len(self.jobs) < MAX_JOBS
-
-    def add_repeat(self, job: Repeat) -> None:
-        """Adds a job that there is room for."""
-        self._known[job.id] = job.ordinal
-        self.jobs.append(job)
+    def claim(self, job_id: str) -> int | None:
+        """The ordinal of a job of this id that is about to be added to `jobs`; None where that would be a fault."""
+        ordinal = len(self.jobs)
+        if job_id in self._known or len(job_id) > MAX_ID_CHARACTERS or ordinal >= MAX_JOBS:
+            return None
+        self._known[job_id] = ordinal
+        return ordinal
 
     def _add(self, job: ManifestJob, findings: Findings) -> None:
-        if job.id is not None and not self._claim(job.id, job, findings) and job.blames_row(findings.errors[-1]):
+        if job.id is not None and not self._is_claimed(job.id, job, findings) and job.blames_row(findings.errors[-1]):
             job = replace(job, faults=(*job.faults, findings.errors[-1]))
         self.jobs.append(job)
 
-    def _claim(self, job_id: str, job: ManifestJob, findings: Findings) -> bool:
+    def _is_claimed(self, job_id: str, job: ManifestJob, findings: Findings) -> bool:
         """Whether the id is a good one that no other job has; else says why not."""
         place = job.node.entries["id"].value
         if len(job_id) > MAX_ID_CHARACTERS:

@@ -23,9 +23,11 @@ from orchestrator.manifest.job_keys import (
 )
 from orchestrator.manifest.job_list import JobList
 from orchestrator.manifest.job_template import JobTemplate, read_template
-from orchestrator.manifest.nodes import Mapping, Node, Sequence, native
+from orchestrator.manifest.nodes import Entry, Mapping, Node, Sequence, native
 from orchestrator.manifest.patterns import Patterns, form_of_job
 from orchestrator.manifest.setting import Setting
+
+_NOWHERE = Mapping({}, 1, 1)
 
 
 def read_jobs(node: Node, defaults: JobDefaults, setting: Setting, jobs: JobList, findings: Findings) -> None:
@@ -51,7 +53,9 @@ def read_bare_jobs(found: BareList, defaults: JobDefaults, setting: Setting, job
     """Adds the jobs of a bare list."""
     patterns = Patterns(jobs, partial(_read_bare_again, found, defaults, findings.file))
     for row in found.rows():
-        if patterns.add_repeat(row.form, row.number, row.id, row.prompt, None, row.columns, row.place):
+        labels = _labels(row.labels, defaults)
+        form = None if labels is None else row.form
+        if patterns.add_repeat(form, row.number, row.id, row.prompt, labels or {}, row.columns, row.place):
             continue
         bare = found.read(row.number)
         if not _is_count_allowed(len(jobs.jobs) + 1, bare.node, findings):
@@ -63,7 +67,7 @@ def read_bare_jobs(found: BareList, defaults: JobDefaults, setting: Setting, job
         jobs.add(*_bare_job(bare, defaults, jobs.next_ordinal, own), own)
         findings.errors.extend(own.errors)
         if not own.errors:
-            patterns.learn(row.form)
+            patterns.learn(form)
 
 
 def _add_plain(
@@ -71,7 +75,8 @@ def _add_plain(
 ) -> None:
     data = {name: native(entry.value) for name, entry in node.entries.items()}
     form = form_of_job(data) if "id" in data else None
-    if form is not None and patterns.add_repeat(form, at, data["id"], data.get("prompt")):
+    labels = _labels(node.entries.get("labels"), defaults)
+    if form and labels is not None and patterns.add_repeat(form, at, data["id"], data.get("prompt"), labels):
         return
     own = findings.for_job(written_id(node.entries.get("id")))
     errors_before = len(own.errors)
@@ -79,6 +84,15 @@ def _add_plain(
     jobs.add(_plain_job(node, defaults, jobs.next_ordinal, own), takes, own)
     if len(own.errors) == errors_before:
         patterns.learn(form)
+
+
+def _labels(entry: Entry | None, defaults: JobDefaults) -> dict[str, str] | None:
+    """A job's labels; None where anything is wrong with them."""
+    if entry is None:
+        return defaults.labels
+    own = Findings("")
+    labels = read_labels(entry, defaults.labels, _NOWHERE, own)
+    return None if own.errors else labels
 
 
 def _read_again(items: list[Node], defaults: JobDefaults, findings: Findings, at: int, ordinal: int) -> ManifestJob:

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 from orchestrator.manifest.bare import BareJob, BareRow
 from orchestrator.manifest.json_lines import read_json_line, read_quickly, split_lines
-from orchestrator.manifest.nodes import Mapping
+from orchestrator.manifest.nodes import Entry, Mapping, Scalar, node_of
 from orchestrator.manifest.patterns import form_of_job
 from orchestrator.manifest.row import Row
+
+_LABELS = Scalar("labels", 1, 1)
 
 
 class JsonList:
@@ -31,8 +33,10 @@ class JsonList:
     def _row(self, number: int, line: str) -> BareRow:
         data = read_quickly(line)
         form = form_of_job(data) if isinstance(data, dict) and "id" in data else None
-        job_id, prompt = ("", None) if form is None else (data["id"], data.get("prompt"))
-        return BareRow(number, self._nothing, _place(number), form, job_id, prompt)
+        if form is None:
+            return BareRow(number, self._nothing, _place(number), None, "", None, None)
+        labels = Entry(_LABELS, node_of(data["labels"])) if "labels" in data else None
+        return BareRow(number, self._nothing, _place(number), form, data["id"], data.get("prompt"), labels)
 
 
 def _place(number: int) -> str:

@@ -1,7 +1,7 @@
 """What of a row makes a difference to its job: enough to tell whether that repeats another one."""
 
 from collections.abc import Hashable, Iterable, Iterator
-from typing import NamedTuple
+from itertools import repeat
 
 from orchestrator.manifest import values
 from orchestrator.manifest.compiled_job import CompiledJob
@@ -14,13 +14,11 @@ from orchestrator.manifest.templates import Scope, TemplateFault, is_template, t
 _ABSENT = object()
 
 
-class Outlined(NamedTuple):
-    """A row; see `Patterns`. Rows are alike where the variables are that all templates but those of these texts use."""
+Outlined = tuple[Hashable, str, str | None, dict[str, str]]
+"""The form, the id, the prompt and the labels of a row's job; see `Patterns`.
 
-    form: Hashable
-    id: str
-    prompt: str | None
-    labels: dict[str, str]
+The forms of rows are the same where the variables are that all templates but those of these texts use.
+"""
 
 
 class Outline:
@@ -43,7 +41,8 @@ class Outline:
         labels = self._labels_of(scope)
         if labels is None or not is_plain(job_id) or not (prompt is None or is_plain(prompt)):
             return None
-        return Outlined(form_of([scope.variables.get(name, _ABSENT) for name in self._names]), job_id, prompt, labels)
+        used = tuple(map(scope.variables.get, self._names, repeat(_ABSENT)))
+        return form_of(used), job_id, prompt, labels
 
     def _labels_of(self, scope: Scope) -> dict[str, str] | None:
         if self._labels is None:

@@ -1,4 +1,4 @@
-"""Which jobs of a list are alike in all but their own texts.
+"""Which jobs of a list are alike in all but their own texts: the id, the prompt and the labels.
 
 What can be said of all of them is found out about the first one, their pattern. Of the others only the texts are looked
 at: whatever is not plainly good is read, and judged, like any other job.
@@ -12,8 +12,9 @@ from orchestrator.manifest.job_list import JobList
 from orchestrator.manifest.nodes import fault_of
 from orchestrator.manifest.repeat import Repeat
 
-OWN_TEXTS = frozenset({"id", "prompt"})
-"""The keys whose text makes no difference to any other key."""
+OWN_TEXTS = ("id", "prompt")
+OWN_KEYS = (*OWN_TEXTS, "labels")
+"""The keys that make no difference to any other key."""
 _MAX_PATTERNS = 10_000
 _SIMPLE = frozenset({str, int, bool, type(None)})
 
@@ -32,17 +33,18 @@ class Patterns:
         at: int,
         job_id: str,
         prompt: str | None,
-        labels: dict[str, str] | None = None,
+        labels: dict[str, str],
         columns: dict[str, Any] | None = None,
         place: str | None = None,
     ) -> bool:
-        """Adds the job to the list if it repeats another one soundly. Without `labels` it has the pattern's."""
+        """Adds the job to the list if it repeats another one soundly."""
         pattern = self._known.get(form)
-        if pattern is None or not job_id.isprintable() or not self._jobs.has_room_for(job_id):
+        if pattern is None or not job_id.isprintable():
             return False
-        own_labels = pattern.labels if labels is None else labels
-        ordinal = self._jobs.next_ordinal
-        self._jobs.add_repeat(Repeat(ordinal, job_id, prompt, own_labels, columns, place, at, pattern, self._read))
+        ordinal = self._jobs.claim(job_id)
+        if ordinal is None:
+            return False
+        self._jobs.jobs.append(Repeat(ordinal, job_id, prompt, labels, columns, place, at, pattern, self._read))
         return True
 
     def learn(self, form: Hashable | None) -> None:
@@ -57,13 +59,13 @@ def form_of_job(data: dict[str, Any]) -> Hashable | None:
     for name in OWN_TEXTS:
         if name in data and not is_plain(data[name]):
             return None
-    return (*data, form_of([value for name, value in data.items() if name not in OWN_TEXTS]))
+    return *data, form_of(tuple([value for name, value in data.items() if name not in OWN_KEYS]))
 
 
-def form_of(values: list[Any]) -> Hashable:
+def form_of(values: tuple[Any, ...]) -> Hashable:
     """Equal for values that are equal and of the same types."""
-    kinds = list(map(type, values))
-    return (*(values if _SIMPLE.issuperset(kinds) else map(_hashable, values)), *kinds)
+    kinds = tuple(map(type, values))
+    return (values, kinds) if _SIMPLE.issuperset(kinds) else (tuple(map(_hashable, values)), kinds)
 
 
 def is_plain(text: object) -> bool:
@@ -73,5 +75,5 @@ def is_plain(text: object) -> bool:
 
 def _hashable(value: Hashable | dict[str, Any] | list[Any]) -> Hashable:
     if isinstance(value, dict):
-        return (*value, form_of([*value.values()]))
-    return form_of(value) if isinstance(value, list) else value
+        return *value, form_of(tuple(value.values()))
+    return form_of(tuple(value)) if isinstance(value, list) else value

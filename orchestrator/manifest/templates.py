@@ -3,10 +3,10 @@
 Jinja's sandbox, with the language in it reduced while compiling: what is left cannot call, count or loop.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from decimal import Decimal
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes, pass_eval_context
@@ -146,7 +146,7 @@ class Template:
     One that `is_whole` is one `{{ }}` and nothing else.
     """
 
-    __slots__ = ("_names", "_plain", "_render", "is_whole", "names", "required")
+    __slots__ = ("_arguments", "_format", "_names", "_render", "is_whole", "names", "required")
 
     def __init__(self, text: str) -> None:
         """Raises TemplateFault for anything but names, attributes and filters."""
@@ -160,7 +160,7 @@ class Template:
         except RecursionError:
             raise TemplateFault("the template is nested too deeply") from None
         self._render: Callable[[Context], Iterator[Any]] = compiled.root_render_func
-        self._plain = _plain_parts(tree)
+        self._format, self._arguments = _format(tree)
         self._names = _names(tree)
         self.is_whole = len(self._names) == 1 and bool(self._names[0])
         self.names = frozenset[str]().union(*self._names)
@@ -172,27 +172,29 @@ class Template:
         Raises MissingName where a name is not known that must be, TemplateFault for whatever else cannot be filled in.
         """
         try:
-            parts = self._parts(scope)
-            return _value(parts[0]) if self.is_whole else _joined(map(text_of, parts))
+            if self._format is None:
+                return self._rendered(scope)
+            values = [scope.variables[name] for name in self._arguments]
+            return values[0] if self.is_whole else _short(self._format % tuple(map(text_of, values)))
+        except KeyError:
+            raise MissingName(min(self.required - scope.variables.keys())) from None
+
+    def head(self, scope: Scope, names: Set[str]) -> str:
+        """The text before the first part that uses one of `names`. What can be filled in has one."""
+        first = next((index for index, used in enumerate(self._names) if not names.isdisjoint(used)), None)
+        return "".join(map(text_of, islice(self._render(scope.context), first)))
+
+    def _rendered(self, scope: Scope) -> Any:
+        if missing := self.required - scope.variables.keys():
+            raise MissingName(min(missing))
+        try:
+            parts = list(self._render(scope.context))
+            return _value(parts[0]) if self.is_whole else _short("".join(map(text_of, parts)))
         except TemplateFault:
             raise
         except Exception as error:  # noqa: BLE001 - a filter may raise anything for a value that it is not made for
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise TemplateFault(f"the template cannot be filled in: {reason}") from None
-
-    def head(self, scope: Scope, names: Set[str]) -> str:
-        """The text before the first part that uses one of `names`. What can be filled in has one."""
-        first = next((index for index, used in enumerate(self._names) if not names.isdisjoint(used)), None)
-        return "".join(map(text_of, self._parts(scope)[:first]))
-
-    def _parts(self, scope: Scope) -> list[Any]:
-        """The values of all `{{ }}` and the texts between them. Names alone need no Jinja, which is slow to begin."""
-        variables = scope.variables
-        if not self.required <= variables.keys():
-            raise MissingName(min(self.required - variables.keys()))
-        if self._plain is None:
-            return list(self._render(scope.context))
-        return [variables[part] if is_name else part for part, is_name in self._plain]
 
 
 @lru_cache(maxsize=10_000)  # a default's template is that of every job
@@ -223,10 +225,9 @@ def text_of(value: Any) -> str:
     return str(_value(value))
 
 
-def _joined(texts: Iterable[str]) -> str:
-    whole = "".join(texts)
-    _check_length(len(whole))
-    return whole
+def _short(text: str) -> str:
+    _check_length(len(text))
+    return text
 
 
 def _check_length(characters: int) -> None:
@@ -244,13 +245,19 @@ def _unknown(value: Undefined) -> TemplateFault:
     return TemplateFault(value._undefined_hint or f"`{value._undefined_name}` is not known here")
 
 
-def _plain_parts(tree: nodes.Template) -> tuple[tuple[str, bool], ...] | None:
-    """Each part, and whether it is a name, of a template that has no filters and no attributes; None of another."""
-    parts = [part for output in tree.find_all(nodes.Output) for part in output.nodes]
-    plain = [part for part in parts if isinstance(part, nodes.TemplateData | nodes.Name)]
-    if len(plain) < len(parts):
-        return None
-    return tuple((part.name, True) if isinstance(part, nodes.Name) else (part.data, False) for part in plain)
+def _format(tree: nodes.Template) -> tuple[str | None, tuple[str, ...]]:
+    """A template of names alone, as most are, as a `%` format and these names: Jinja is slow to begin."""
+    texts: list[str] = []
+    arguments: list[str] = []
+    for part in (part for output in tree.find_all(nodes.Output) for part in output.nodes):
+        if isinstance(part, nodes.TemplateData):
+            texts.append(part.data.replace("%", "%%"))
+        elif isinstance(part, nodes.Name):
+            texts.append("%s")
+            arguments.append(part.name)
+        else:
+            return None, ()
+    return "".join(texts), tuple(arguments)
 
 
 def _names(tree: nodes.Template) -> list[frozenset[str]]:

@@ -22,8 +22,7 @@ def check_jobs(
             first = job.pattern.ordinal
             if first not in series:
                 series[first] = _series_of(checked[first])
-            known = series[first]
-            if known is not None:
+            if known := series[first]:
                 checked.append(known.check(job))
                 continue
             job = job.in_full()

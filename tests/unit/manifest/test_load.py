@@ -9,6 +9,7 @@ import pytest
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest.files import RemoteFault
 from orchestrator.manifest.findings import Findings
+from orchestrator.manifest.job_keys import ManifestJob
 from orchestrator.manifest.load import load_manifest
 from orchestrator.manifest.nodes import plain
 from orchestrator.manifest.provider_fields import ProviderFields
@@ -33,8 +34,12 @@ def load(tmp_path: Path) -> Load:
     return make
 
 
+def jobs_of(manifest: Manifest) -> list[ManifestJob]:
+    return [job.in_full() for job in manifest.jobs]
+
+
 def fields_of(manifest: Manifest) -> dict[str | None, dict[str, Any]]:
-    return {job.id: {name: plain(entry.value, {}) for name, entry in job.fields.items()} for job in manifest.jobs}
+    return {job.id: {name: plain(entry.value, {}) for name, entry in job.fields.items()} for job in jobs_of(manifest)}
 
 
 def test_a_job_a_row_and_combination_in_the_order_of_rows(load: Load) -> None:
@@ -54,13 +59,13 @@ jobs:
     manifest, findings = load(text)
     assert findings.errors == []
     assert [job.id for job in manifest.jobs][:4] == ["a-1-x", "a-1-large", "a-2-x", "a-2-large"]
-    last = manifest.jobs[-1]
+    last = jobs_of(manifest)[-1]
     assert last.ordinal == 7
     assert last.labels == {"size": "large", "kind": "mug", "n": "2"}
     assert plain(last.extra["seed"].value, {}) == 2
     assert plain(last.fields["model"].value, {}) == "large"
     assert plain(last.defaults["prompt"].value, {}) == "A blue cup"
-    assert plain(manifest.jobs[0].defaults["prompt"].value, {}) == "A none mug"
+    assert plain(jobs_of(manifest)[0].defaults["prompt"].value, {}) == "A none mug"
     assert last.row is not None
     assert (last.row.columns, last.row.place) == ({"sku": "b", "name": "cup", "colour": "blue"}, "row 2")
 
@@ -84,7 +89,7 @@ def test_a_job_sets_its_field_before_the_matrix_does(load: Load) -> None:
 def test_whole_values_keep_their_type_and_place(load: Load) -> None:
     text = HEAD + "jobs:\n  - id: '{{ a }}'\n    for_each: [{a: 1, b: [x, {y: 2.50}]}]\n    image_urls: '{{ b }}'\n"
     manifest, _ = load(text)
-    node = manifest.jobs[0].fields["image_urls"].value
+    node = jobs_of(manifest)[0].fields["image_urls"].value
     assert plain(node, {}) == ["x", {"y": 2.5}]
     assert (node.line, node.column) == (6, 17)
     assert manifest.jobs[0].id == "1"
@@ -94,7 +99,7 @@ def test_takes_and_gates(load: Load) -> None:
     text = HEAD + "jobs: [{id: mug, takes: 2, gate: manual}, {id: '{{ n }}', takes: '{{ n }}', for_each: [{n: '1'}]}]"
     manifest, findings = load(text)
     assert findings.errors == []
-    assert [(job.id, job.take, job.has_gate) for job in manifest.jobs] == [
+    assert [(job.id, job.take, job.has_gate) for job in jobs_of(manifest)] == [
         ("mug.1", 1, True),
         ("mug.2", 2, True),
         ("1.1", 1, False),
@@ -156,8 +161,10 @@ jobs:
         (None, True, 1),
     ]
     assert all(job.blames_row(fault) for job in manifest.jobs for fault in job.faults)
-    template = manifest.jobs[0]
+    template = jobs_of(manifest)[0]
     model, prompt = template.fields["model"].value, template.fields["prompt"].value
+    assert template.of_row is not None
+    assert template.filled is not None
     assert (model.line, model.column) not in template.of_row | template.filled
     assert (prompt.line, prompt.column) in template.of_row & template.filled
 
@@ -198,7 +205,7 @@ def test_a_csv_is_a_manifest(load: Load) -> None:
     manifest, findings = load(text, "Spring 2027.csv")
     assert findings.errors == []
     assert manifest.name == "spring-2027"
-    first, *takes = manifest.jobs
+    first, *takes = jobs_of(manifest)
     assert fields_of(manifest)["a"] == {
         "model": "m",
         "prompt": "Two\nlines",
@@ -218,7 +225,7 @@ def test_a_jsonl_is_a_manifest(load: Load) -> None:
     text = '{"id": "a", "prompt": "{{ x }}"}\n\n{"id": "{{ n }}", "matrix": {"n": [1, 2]}}\n'
     manifest, findings = load(text, "jobs.jsonl")
     assert findings.errors == []
-    assert [(job.id, job.node.line) for job in manifest.jobs] == [("a", 1), ("1", 3), ("2", 3)]
+    assert [(job.id, job.node.line) for job in jobs_of(manifest)] == [("a", 1), ("1", 3), ("2", 3)]
 
 
 @pytest.mark.parametrize(
@@ -247,7 +254,7 @@ def test_included_files_come_before_the_manifest(load: Load) -> None:
         None: {"prompt": "q"},
         "own": {"prompt": "32"},
     }
-    assert [job.origin for job in manifest.jobs] == ["c.yaml, line 6", "r.csv, row 2", "r.csv, row 3", None]
+    assert [job.origin for job in jobs_of(manifest)] == ["c.yaml, line 6", "r.csv, row 2", "r.csv, row 3", None]
     assert manifest.labels == {"x": "c", "y": "own"}
     assert plain(manifest.defaults["model"].value, {}) == "m"
 

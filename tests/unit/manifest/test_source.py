@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.base.diagnostics import Code
+from orchestrator.manifest.files import MAX_BYTES
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import plain
-from orchestrator.manifest.source import MAX_BYTES, read_source
+from orchestrator.manifest.source import read_source
 
 
 def fault_of(path: Path) -> tuple[Code, int, int, str]:

@@ -131,7 +131,7 @@ def test_a_missing_name_is_told(text: str) -> None:
     assert template.fill(Scope({"a": 1, "b": 2})) in ("2 1", "2  1")
 
 
-PLAIN = st.text(st.characters(exclude_characters="{}%#\0\r", exclude_categories=("Cs",)))
+PLAIN = st.text(st.characters(exclude_characters="{}%#\0\r", exclude_categories=["Cs"]))
 
 
 @given(PLAIN, st.text(), PLAIN)

@@ -32,7 +32,7 @@ def planned(tmp_path: Path) -> Plan:
 def past(planned: Plan, pk: int = 1, state: JobState = JobState.COMPLETED, **more: Any) -> PastJob:
     """The plan's first job as it was in an earlier batch."""
     job = planned.jobs[0]
-    facts = {
+    facts: dict[str, Any] = {
         "pk": pk, "batch_id": f"things-{pk}", "name": job.id, "type": job.type, "model": job.model, "state": state,
         "fingerprint": job.fingerprint, "destination": HERE, "made_in": f"things-{pk}",
         "origin_pk": pk,
