@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper().startswith(_SETTINGS):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def usual_hangup() -> Iterator[None]:
+    """What is started here is not told to ignore SIGHUP, whatever these tests were started under."""
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, inherited)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -54,6 +54,7 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
 
     def start(self, worker: Any) -> None:
         """Ends the worker with exit code 4 where credentials or database cannot be used."""
+        stopping.stop_on_hangup()
         self._open = ExitStack()
         self._open.callback(tell_end, worker.app, worker.hostname)
         worker_shutdown.connect(self._end, weak=False)

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import typer
 
@@ -19,9 +20,16 @@ _INTERRUPTED = 130
 def main() -> None:
     """The `orchestrator` command."""
     prepare_streams()
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # it is to end as by Ctrl-C, and stop its Postgres
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number, handler in ((signal.SIGTERM, signal.default_int_handler), (signal.SIGHUP, _hang_up)):
+        if signal.getsignal(number) is signal.SIG_DFL:  # it is to end as by Ctrl-C, and stop its Postgres
+            signal.signal(number, handler)
     raise SystemExit(run(sys.argv[1:]))
+
+
+def _hang_up(_signal: int, _frame: FrameType | None) -> None:
+    """As by Ctrl-C, but once: a session that is dropped sends it several times."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from orchestrator.operations.monitoring import Monitor
 
 log = logging.getLogger("orchestrator.operations")
+#: Whoever sends one of these asks for the end.
+_ASKS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Progress(Protocol):
@@ -66,8 +68,9 @@ def run_duties(
 ) -> None:
     """Work batches in this process until nothing of them runs; all of an account (`batch_ids` None) for ever.
 
-    Each duty has an engine of its own, beside the others. SIGINT and SIGTERM stop them cleanly: paid requests under way
-    get their answers recorded first. Raises Interrupted then. The `monitor` sees the loop move, and hears of the stop.
+    Each duty has an engine of its own, beside the others. SIGINT, SIGTERM and SIGHUP stop them cleanly: paid requests
+    under way get their answers recorded first. Raises Interrupted then. The `monitor` sees the loop move, and hears of
+    the stop.
     """
     asyncio.run(_run(settings, database, duties, progress, monitor))
 
@@ -123,26 +126,35 @@ async def _drive(drivers: Sequence[LocalDriver], *, until_idle: bool) -> None:
 
 
 class _StopOnSignal:
-    """Turns the first SIGINT or SIGTERM into a clean stop; a second one ends the process as usual."""
+    """Turns the first signal to end into a clean stop. A second SIGINT or SIGTERM ends the process as usual; not so a
+    SIGHUP: that comes several times when a session is dropped, from the shell and from the kernel.
+    """
 
     def __init__(self, drivers: Sequence[LocalDriver], monitor: "Monitor | None") -> None:
         self._drivers = drivers
         self._monitor = monitor
         self._interrupted = asyncio.Event()
+        self._usual_hangup = signal.getsignal(signal.SIGHUP)
 
     def __enter__(self) -> asyncio.Event:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        hangup = () if self._usual_hangup is signal.SIG_IGN else (signal.SIGHUP,)  # nohup: it goes on
+        for number in (*_ASKS, *hangup):
             with suppress(ValueError, RuntimeError):  # not in the main thread: the host handles signals
                 loop.add_signal_handler(number, self._stop)
         return self._interrupted
 
     def __exit__(self, *_: object) -> None:
         self._release()
+        with suppress(ValueError, RuntimeError):
+            if asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP):
+                signal.signal(signal.SIGHUP, self._usual_hangup)
 
     def _stop(self) -> None:
-        log.warning("stopping: the answers to paid requests are awaited; Ctrl-C again ends at once")
+        if self._interrupted.is_set():
+            return
         self._interrupted.set()
+        log.warning("stopping: the answers to paid requests are awaited; Ctrl-C again ends at once")
         if self._monitor is not None:
             self._monitor.drain()
         for driver in self._drivers:
@@ -151,7 +163,7 @@ class _StopOnSignal:
 
     def _release(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _ASKS:
             with suppress(ValueError, RuntimeError):
                 loop.remove_signal_handler(number)
 

@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Callable
 
-from orchestrator.sandbox import Sandbox
+import pytest
+
+from orchestrator.sandbox import FaultRule, Faults, Sandbox
 from tests.acceptance.conftest import MUG, Cli
 
 
@@ -44,6 +46,13 @@ class Terminal:
             except OSError:  # the command closed its terminal
                 break
         return self.text
+
+    def drop(self) -> None:
+        """As sshd does: the terminal is gone, and then the shell tells of it, and the kernel, too."""
+        os.close(self._screen)
+        for _ in range(2):
+            self.process.send_signal(signal.SIGHUP)
+            time.sleep(0.1)
 
     def end(self) -> tuple[int, str]:
         """Exit code and all output."""
@@ -87,6 +96,24 @@ def test_a_second_ctrl_c_ends_at_once_and_resume_goes_on(cli: Cli) -> None:
     assert time.monotonic() - began < 5
     assert "Traceback" not in text
     assert cli("resume", "impatient", "--json").json["jobs"]["completed"] == 1
+
+
+@pytest.mark.usefixtures("usual_hangup")
+def test_a_dropped_session_leaves_nothing_in_doubt(cli: Cli, account: dict[str, str], provider: Sandbox) -> None:
+    before = len(provider.charges())
+    provider.play(Faults.of(FaultRule(at="submit", kind="slow", times=None, seconds=1.0)))
+    jobs = [MUG | {"id": f"mug-{number}"} for number in range(8)]
+    terminal = Terminal(
+        cli, "submit", cli.manifest("dropped", jobs), "--yes", env=account | {"ORCHESTRATOR_MAX_IN_FLIGHT": "2"}
+    )
+    assert "submitting" in terminal.read_until(lambda text: "submitting" in text)
+    terminal.drop()
+    assert terminal.process.wait(timeout=30) == 130
+    provider.play(Faults())
+    counts = cli("status", "dropped", "--json").json["jobs"]
+    paid = len(provider.charges()) - before
+    assert (counts["submitting"], counts["in_doubt"], counts["pending"]) == (0, 0, 8 - paid)
+    assert paid > 0
 
 
 def test_no_colour_when_it_is_not_wanted(cli: Cli) -> None:

@@ -1,5 +1,6 @@
 """Celery as the driver: real workers, a Redis that is flushed, killed or read twice, and the provider's own ledger."""
 
+import os
 import re
 import signal
 import time
@@ -118,9 +119,14 @@ def test_workers_tell_of_what_happens_and_log_no_url(site: Site) -> None:
         assert len(sink.heard) == 1
 
 
-@pytest.mark.parametrize("pool", [[], PREFORK], ids=["threads", "prefork"])
-def test_sigterm_waits_for_the_answers_to_paid_posts_and_is_told_of_meanwhile(
-    site: Site, pool: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("pool", "number"),
+    [([], signal.SIGTERM), (PREFORK, signal.SIGTERM), (PREFORK, signal.SIGHUP)],
+    ids=["threads", "prefork", "dropped session"],
+)
+@pytest.mark.usefixtures("usual_hangup")
+def test_a_stop_waits_for_the_answers_to_paid_posts_and_is_told_of_meanwhile(
+    site: Site, pool: list[str], number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ORCHESTRATOR_METRICS_ADDRESS", "127.0.0.1:0")
     site.sandbox.play(Faults(rules=[FaultRule(at="submit", kind="slow", times=None, seconds=1.0)]))
@@ -128,7 +134,11 @@ def test_sigterm_waits_for_the_answers_to_paid_posts_and_is_told_of_meanwhile(
     with site.worker("--loglevel", "INFO", *pool) as worker:
         site.wait(batch_id, lambda document: document["jobs"]["submitting"] > 0 and site.stats()["posts"] > 0)
         (port,) = re.findall(r"are on port (\d+)", site.logs())
-        worker.send_signal(signal.SIGTERM)
+        if number is signal.SIGHUP:  # once from the shell, and once from the kernel, to the whole group
+            worker.send_signal(number)
+            os.killpg(worker.pid, number)
+        else:
+            worker.send_signal(number)
         heard = until_refused(f"http://127.0.0.1:{port}/readyz")
         assert ("it is stopping" in heard, site.document(batch_id)["jobs"]["submitting"]) == (True, 0)
         assert worker.wait(timeout=15) == 0, site.logs()
