@@ -74,7 +74,8 @@ def worker(
         )
     from orchestrator.operations import resuming
 
-    tell("no broker is set: working all batches of the account in this process, until Ctrl-C")
+    if settings.log_format == "text":  # among lines of JSON it would be none
+        tell("no broker is set: working all batches of the account in this process, until Ctrl-C")
     resuming.work(settings)
 
 
