@@ -74,7 +74,7 @@ def plan(
         return 0
     if jobs is not None:
         show(_lines(_as_manifest(jobs)))
-    (tell if expand else show)(cost_table(planned), *cost_notes(planned))
+    (tell if expand else show)(*cost_table(planned), *cost_notes(planned))
     _tell_saved(output)
     return 0
 
@@ -107,14 +107,16 @@ def _compare(planned: "Plan", settings: "Settings", output: Path | None, *, as_j
         return 0
     bought = comparison.bought()
     tell_diagnostics(bought.document())
-    show(*comparison_table(comparison), cost_table(bought), *cost_notes(bought), *comparison_line(comparison))
+    show(*comparison_table(comparison), *cost_table(bought), *cost_notes(bought), *comparison_line(comparison))
     _tell_saved(output)
     return 0
 
 
-def cost_table(planned: "Plan") -> Table:
-    """What the jobs cost, the dearest model first."""
+def cost_table(planned: "Plan") -> list[Table]:
+    """What the jobs cost, the dearest model first; nothing where there are none."""
     document = planned.document()
+    if not document["by_model"]:
+        return []
     table = Table("model", "type", show_footer=True, box=SIMPLE_HEAD)
     table.columns[0].footer = "total"
     table.add_column("jobs", footer=str(document["jobs"]), justify="right")
@@ -122,7 +124,7 @@ def cost_table(planned: "Plan") -> Table:
     table.add_column("USD", footer=f"~${document['estimate']['usd']}", justify="right")
     for row in document["by_model"]:
         table.add_row(safe(row["model"]), row["type"], str(row["jobs"]), row["credits"], f"~${row['usd']}")
-    return table
+    return [table]
 
 
 def cost_notes(planned: "Plan") -> list[Text]:
@@ -181,4 +183,4 @@ def tell_plan(comparison: "Comparison", *, with_table: bool) -> None:
     bought = comparison.bought()
     tell_diagnostics(bought.document())
     if with_table:
-        tell(cost_table(bought), *cost_notes(bought), *comparison_line(comparison))
+        tell(*cost_table(bought), *cost_notes(bought), *comparison_line(comparison))

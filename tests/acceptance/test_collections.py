@@ -12,6 +12,7 @@ def test_a_second_night_buys_nothing_and_asks_nothing(cli: Cli, account: dict[st
     assert (second.code, second.json["reused"], second.json["credits"]["spent"]) == (0, 1, "0")
     told = cli("submit", file, env=account)
     assert "collection: 1 reused" in told.stderr
+    assert "total" not in told.stderr, "a table of nothing"
     assert "1 completed, of 1 (1 reused)" in told.stdout
     assert "are copied" not in told.stderr
     moved = cli("submit", file, env=account | {"ORCHESTRATOR_DESTINATION": str(cli.folder / "elsewhere")})
