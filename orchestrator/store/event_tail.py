@@ -37,7 +37,8 @@ class Happening:
     polls: int | None
     #: From the acceptance of the job's request to this.
     since_accepted_seconds: float | None
-    #: From the end of the work, 72 hours before its files expire (guide, "Response Format"), to this.
+    #: From the end of the work, 72 hours before its files expire (guide, "Response Format"), to its being seen; None
+    #: of any other event, and where the provider has not said when they do.
     since_made_seconds: float | None
 
 
@@ -124,7 +125,10 @@ _HAPPENINGS = text(
     SELECT event.pk, event.at, event.batch_id, event.entity, event.entity_id, event.from_state, event.to_state,
            batch.sandbox, job.model, job.error ->> 'code' AS error, submission.request_id, submission.polls,
            extract(epoch FROM event.at - submission.accepted_at) AS since_accepted,
-           extract(epoch FROM event.at - job.source_expires_at + interval '72 hours') AS since_made
+           CASE WHEN event.entity = 'job' AND event.to_state = 'copying' THEN (
+               SELECT extract(epoch FROM event.at - min(asset.source_expires_at) + interval '72 hours')
+               FROM asset WHERE asset.job_pk = job.pk
+           ) END AS since_made
     FROM event JOIN batch ON batch.id = event.batch_id
     LEFT JOIN job ON event.entity = 'job' AND job.batch_id = event.batch_id AND job.name = event.entity_id
     LEFT JOIN submission ON submission.id = job.submission_id

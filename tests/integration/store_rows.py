@@ -15,8 +15,8 @@ from orchestrator.store.accounts import Scope
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Connection, Database
 from orchestrator.store.leases import Lease
+from orchestrator.store.tables import assets, jobs, submissions
 from orchestrator.store.tables import batches as batch_table
-from orchestrator.store.tables import jobs, submissions
 
 PRICE = Decimal(3)  # of one image of model gen
 ORIGIN = "https://provider.test"
@@ -112,6 +112,13 @@ def put_submission(
         made |= {"request_id": f"r-{made['id']}", "accepted_at": text("now()"), "due_at": text("now()")}
     connection.execute(insert(submissions).values(made | values))
     return UUID(str(made["id"]))
+
+
+def put_asset(connection: Connection, job_pk: int, **values: Any) -> int:
+    """A file of a job, not stored yet; its row."""
+    made = {"job_pk": job_pk, "position": 0, "role": "original", "kind": "image", "tags": []}
+    made |= {"source_url": "https://files.test/0.png"}
+    return int(connection.execute(insert(assets).values(made | values).returning(assets.c.pk)).scalar_one())
 
 
 def force_jobs(connection: Connection, batch_id: str, states: Iterable[str], submission_id: UUID | None = None) -> None:

@@ -1,16 +1,24 @@
 """Following a table that grows: each row once, in the order of the keys, whenever its transaction commits."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from sqlalchemy import Connection, insert, text
 
+from orchestrator.base.states import JobState
+from orchestrator.store import polling
 from orchestrator.store.database import Database
 from orchestrator.store.event_tail import HAPPENINGS, Happening, Tail
 from orchestrator.store.frontier import Frontier
+from orchestrator.store.polling import ItemOutcome, Source
 from orchestrator.store.tables import events
 
-from .store_rows import make_batch
+from .store_rows import PRICE, force_jobs, make_batch, put_submission
 
 BATCH = "things-20261122-0001"
+SOURCE = Source(0, "original", "image", "https://files.test/0.png", None, None)
+IN_71_HOURS = datetime.now(UTC) + timedelta(hours=71)
 
 
 def happen(connection: Connection) -> None:
@@ -85,3 +93,21 @@ def test_a_transaction_that_hangs_is_given_up_once_and_that_is_told(
         with database.begin() as other:
             happen(other)
         assert of_events.settled(connection) == first + 3, "it is waited for no more"
+
+
+def test_how_late_a_result_was_seen_is_only_told_where_the_provider_said_when_it_expires(database: Database) -> None:
+    scope = make_batch(database, jobs=3)
+    with database.begin() as connection:
+        submission = put_submission(connection, BATCH, scope.account_pk, "accepted")
+        force_jobs(connection, BATCH, ["generating"] * 3, submission)
+    outcomes = [
+        ItemOutcome(0, JobState.COPYING, PRICE, sources=(SOURCE,)),
+        ItemOutcome(1, JobState.COPYING, PRICE, sources=(replace(SOURCE, url="", content="A caption"),)),
+        ItemOutcome(2, JobState.COPYING, PRICE, sources=(replace(SOURCE, expires_at=IN_71_HOURS),)),
+    ]
+    with database.begin() as connection:
+        polling.record_outcomes(connection, {submission: outcomes})
+    with database.begin() as connection:
+        seen = [row.since_made_seconds for row in Tail(HAPPENINGS, 0).read(connection) if row.to_state == "copying"]
+    lag = seen.pop()
+    assert (seen, lag) == ([None, None], pytest.approx(3600, abs=60))

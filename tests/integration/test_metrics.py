@@ -25,8 +25,9 @@ from orchestrator.store.event_tail import CHARGES, HAPPENINGS
 from orchestrator.store.holds import put_hold
 from orchestrator.store.tables import accounts, batches, jobs, ledger, submissions
 
-from .store_rows import PRICE, claim, force_jobs, make_batch, put_submission
+from .store_rows import PRICE, claim, force_jobs, make_batch, put_asset, put_submission
 
+BATCH = "things-20261122-0001"
 Labels = dict[str, str]
 
 
@@ -47,26 +48,26 @@ def served(metrics: Metrics) -> Callable[..., float | None]:
 
 def sandbox_batch(database: Database) -> None:
     """What no metric tells of."""
-    scope = make_batch(database, "sandboxed-20261122-0001", jobs=4, name="sandboxed")
+    batch_id = "sandboxed-20261122-0001"
+    scope = make_batch(database, batch_id, jobs=4, name="sandboxed")
     with database.begin() as connection:
-        connection.execute(update(batches).where(batches.c.id == scope.batch_ids[0]).values(sandbox=True))
-        put_submission(connection, scope.batch_ids[0], scope.account_pk, "unknown", sent_at=text("now()"))
+        connection.execute(update(batches).where(batches.c.id == batch_id).values(sandbox=True))
+        put_submission(connection, batch_id, scope.account_pk, "unknown", sent_at=text("now()"))
 
 
 def test_the_leader_tells_of_all_but_sandboxes(database: Database) -> None:
     sandbox_batch(database)
     scope = make_batch(database, jobs=5, budget=20)
-    (batch_id,) = scope.batch_ids
     claim(database, scope, limit=3)
     with database.begin() as connection:
         set_caps(connection, scope.account_pk, {"daily": Limit(Decimal(10), "credits")})
-        put_submission(connection, batch_id, scope.account_pk, "unknown", sent_at=text("now() - interval '2 hours'"))
-        late = put_submission(connection, batch_id, scope.account_pk, "accepted")
+        put_submission(connection, BATCH, scope.account_pk, "unknown", sent_at=text("now() - interval '2 hours'"))
+        late = put_submission(connection, BATCH, scope.account_pk, "accepted")
         connection.execute(
             update(submissions).where(submissions.c.id == late).values(due_at=text("now() - interval '1 minute'"))
         )
         connection.execute(update(accounts).values(breaker_opened_at=text("now()")))
-        put_hold(connection, batch_id, HoldCode.DESTINATION_FAILING, message="no", command="none")
+        put_hold(connection, BATCH, HoldCode.DESTINATION_FAILING, message="no", command="none")
     metrics = Metrics(database, Heartbeats())
     metrics.refresh()
     value = served(metrics)
@@ -93,8 +94,8 @@ def test_files_that_wait_and_when_the_first_is_gone(database: Database) -> None:
     value = served(metrics)
     assert (value("orchestrator_copies_waiting"), value("orchestrator_copy_expiry_seconds")) == (0, None)
     with database.begin() as connection:
-        submission = put_submission(connection, scope.batch_ids[0], scope.account_pk, "accepted")
-        force_jobs(connection, scope.batch_ids[0], [JobState.COPYING, JobState.COPYING], submission)
+        submission = put_submission(connection, BATCH, scope.account_pk, "accepted")
+        force_jobs(connection, BATCH, [JobState.COPYING, JobState.COPYING], submission)
         in_hours = text("now() + make_interval(hours => 3 + ordinal)")
         connection.execute(update(jobs).where(jobs.c.state == JobState.COPYING).values(source_expires_at=in_hours))
     metrics.refresh()
@@ -129,16 +130,17 @@ def test_what_happens_is_counted_once(database: Database) -> None:
     charges.follow()
     with database.begin() as connection:
         made: dict[str, Any] = {"accepted_at": text("now() - interval '25 seconds'"), "polls": 4}
-        submission = put_submission(connection, scope.batch_ids[0], scope.account_pk, "accepted", **made)
-        force_jobs(connection, scope.batch_ids[0], [JobState.GENERATING, JobState.GENERATING], submission)
-        of_batch = update(jobs).where(jobs.c.batch_id == scope.batch_ids[0])
+        submission = put_submission(connection, BATCH, scope.account_pk, "accepted", **made)
+        force_jobs(connection, BATCH, [JobState.GENERATING, JobState.GENERATING], submission)
+        of_batch = update(jobs).where(jobs.c.batch_id == BATCH)
         expiry = text("now() + interval '72 hours' - interval '3 seconds'")
-        connection.execute(of_batch.where(jobs.c.ordinal == 0).values(state="copying", source_expires_at=expiry))
+        moved = of_batch.where(jobs.c.ordinal == 0).values(state="copying").returning(jobs.c.pk)
+        put_asset(connection, connection.execute(moved).scalar_one(), source_expires_at=expiry)
         connection.execute(of_batch.where(jobs.c.ordinal == 0).values(state="completed"))
         connection.execute(of_batch.where(jobs.c.ordinal == 1).values(state="failed", error={"code": "moderation"}))
         entry = {
             "at": text("now()"), "day": text("current_date"), "account_pk": scope.account_pk,
-            "batch_id": scope.batch_ids[0], "submission_id": submission, "amount": PRICE, "usd_per_credit": 1,
+            "batch_id": BATCH, "submission_id": submission, "amount": PRICE, "usd_per_credit": 1,
             "job_pk": connection.execute(text("SELECT min(pk) FROM job")).scalar_one(),
         }  # fmt: skip
         reserve = {"kind": EntryKind.RESERVE, "from_book": Book.AVAILABLE, "to_book": Book.RESERVED}
@@ -157,6 +159,7 @@ def test_what_happens_is_counted_once(database: Database) -> None:
     assert value("orchestrator_generation_seconds_bucket", model="gen", le="30.0") == 1
     assert value("orchestrator_polls_per_job_sum") == 4
     assert value("orchestrator_detection_lag_seconds_count") == 1
+    assert (value("orchestrator_detection_lag_seconds_sum") or 0) >= 3
     assert value("orchestrator_charged_total", payment="credits", unit="credits", book="spent") == float(PRICE)
 
 
@@ -191,7 +194,7 @@ def test_transitions_of_jobs_and_batches_are_told_with_their_ids(
     lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
     assert [line["event"] for line in lines] == ["batch-running", "job-submitted"]
     (told,) = (line for line in lines if "job" in line)
-    assert (told["batch"], told["job"], told["model"]) == (scope.batch_ids[0], "job-0", "gen")
+    assert (told["batch"], told["job"], told["model"]) == (BATCH, "job-0", "gen")
     assert (told["from_state"], told["state"], told["level"]) == ("pending", "submitting", "info")
 
 
@@ -200,7 +203,7 @@ def test_books_too_large_to_be_audited_all_the_time_are_left_to_a_person(
 ) -> None:
     make_batch(database, jobs=200)
     with database.begin() as connection:
-        assert audit.audit_briefly(connection, "things-20261122-0001") == []
+        assert audit.audit_briefly(connection, BATCH) == []
     monkeypatch.setattr(audit, "audit_briefly", partial(audit.audit_briefly, milliseconds=1))
     watch = LedgerWatch(database, monotonic=(clock := Clock()))
     watch.look()

@@ -5,31 +5,27 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import insert, text, update
+from sqlalchemy import text, update
 
 from orchestrator.assets.errors import SpoolFailed
 from orchestrator.engine.spooling import open_spool
 from orchestrator.operations.opening import open_engine
 from orchestrator.sandbox import Sandbox
 from orchestrator.store.database import Connection, Database
-from orchestrator.store.tables import assets, jobs
+from orchestrator.store.tables import jobs
 
-from .engine_site import make_site
-from .store_rows import force_jobs, make_batch, put_submission
+from .engine_site import BATCH, make_site
+from .store_rows import force_jobs, make_batch, put_asset, put_submission
 
 STATES = ("copying", "copying", "copying", "failed", "completed")
 
 
-def put_files(connection: Connection, batch_id: str) -> list[int]:
+def put_files(connection: Connection) -> list[int]:
     """The rows of one file for each job: waiting, being copied, stored though its job is not, lost, stored."""
-    pks = connection.execute(jobs.select().where(jobs.c.batch_id == batch_id).order_by(jobs.c.ordinal)).all()
-    made = []
-    for row in pks:
-        stored = {"stored_at": text("now()"), "key": "k", "uri": "file:///k", "sha256": "0" * 64, "bytes": 1}
-        stored |= {"mime_type": "image/png"}
-        values = {"job_pk": row.pk, "position": 0, "role": "original", "kind": "image", "source_url": "https://x/y"}
-        values |= {"source_expires_at": text("now()"), "tags": []} | (stored if row.ordinal in (2, 4) else {})
-        made.append(connection.execute(insert(assets).values(values).returning(assets.c.pk)).scalar_one())
+    pks = connection.execute(jobs.select().where(jobs.c.batch_id == BATCH).order_by(jobs.c.ordinal)).all()
+    stored = {"stored_at": text("now()"), "key": "k", "uri": "file:///k", "sha256": "0" * 64, "bytes": 1}
+    stored |= {"mime_type": "image/png"}
+    made = [put_asset(connection, row.pk, **(stored if row.ordinal in (2, 4) else {})) for row in pks]
     leased = {"lease_token": uuid4(), "lease_owner": 1, "lease_until": text("now() + interval '1 h'")}
     connection.execute(update(jobs).where(jobs.c.pk == pks[1].pk).values(leased))
     return made
@@ -38,13 +34,12 @@ def put_files(connection: Connection, batch_id: str) -> list[int]:
 def make_files(database: Database, folder: Path) -> dict[str, str]:
     """Files of 10 bytes in a spool, by what they are."""
     scope = make_batch(database, jobs=len(STATES))
-    (batch_id,) = scope.batch_ids
     with database.begin() as connection:
-        force_jobs(connection, batch_id, STATES, put_submission(connection, batch_id, scope.account_pk, "resolved"))
-        pks = put_files(connection, batch_id)
+        force_jobs(connection, BATCH, STATES, put_submission(connection, BATCH, scope.account_pk, "resolved"))
+        pks = put_files(connection)
     named = dict(zip(("waiting", "leased", "stored", "lost", "completed"), pks, strict=True))
-    names = {what: f"{batch_id}-{pk}" for what, pk in named.items()}
-    names |= {"retried": f"{batch_id}-{max(pks) + 9}", "elsewhere": "things-20200101-0001-1", "alien": "notes"}
+    names = {what: f"{BATCH}-{pk}" for what, pk in named.items()}
+    names |= {"retried": f"{BATCH}-{max(pks) + 9}", "elsewhere": "things-20200101-0001-1", "alien": "notes"}
     folder.mkdir()
     for name in names.values():
         (folder / name).write_bytes(b"0123456789")
