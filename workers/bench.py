@@ -18,7 +18,7 @@ from workers.chunks import Moved
 #: A task claims no longer than this, so that Flower shows progress; the next hint goes on.
 _CLAIMING_SECONDS = 60.0
 #: How soon a stop is seen while pieces are under way.
-_LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.25
 #: The state that the jobs of a piece are in when it is claimed, or go back to: those it did not move.
 _UNMOVED = {
     "submit": JobState.PENDING,
@@ -87,7 +87,7 @@ class Bench:
     async def _rest(self, pieces: set[asyncio.Task[None]], failures: list[BaseException]) -> None:
         """Until a piece is done, another hint arrives, or it is time to look whether to stop."""
         hint = asyncio.create_task(self._wake.wait())
-        await asyncio.wait({hint, *pieces}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({hint, *pieces}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         hint.cancel()
         done = {piece for piece in pieces if piece.done()}
         pieces -= done

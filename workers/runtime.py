@@ -24,8 +24,9 @@ from orchestrator.operations.opening import open_engine
 from orchestrator.store import settling
 from orchestrator.store.accounts import Scope
 from orchestrator.store.job_events import stopped_batches
+from workers import stopping
 from workers.app import app
-from workers.bench import Bench
+from workers.bench import LOOK_SECONDS, Bench
 from workers.chunks import Moved
 from workers.heartbeats import HEARTBEATS
 from workers.kinds import KINDS, SETTLE, kinds_of
@@ -53,9 +54,13 @@ class Runtime:
         try:
             async with _open_engines() as engines:
                 self._opened.set_result(_by_kind(engines))
-                beating = asyncio.create_task(HEARTBEATS.keep(Loop.ENGINE))
+                beside = [
+                    asyncio.create_task(HEARTBEATS.keep(Loop.ENGINE)),
+                    asyncio.create_task(_pass_on_stop(engines)),
+                ]
                 await self._closing.wait()
-                beating.cancel()
+                for task in beside:
+                    task.cancel()
         except BaseException as error:
             if self._opened.done():
                 raise
@@ -86,6 +91,16 @@ async def _open_engines() -> AsyncIterator[list[Engine]]:
             await stack.enter_async_context(open_engine(settings, database, provider, scope))
             for provider, scope in zip(providers, scopes, strict=True)
         ]
+
+
+async def _pass_on_stop(engines: Sequence[Engine]) -> None:
+    """Nothing is sent once a stop is asked for, and nothing waits for a database that is away but an answer to a paid
+    request: that one is recorded.
+    """
+    while not stopping.asked():  # noqa: ASYNC110 - no event: processes share it
+        await asyncio.sleep(LOOK_SECONDS)
+    for engine in engines:
+        engine.stopping = True
 
 
 def _by_kind(engines: Sequence[Engine]) -> dict[str, WorkOff]:
