@@ -122,7 +122,7 @@ async def test_a_server_that_speaks_no_tls_got_nothing() -> None:
 
 
 async def test_a_connection_that_never_opens_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(katana, "_PAY_TIMEOUT", katana.httpx.Timeout(5, connect=0.2))
+    monkeypatch.setattr(katana, "_PAY_TIMEOUT", httpx.Timeout(5, connect=0.2))
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)

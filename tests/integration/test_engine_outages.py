@@ -105,7 +105,12 @@ async def test_a_stop_records_what_is_under_way_and_a_second_run_finishes(site: 
     async with open_engine(settings, site.database, site.provider, scope) as engine:
         driver = LocalDriver(engine)
         loop = asyncio.get_running_loop()
-        faults.install(lambda name: loop.call_soon_threadsafe(driver.stop) and None if name == after else None)
+
+        def stop_there(name: str) -> None:
+            if name == after:
+                loop.call_soon_threadsafe(driver.stop)
+
+        faults.install(stop_there)
         async with asyncio.timeout(20):
             await driver.run()
     faults.install(None)

@@ -70,7 +70,7 @@ def test_sending_an_unknown_submission_again_is_seen(stage: Stage, monkeypatch: 
             connection, submission_id, token, end=SubmissionState.NOT_SENT, answer=answer, retry_in_seconds=0
         )
 
-    monkeypatch.setattr(submit.sending, "record_unknown", return_instead)
+    monkeypatch.setattr(sending, "record_unknown", return_instead)
     assert "I1 once" in broken(stage, scenario(FaultRule(at="submit", kind="drop-after-charge")))
 
 
