@@ -182,8 +182,8 @@ class Auditor:
 
     def _caps(self, facts: Facts) -> Iterator[str]:
         """I2: no reserve is ever made that passes a cap, and none while the batch is under a blocking hold."""
-        by_batch: Counter[str] = Counter()
-        by_day: Counter[tuple[int, Any, str]] = Counter()
+        by_batch: defaultdict[str, Decimal] = defaultdict(Decimal)
+        by_day: defaultdict[tuple[int, Any, str], Decimal] = defaultdict(Decimal)
         for row in facts.ledger:
             delta = row.amount if row.from_book == "available" else -row.amount if row.to_book == "available" else ZERO
             by_batch[row.batch_id] += delta

@@ -123,7 +123,7 @@ def test_budget_needs_an_account(cli: Cli) -> None:
 def spent(cli: Cli, provider: Sandbox) -> Env:
     """An account with a batch of three jobs, one of them failed."""
     env = {**CREDENTIALS, "KATANA_BASE_URL": provider.base_url, "KATANA_API_KEY": "the-bookkeeper"}
-    jobs = [
+    jobs: list[dict[str, Any]] = [
         {**MUG, "id": "a", "labels": {"season": "spring"}},
         {**MUG, "id": "b", "model": "nano-banana-2", "labels": {"season": "=1+1"}},
         {**MUG, "id": "c", "prompt": "A mug that breaks [sandbox:fail]"},

@@ -158,7 +158,7 @@ def test_a_picture_is_looked_at_before_its_film_is_bought(cli: Cli) -> None:
         "duration_seconds": 5,
         "aspect_ratio": "1:1",
     }
-    jobs = [
+    jobs: list[dict[str, Any]] = [
         MUG | {"gate": "manual"},
         MUG | {"id": "jug", "gate": "manual"},
         film | {"id": "mug-film", "video_image_data": {"first_frame_image_url": {"from": "mug"}}},

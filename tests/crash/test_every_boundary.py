@@ -23,7 +23,7 @@ from orchestrator.assets import s3
 from orchestrator.store.embedded import EmbeddedPostgres
 
 from ..integration.redis_server import RedisServer, require_redis
-from .arena import CHAIN, SUBMIT, End, Trial, new_trial
+from .arena import CHAIN, SUBMIT, THINGS, End, Trial, new_trial
 from .conftest import TOLD
 from .victim import Boundary
 from .visiting import ALL, Tour, all_boundaries, boundaries_at, surely
@@ -229,7 +229,7 @@ def test_the_local_driver_dies_at_an_upload(
 
     def new_trial_in_bucket() -> AbstractContextManager[Trial]:
         destination = f"{bucket}/{next(prefixes)}"
-        return new_trial(postgres.url, ORCHESTRATOR_DESTINATION=destination, **AMPLE_MEMORY)
+        return new_trial(postgres.url, THINGS, ORCHESTRATOR_DESTINATION=destination, **AMPLE_MEMORY)
 
     with new_trial_in_bucket() as trial:
         visits = counted(trial, trial.run(SUBMIT))

@@ -15,7 +15,7 @@ from orchestrator.sandbox import FaultRule, Faults, Sandbox
 from orchestrator.store.database import Database
 from orchestrator.store.embedded import data_dir
 
-from ..integration.engine_site import Site, make_site
+from ..integration.engine_site import Site, make_site, site_settings
 from .arena import RESUME, End, Running
 from .victim import Boundary, Errand
 
@@ -119,8 +119,7 @@ def test_sigterm_leaves_nothing_in_doubt(worker: Worker) -> None:
 def test_a_killed_embedded_postgres_is_started_again_and_the_work_goes_on(
     short_tmp: Path, tmp_path: Path, sandbox: Sandbox
 ) -> None:
-    site = make_site(tmp_path, sandbox, None, None)  # its database is opened below
-    settings = site.settings.model_copy(update={"home": short_tmp})
+    settings = site_settings(tmp_path, sandbox, home=short_tmp)
     with open_database(settings) as database:
         site = Site(tmp_path, sandbox, database, settings)
         site.make_batch(8)
@@ -140,8 +139,7 @@ def test_a_killed_embedded_postgres_is_started_again_and_the_work_goes_on(
 
 def test_everything_is_killed_at_once(short_tmp: Path, tmp_path: Path, sandbox: Sandbox) -> None:
     """Power loss: the worker and its Postgres die together; the next one finds both as they were."""
-    site = make_site(tmp_path, sandbox, None, None)  # its database is opened below
-    settings = site.settings.model_copy(update={"home": short_tmp})
+    settings = site_settings(tmp_path, sandbox, home=short_tmp)
     with open_database(settings) as database:
         site = Site(tmp_path, sandbox, database, settings)
         site.make_batch(6)

@@ -165,13 +165,15 @@ class Site:
             assert waiting == [], "nothing waits in the spool; the parts of a killed process are swept after a day"
 
 
-def make_site(folder: Path, sandbox: Sandbox, database: Database, database_url: str | None, **settings: Any) -> Site:
-    loaded = load_settings(
+def make_site(folder: Path, sandbox: Sandbox, database: Database, database_url: str, **settings: Any) -> Site:
+    return Site(folder, sandbox, database, site_settings(folder, sandbox, database_url=database_url, **settings))
+
+
+def site_settings(folder: Path, sandbox: Sandbox, **settings: Any) -> Settings:
+    return load_settings(
         home=folder / "home",
-        database_url=database_url,
         katana_base_url=sandbox.base_url,
         katana_api_key="key",
         katana_api_secret="secret",
         **settings,
     )
-    return Site(folder, sandbox, database, loaded)

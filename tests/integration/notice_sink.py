@@ -31,7 +31,7 @@ class Sink:
     url: str = ""
     heard: list[Heard] = field(default_factory=list)
     statuses: list[int] = field(default_factory=lambda: [200])
-    before_answering: Callable[[Heard], None] = lambda _: None
+    before_answering: Callable[[Heard], object] = lambda _: None
 
     def answer(self, heard: Heard) -> int:
         self.heard.append(heard)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from kombu import Consumer
+from kombu.messaging import Consumer
 from sqlalchemy import update
 
 from orchestrator.base.states import JobState

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from .engine_site import BATCH, Site, make_site
 CLIP = ("ltx-2-3", 5, Decimal(20))
 CLIP_WITHOUT_END = ("veo3-1-lite", 8, Decimal(140))
 
+PICTURE = {"type": "image", "model": "gpt-image-2", "aspect_ratio": "1:1"}
 FAILING = "A thing that fails [sandbox:fail]"
 
 
@@ -42,7 +44,7 @@ def site(tmp_path: Path, database: Database, database_url: str) -> Iterator[Site
 
 def picture(name: str, *needs: str, prompt: str = "A thing", has_gate: bool = False) -> dict[str, Any]:
     """An image job; what it needs are its source images."""
-    item = {"type": "image", "model": "gpt-image-2", "prompt": f"{prompt} {name}", "aspect_ratio": "1:1"}
+    item: dict[str, Any] = PICTURE | {"prompt": f"{prompt} {name}"}
     if needs:
         item["image_urls"] = [{"$from": need, "use": "original"} for need in needs]
     return {"id": name, "item": item, "estimate": Decimal(14), "needs": needs, "has_gate": has_gate}
@@ -357,9 +359,9 @@ def test_a_rejected_result_skips_its_branch_alone(site: Site) -> None:
     assert site.jobs()["turn"]["error"]["message"] == "it needs hero, whose result was rejected"
     assert approve(BATCH, site.settings, confirm=yes)["state"] == "completed"
     assert states(site)["spin"] == "completed"
-    for verb in (reject, approve):
+    for verb in (reject, partial(approve, confirm=yes)):
         with pytest.raises(UsageError, match="its result was rejected"):
-            verb(BATCH, site.settings, job="hero", **({} if verb is reject else {"confirm": yes}))
+            verb(BATCH, site.settings, job="hero")
     with pytest.raises(UsageError, match="the result of hero was rejected"):
         retry(BATCH, site.settings, job="on", confirm=yes)
     site.audit()

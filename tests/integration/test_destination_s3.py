@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 
 from orchestrator.assets import s3
 from orchestrator.assets.destination import Destination, open_destination
@@ -70,7 +71,7 @@ def test_many_writers_of_one_key_all_succeed(bucket: str, tmp_path: Path) -> Non
 
 def test_a_large_file_goes_up_in_checked_parts(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "MULTIPART_BYTES", 6 * 1024**2)
-    monkeypatch.setattr(s3, "_TRANSFER", s3.TransferConfig(multipart_threshold=6 * 1024**2))
+    monkeypatch.setattr(s3, "_TRANSFER", TransferConfig(multipart_threshold=6 * 1024**2))
     destination = open_destination(f"s3://{bucket}")
     data = b"0123456789abcdef" * (1024**2 * 9 // 16)
     put(destination, tmp_path, data)

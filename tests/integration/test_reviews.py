@@ -142,7 +142,7 @@ def test_asking_for_another_take_of_what_was_rejected_does_not_take_the_rejectio
 def test_an_accepted_gate_opens_and_another_take_goes_before_what_waits(site: Site) -> None:
     frame = {"video_image_data": {"first_frame_image_url": {"from": "mug"}}}
     other = {"video_image_data": {"first_frame_image_url": {"from": "cup"}}}
-    jobs = [
+    jobs: list[dict[str, Any]] = [
         SHARED | {"id": "mug", "prompt": "A mug", "gate": "manual"},
         SHARED | {"id": "cup", "prompt": "A cup", "gate": "manual"},
         CLIP | {"id": "mug-spin"} | frame,
@@ -201,7 +201,7 @@ def test_one_of_several_takes_is_made_anew_alone_and_only_with_a_yes(site: Site)
 
 def test_what_is_let_go_is_not_dearer_than_was_agreed_though_takes_cost_more(site: Site) -> None:
     frame = {"video_image_data": {"first_frame_image_url": {"from": "mug"}}}
-    jobs = [
+    jobs: list[dict[str, Any]] = [
         SHARED | {"id": "mug", "prompt": "A mug", "gate": "manual"},
         SHARED | {"id": "cup", "prompt": "A cup"},
         CLIP | {"id": "spin"} | frame,
@@ -231,7 +231,7 @@ class _Dies:
 
 def test_takes_are_stored_before_anything_is_worked_so_that_resume_makes_them(site: Site) -> None:
     frame = {"video_image_data": {"first_frame_image_url": {"from": "mug"}}}
-    jobs = [
+    jobs: list[dict[str, Any]] = [
         SHARED | {"id": "mug", "prompt": "A mug", "gate": "manual"},
         SHARED | {"id": "cup", "prompt": "A cup"},
         CLIP | {"id": "spin"} | frame,

@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -50,7 +50,7 @@ def client(sandbox: Sandbox) -> Iterator[httpx.Client]:
         yield opened
 
 
-def submit(client: httpx.Client, *items: dict[str, object]) -> dict[str, Any]:
+def submit(client: httpx.Client, *items: Mapping[str, object]) -> dict[str, Any]:
     response = client.post(POSTS, json={"requests": items})
     assert response.status_code == 200, response.text
     return dict(response.json())

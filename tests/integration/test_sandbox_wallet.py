@@ -1,5 +1,6 @@
 """The sandbox keeps wallets' balances: top-ups, proofs, debits and refunds, reads, and the shortfall of a 402."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def read(client: httpx.Client, wallet: BaseWallet, clock: FakeTime, what: str = 
     return dict(answer.json())
 
 
-def submit(client: httpx.Client, wallet: BaseWallet, clock: FakeTime, *items: dict[str, object]) -> httpx.Response:
+def submit(client: httpx.Client, wallet: BaseWallet, clock: FakeTime, *items: Mapping[str, object]) -> httpx.Response:
     return client.post(POSTS, json={"requests": items}, headers=wallet.prove(now=clock.now))
 
 

@@ -132,7 +132,7 @@ def test_one_payment_sent_many_times_at_once_buys_one_request(
 
 
 def test_a_wallet_that_has_spent_all_pays_no_more(client: httpx.Client, wallet: BaseWallet, clock: FakeTime) -> None:
-    body = {"amount_usdc": "999"}
+    body: dict[str, Any] = {"amount_usdc": "999"}
     offer = offers(client.post("/v1/x402/top-up", json=body))[0]
     header = {"PAYMENT-SIGNATURE": wallet.pay(offer, now=clock.now)}
     assert client.post("/v1/x402/top-up", json=body, headers=header).status_code == 200

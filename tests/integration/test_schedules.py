@@ -23,7 +23,7 @@ from orchestrator.operations.scheduling import Times
 from orchestrator.operations.steering import pause as pause_batch
 from orchestrator.operations.ticking import Ticker
 from orchestrator.sandbox import Sandbox
-from orchestrator.store import accounts, job_reads, reads
+from orchestrator.store import accounts, job_reads, reads, slots
 from orchestrator.store.database import Database, OutOfReach
 from orchestrator.store.tables import batches, notifications, schedule_runs, schedules
 
@@ -443,7 +443,7 @@ def test_a_look_that_fails_is_not_the_last_one(
         looked.set()
         return []
 
-    monkeypatch.setattr(ticking.slots, "due", due)
+    monkeypatch.setattr(slots, "due", due)
     ticker = nights.ticker()
     ticker.start()
     assert looked.wait(10)

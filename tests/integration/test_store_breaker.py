@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select, text, update
 
+from orchestrator.base.states import SubmissionState
 from orchestrator.store import breaker, free_claims, pacing, sending
 from orchestrator.store.accounts import Scope
 from orchestrator.store.claims import ClaimedSubmission
@@ -48,7 +49,8 @@ def fail(database: Database, scope: Scope, times: int = 1, *, is_lost: bool = Fa
         work = send(database, scope)
         with database.begin() as connection:
             breaker.note_failure(connection, scope.account_pk, work.id, is_lost=is_lost)
-            sending.record_returned(connection, work.id, work.token, end="not_sent", answer={}, retry_in_seconds=0)
+            end = SubmissionState.NOT_SENT
+            sending.record_returned(connection, work.id, work.token, end=end, answer={}, retry_in_seconds=0)
 
 
 def is_open(database: Database, scope: Scope) -> bool:

@@ -15,7 +15,7 @@ from orchestrator.operations.budgeting import check_caps
 from orchestrator.store import caps, reads
 from orchestrator.store.accounts import Scope
 from orchestrator.store.batches import resume_batch
-from orchestrator.store.budgets import account_caps, bounds, committed_credits
+from orchestrator.store.budgets import CapUnit, account_caps, bounds, committed_credits
 from orchestrator.store.caps import Limit
 from orchestrator.store.database import Database
 from orchestrator.store.holds import put_hold
@@ -62,7 +62,7 @@ def obey(database: Database, command: str, account_pk: int) -> None:
         set_budget(database, options["--batch"], options["--credits"])
         return
     for option, amount in options.items():
-        unit = "usd" if amount.endswith("usd") else "credits"
+        unit: CapUnit = "usd" if amount.endswith("usd") else "credits"
         set_caps(database, account_pk, **{option.strip("-"): Limit(Decimal(amount.removesuffix(unit)), unit)})
 
 

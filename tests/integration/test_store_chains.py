@@ -64,7 +64,7 @@ def test_many_ends_are_told_in_several_transactions(database: Database) -> None:
     with database.begin() as connection:
         in_a_chain(connection, 500)
         force_jobs(connection, BATCH, ["failed"] * 500)
-    told = []
+    told: list[int] = []
     while not told or told[-1]:
         with database.begin() as connection:
             told.append(chains.pass_on_ends(connection, BATCH))
@@ -83,7 +83,8 @@ def test_many_that_need_one_are_told_in_several_transactions(database: Database,
         in_a_chain(connection, 1)
         connection.execute(update(jobs).where(jobs.c.ordinal == 0).values(reused_from_pk=jobs.c.pk))
         force_jobs(connection, BATCH, [end])
-    told, waiting = [], []
+    told: list[int] = []
+    waiting: list[int] = []
     with plans(database) as found:
         while not told or told[-1]:
             with database.begin() as connection:

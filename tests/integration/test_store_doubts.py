@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from orchestrator.base.states import JobState, SettledBy
+from orchestrator.base.states import JobState, SettledBy, SubmissionState
 from orchestrator.engine.evidence import Finding, Judgement, judge, unexplained
 from orchestrator.store import doubts, polling, readings, resolving, sending
 from orchestrator.store.accounts import Scope
@@ -316,7 +316,8 @@ def test_a_baseline_is_wanted_before_the_first_claim_after_a_quiet_time(site: Si
     sent = site.send()
     assert not wanted(), "something is under way"
     with site.database.begin() as connection:
-        sending.record_returned(connection, sent.id, sent.token, end="refused", answer={}, retry_in_seconds=60)
+        end = SubmissionState.REFUSED
+        sending.record_returned(connection, sent.id, sent.token, end=end, answer={}, retry_in_seconds=60)
     assert wanted(), "nine others are due"
     with site.database.begin() as connection:
         connection.execute(update(jobs).values(due_at=text("orchestrator_now() + interval '1 hour'")))

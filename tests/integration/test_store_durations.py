@@ -1,5 +1,6 @@
 """Which jobs tell how long others like them will take."""
 
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import insert, text, update
@@ -18,7 +19,7 @@ BATCH = "things-20261122-0001"
 def charge(connection: Connection, account_pk: int, ordinal: int, *, seconds: float, **submission: object) -> None:
     """A job that was seen to be done so long after its acceptance."""
     ago = text(f"now() - interval '{seconds} seconds'")
-    values = {"polls": 2, "settled_by": "provider", "accepted_at": ago} | submission
+    values: dict[str, Any] = {"polls": 2, "settled_by": "provider", "accepted_at": ago} | submission
     made = put_submission(connection, BATCH, account_pk, "resolved", **values)
     row = jobs.c.batch_id == BATCH, jobs.c.ordinal == ordinal
     connection.execute(update(jobs).where(*row).values(submission_id=made, position=0))

@@ -18,6 +18,7 @@ from orchestrator.store.tables import in_flight, jobs
 
 from .store_rows import claim, job_states, make_batch
 
+BATCH = "things-20261122-0001"
 CLAIMED = 30
 #: A claimed row is found by one index, locked, and written into all of them; seven pages of an index are its height.
 PAGES = 60 * CLAIMED
@@ -100,11 +101,11 @@ def test_the_jobs_at_the_provider_are_counted_as_they_move(database: Database) -
             is_some = jobs.c.ordinal % 3 == number % 3
             for source, target in ((JobState.SUBMITTING, JobState.GENERATING), (JobState.GENERATING, JobState.COPYING)):
                 connection.execute(update(jobs).where(jobs.c.state == source, is_some).values(state=target))
-        states = job_states(database, scope.batch_ids[0])
+        states = job_states(database, BATCH)
         at_provider = sum(states.count(state) for state in (JobState.SUBMITTING, JobState.GENERATING))
         with database.begin() as connection:
             room = Room(connection, scope.account_pk, max_in_flight=1000)
-            assert (room.of_batch(scope.batch_ids[0]), room.places()) == (at_provider, 1000 - at_provider)
+            assert (room.of_batch(BATCH), room.places()) == (at_provider, 1000 - at_provider)
             sums = select(in_flight.c.submitting)
             assert sum(connection.execute(sums).scalars()) == states.count(JobState.SUBMITTING)
             if number == 7:

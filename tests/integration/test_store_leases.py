@@ -32,7 +32,11 @@ from .store_rows import (
 
 BATCH = "things-20261122-0001"
 ERROR = {"code": "unknown"}
-LEASED = {"lease_token": UUID(int=7), "lease_owner": 1, "lease_until": text("now() + interval '1 hour'")}
+LEASED: dict[str, Any] = {
+    "lease_token": UUID(int=7),
+    "lease_owner": 1,
+    "lease_until": text("now() + interval '1 hour'"),
+}
 Change = Callable[[Connection, UUID, UUID], bool]
 
 

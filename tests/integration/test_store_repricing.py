@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from orchestrator.base.states import JobState
+from orchestrator.base.states import Book, JobState
 from orchestrator.store import ledger, polling, sending
 from orchestrator.store.audit import audit
 from orchestrator.store.budgets import committed_credits
@@ -86,7 +86,7 @@ def test_all_open_reserves_and_unsent_prices_follow_the_first_charge(database: D
     put_in_doubt(database, doubtful)
     finish(database, first, "4.5")
     assert prices(database) == [Decimal("4.5")] * 6
-    for work, book in ((submitting, "reserved"), (generating, "reserved"), (doubtful, "in_doubt")):
+    for work, book in ((submitting, Book.RESERVED), (generating, Book.RESERVED), (doubtful, Book.IN_DOUBT)):
         with database.begin() as connection:
             assert ledger.in_book(connection, work.id, book) == Decimal("4.5")
         assert row(database, submissions, id=work.id).reserved == Decimal("4.5")

@@ -1,15 +1,16 @@
 """The database's own guards: the transition table, the trigger that enforces it, events, and migrations."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import select, text, update
+from sqlalchemy import Executable, Update, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
@@ -34,7 +35,11 @@ from .store_rows import force_jobs, make_batch, put_submission
 
 BATCH = "things-20261122-0001"
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
-TABLES = {"batch": BATCH_TRANSITIONS, "job": JOB_TRANSITIONS, "submission": SUBMISSION_TRANSITIONS}
+TABLES: dict[str, Mapping[Any, Iterable[StrEnum]]] = {
+    "batch": BATCH_TRANSITIONS,
+    "job": JOB_TRANSITIONS,
+    "submission": SUBMISSION_TRANSITIONS,
+}
 
 
 @pytest.fixture
@@ -102,7 +107,7 @@ def test_a_batch_moves_only_as_the_table_says(database: Database, source: BatchS
         )
 
 
-def _to(batch_id: str, state: StrEnum) -> object:
+def _to(batch_id: str, state: StrEnum) -> Update:
     ended = state in ("completed", "partial_failure", "failed", "cancelled")
     return (
         update(batches)
@@ -111,10 +116,10 @@ def _to(batch_id: str, state: StrEnum) -> object:
     )
 
 
-def is_refused(database: Database, statement: object) -> bool:
+def is_refused(database: Database, statement: Executable) -> bool:
     try:
         with database.begin() as connection:
-            connection.execute(statement)  # type: ignore[call-overload]  # any statement, parametrized
+            connection.execute(statement)
     except IntegrityError as error:
         if "no transition of" not in str(error):
             raise

@@ -210,7 +210,7 @@ def test_each_state_has_its_oldest_job_and_its_reason(database: Database, scope:
             )
             force_jobs(connection, BATCH, ["submitting", "generating", "copying", "in_doubt", "waiting"], made)
             connection.execute(update(jobs).where(jobs.c.name == "job-0").values(submission_id=work.id))
-            pks = dict(connection.execute(text("SELECT name, pk FROM job")).all())
+            pks = {row.name: row.pk for row in connection.execute(text("SELECT name, pk FROM job"))}
             connection.execute(update(jobs).where(jobs.c.name == "job-4").values(waits_for="dependency"))
             need = {"job_pk": pks["job-4"], "needed_pk": pks["job-1"], "role": "original"}
             connection.execute(insert(job_needs).values(need))

@@ -2,12 +2,13 @@
 
 import logging
 import re
+import time
 
 import pytest
 from sqlalchemy import text
 
 from orchestrator.base.errors import Unusable
-from orchestrator.store import migrate, table_locks
+from orchestrator.store import migrate
 from orchestrator.store.database import Database
 from orchestrator.store.table_locks import with_table_locks
 
@@ -43,7 +44,7 @@ def test_what_waits_for_a_lock_goes_on_as_soon_as_it_is_free(
             if tries == 2:
                 other.rollback()
 
-        monkeypatch.setattr(table_locks.time, "sleep", go_on)
+        monkeypatch.setattr(time, "sleep", go_on)
         with_table_locks(connection, lock)
         assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "0"
     assert tries == 3

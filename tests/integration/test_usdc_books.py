@@ -23,7 +23,7 @@ from orchestrator.store import batches, entries, job_reads, paid, reads, sending
 from orchestrator.store.audit import audit
 from orchestrator.store.database import Database
 from orchestrator.store.entries import Selection
-from orchestrator.store.tables import payments, readings
+from orchestrator.store.tables import holds, payments, readings
 
 from .store_rows import ORIGIN, claim, make_batch, row
 from .usdc_rows import BATCH, PAYER, QUOTE, WORK, accept, finish, pay, usdc_account, usdc_batch
@@ -229,7 +229,7 @@ def test_caps_and_budgets_are_in_usdc(database: Database, settings: Settings) ->
     assert told["budget"] == {"credits": "0", "usd": "0.0728", "usdc": "0.0728"}
     assert claim(database, usdc_batch(database, "paid-2", jobs=1)) != []
     assert claim(database, usdc_batch(database, "paid-3", jobs=1)) == []
-    held = row(database, reads.holds, batch_id="paid-3")
+    held = row(database, holds, batch_id="paid-3")
     assert held.message == "job job-0 needs 0.0828 USDC, 0.0656 more than the daily cap of 0.1 USDC has left"
     assert held.command == "orchestrator budget set --daily 0.1656usdc --payment x402-base"
 
@@ -238,7 +238,7 @@ def test_a_budget_that_is_reached_names_usdc(database: Database, settings: Setti
     scope = usdc_batch(database, jobs=2)
     budgeting.set_batch_budget(BATCH, settings, Limit(Decimal("0.1"), "usd"))
     assert len(claim(database, scope)) == 1
-    held = row(database, reads.holds, batch_id=BATCH)
+    held = row(database, holds, batch_id=BATCH)
     assert held.message == "job job-1 needs 0.0828 USDC, 0.0656 more than the budget of 0.1 has left"
     assert held.command == f"orchestrator budget set --batch {BATCH} --usd 0.1656"
     with pytest.raises(UsageError, match=r"0\.0828 USDC of paid-"):

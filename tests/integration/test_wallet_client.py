@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -19,7 +19,7 @@ ADDRESS = "0xPAYER"
 OK = {"request_id": "r-1", "status": "queued"}
 STALE = {"error": {"code": "stale_proof", "message": "the proof is stale"}}
 
-Answer = tuple[int, dict[str, object], dict[str, str]]
+Answer = tuple[int, Mapping[str, object], dict[str, str]]
 #: The answer to a request line and the issue time of its proof.
 Answering = Callable[[str, datetime | None], Answer]
 

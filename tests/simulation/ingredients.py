@@ -11,6 +11,7 @@ from decimal import Decimal
 from orchestrator.base.payments import Payment
 from orchestrator.engine.local import Tempo
 from orchestrator.sandbox import FaultRule, Ways
+from orchestrator.store.budgets import Window
 
 from .network import Fate
 from .scenario import HOUR, IMAGES, VIDEO, BatchDraft, Incident, Scenario
@@ -190,7 +191,8 @@ def someone_else_spends(scenario: Scenario, dice: random.Random) -> None:
 
 def account_caps(scenario: Scenario, dice: random.Random) -> None:
     total = sum((batch.estimate for batch in scenario.batches), Decimal(0))
-    for window in dice.choice((("daily",), ("monthly",), ("daily", "monthly"))):
+    windows: tuple[Window, ...] = dice.choice((("daily",), ("monthly",), ("daily", "monthly")))
+    for window in windows:
         cap = max((total * Decimal(dice.choice(("0.2", "0.5", "0.9")))).quantize(Decimal(1)), Decimal(1))
         scenario.caps[window] = dice.choice(((cap, "credits"), (cap * Decimal("0.0052"), "usd")))
 

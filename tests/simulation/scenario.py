@@ -6,6 +6,7 @@ from decimal import Decimal
 from orchestrator.base.payments import Payment
 from orchestrator.engine.local import Tempo
 from orchestrator.sandbox import FaultRule, Ways
+from orchestrator.store.budgets import Window
 
 from .network import Fate
 
@@ -71,7 +72,7 @@ class Scenario:
     odds: dict[Fate, float] = field(default_factory=dict)
     incidents: list[Incident] = field(default_factory=list)
     #: Caps of the account: an amount and its unit a UTC day and month.
-    caps: dict[str, tuple[Decimal, str]] = field(default_factory=dict)
+    caps: dict[Window, tuple[Decimal, str]] = field(default_factory=dict)
     #: What the provider charges, as a factor of what the catalogue says, by model.
     prices: dict[str, Decimal] = field(default_factory=dict)
     #: Whether the person runs failed jobs again in the end.

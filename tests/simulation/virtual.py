@@ -7,6 +7,7 @@ earliest event, so that all that happens has one order, and the seed decides it.
 import asyncio
 import random
 import selectors
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -64,6 +65,10 @@ class _Task(asyncio.Task[Any]):
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """The event loop of one simulated process. What it hands to threads runs at once and answers a little later."""
+
+    # Of the standard library's loop: what is to run in its next turn, and what at its time, the nearest first.
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self, clock: VirtualClock, dice: random.Random) -> None:
         super().__init__(_Blind())

@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from orchestrator.base import faults
@@ -47,7 +48,7 @@ class World:
         self.scenario = scenario
         self.dice = random.Random(f"world {scenario.seed}")
         self.clock = VirtualClock()
-        self.disk = Disk(folder)
+        self.disk: Disk = Disk(folder)
         self.tally = Tally(simulations=1, batches=len(scenario.batches))
         self.tally.jobs = sum(len(batch.jobs) for batch in scenario.batches)
         self.site = ProviderSite(
@@ -77,7 +78,7 @@ class World:
             broker_url="redis://nobody.test",  # so that what a person does leaves the work to the workers
         )
         self.payer = payer_for(self._settings, scenario.payment)
-        self.person = Person(self._settings, scenario.payment, stage.auditing, self.site, self.dice)
+        self.person: Person = Person(self._settings, scenario.payment, stage.auditing, self.site, self.dice)
         self.auditor = auditor
         auditor.read_file, auditor.delivered, auditor.secrets = self.disk.read, self._delivered, _SECRETS
         auditor.home = self._settings.home
@@ -120,7 +121,7 @@ class World:
 
     def _trouble(self) -> None:
         for incident in self.scenario.incidents:
-            self.soon(incident.at, lambda incident=incident: self._happen(incident))
+            self.soon(incident.at, partial(self._happen, incident))
         self.start_all()
         self._go_on(2 * self.scenario.patience_seconds)
 

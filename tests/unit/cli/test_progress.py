@@ -1,6 +1,7 @@
 """What is seen of a batch while it is worked: on wide and narrow terminals, without colour, and in a log."""
 
 import io
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +23,7 @@ PROGRESS = {
     "remaining_seconds": {"least": 12_497, "most": 16_941}, "typical_seconds": {},
     "last_errors": [{"id": "mug-\x1b[7m", "state": "rejected", "code": "moderation", "message": "no " * 40, "at": ""}],
 }  # fmt: skip
-QUIET = {"down_since": None, "next_probe_at": None, "paused": []}
+QUIET: dict[str, Any] = {"down_since": None, "next_probe_at": None, "paused": []}
 
 
 def batch(
@@ -144,7 +145,7 @@ def test_lines_come_now_and_then_and_only_with_news(monkeypatch: pytest.MonkeyPa
     said: list[str] = []
     now = [0.0]
     monkeypatch.setattr(progress_module, "tell", lambda *lines: said.extend(line.plain for line in lines))
-    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     progress = Progress(quiet=False)
     for seconds, pending in ((0, 3), (1, 2), (6, 2), (12, 2), (18, 1)):
         now[0] = float(seconds)

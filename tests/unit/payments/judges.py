@@ -67,12 +67,14 @@ def transaction_of(payment: SignedPayment) -> VersionedTransaction:
 def verdict_on_base(payment: SignedPayment, wanted: dict[str, Any]) -> str:
     """What the official facilitator says about a payment for the entry `wanted`: "valid", or its reason."""
     # Its requirements name the domain in `extra`, where our provider leaves it to the pin.
-    return _verdict(ExactEvmScheme(_BaseSigner()), payment, wanted | {"extra": {"name": "USD Coin", "version": "2"}})
+    signer: Any = _BaseSigner()  # what verifying asks of the protocol, and no more
+    return _verdict(ExactEvmScheme(signer), payment, wanted | {"extra": {"name": "USD Coin", "version": "2"}})
 
 
 def verdict_on_solana(payment: SignedPayment, wanted: dict[str, Any]) -> str:
     """The same for Solana, where its requirements name the fee payer in `extra`: with us that is the payee."""
-    return _verdict(ExactSvmScheme(_SolanaSigner()), payment, wanted | {"extra": {"feePayer": wanted["payTo"]}})
+    signer: Any = _SolanaSigner()
+    return _verdict(ExactSvmScheme(signer), payment, wanted | {"extra": {"feePayer": wanted["payTo"]}})
 
 
 def _verdict(facilitator: Any, payment: SignedPayment, wanted: dict[str, Any]) -> str:

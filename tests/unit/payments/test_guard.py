@@ -123,7 +123,7 @@ def test_timeouts_are_believable(network: Network, seconds: int) -> None:
 def test_what_was_read_is_what_would_be_signed(network: Network, field: str, change: str) -> None:
     offer = changed(network)
     read = getattr(offer, field)
-    other = read + 1 if isinstance(read, int) else read + change
+    other: Any = read + 1 if isinstance(read, int) else read + change
     assert "contradicts itself" in refused(replace(offer, **{field: other}), network).reason
 
 

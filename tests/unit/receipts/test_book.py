@@ -172,7 +172,7 @@ def test_the_books_of_a_home_are_found(book: ReceiptBook, tmp_path: Path) -> Non
 def test_receipts_that_are_written_together_share_an_fsync(book: ReceiptBook, monkeypatch: pytest.MonkeyPatch) -> None:
     book.write(receipt(99))
     synced: list[int] = []
-    monkeypatch.setattr(book_module.os, "fsync", synced.append)
+    monkeypatch.setattr(os, "fsync", synced.append)
     book.write(*map(receipt, range(64)))
     assert [slip.request_id for slip in book.newest(64)] == [f"request-{number}" for number in range(63, -1, -1)]
     assert len(synced) == 1
@@ -202,12 +202,12 @@ def test_a_full_disk_is_told_to_all_that_wait(book: ReceiptBook, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(book_module.os, "write", full)
+        patch.setattr(os, "write", full)
         with pytest.raises(ReceiptFailed, match="No space left on device"):
             book.write(receipt(2))
         with pytest.raises(ReceiptFailed):
             book.require_writable()
-        patch.setattr(book_module.os, "write", lambda *_: 3)
+        patch.setattr(os, "write", lambda *_: 3)
         with pytest.raises(ReceiptFailed, match="full"):
             book.write(receipt(3))
     book.require_writable()

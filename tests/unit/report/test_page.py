@@ -140,13 +140,13 @@ def test_variants_stand_together() -> None:
 
 
 def test_costs_are_added_by_model() -> None:
-    dear = {"credits": {"estimated": "200", "spent": "200"}, "model": "seedance-2-0"}
+    dear: dict[str, Any] = {"credits": {"estimated": "200", "spent": "200"}, "model": "seedance-2-0"}
     rows = by_model([shown(), shown("cup"), shown("spin", **dear)])
     assert [(row["model"], row["jobs"], row["spent"], row["share"]) for row in rows] == [
         ("seedance-2-0", 1, "200", "1.0000"),
         ("gen", 2, "6", "0.0300"),
     ]
-    waiting = {"state": "generating", "credits": {"estimated": "3", "spent": None}}
+    waiting: dict[str, Any] = {"state": "generating", "credits": {"estimated": "3", "spent": None}}
     cards = page_document("things-1", [shown(), shown("cup", **waiting), shown("pot", reused_from="x")])["cards"]
     assert [card["cost"] for card in cards] == ["3 credits", "about 3 credits", "reused"]
     assert [seconds_text(each) for each in (None, 0.44, 38.2, 125)] == ["", "0.4 s", "38 s", "2 min 5 s"]

@@ -2,6 +2,7 @@
 
 import hashlib
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from eth_utils.address import to_checksum_address
@@ -35,7 +36,8 @@ def test_a_quote_is_the_price_and_the_settlement() -> None:
         network: x402.price_atomic(Decimal("0.01"), network, has_token_account=True) for network in chains.RECIPIENTS
     }
     assert amounts == {Network.BASE: 13938, Network.SOLANA: 11500}, "the guide's example"
-    base, solana = x402.payment_required(amounts, Decimal("0.01"))["accepts"]
+    options: Any = x402.payment_required(amounts, Decimal("0.01"))["accepts"]
+    base, solana = options
     assert (base["amount"], base["maxAmountRequired"], base["maxTimeoutSeconds"]) == ("13938", "13938", 3600)
     assert base["extra"]["estimatedGasUsd"] == "0.003938"
     assert solana["asset"] == CHAINS[Network.SOLANA].usdc
