@@ -21,17 +21,17 @@ from aiohttp import (
     ClientTimeout,
     DummyCookieJar,
     TCPConnector,
-    encode_basic_auth,
 )
 from yarl import URL
 
 from orchestrator.assets.address import RefusedConnection, check_url, open_socket, without_query
 from orchestrator.assets.errors import AddressRefused, SourceUnavailable
-from orchestrator.base.proxies import proxy_for
+from orchestrator.base.proxies import credentials_apart, proxy_for
 
 MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "katana-orchestrator"}
+_LONGEST_HEADER_BYTES = 64 * 1024
 _TIMEOUT = ClientTimeout(total=None, connect=30, sock_connect=10, sock_read=60)
 
 
@@ -111,10 +111,8 @@ class AssetClient:
         try:
             if named is None:
                 return await self._direct.get(checked, allow_redirects=False)
-            proxy = URL(named)
-            return await self._proxied.get(
-                checked, allow_redirects=False, proxy=proxy.with_user(None), proxy_headers=_proxy_auth(proxy)
-            )
+            proxy, credentials = credentials_apart(named)
+            return await self._proxied.get(checked, allow_redirects=False, proxy=proxy, proxy_headers=credentials)
         except ClientConnectorError as error:
             if isinstance(error.os_error, RefusedConnection):
                 raise AddressRefused(f"{without_query(url)}: leads to a private address") from None
@@ -134,6 +132,8 @@ def _session(connector: TCPConnector) -> ClientSession:
         timeout=_TIMEOUT,
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
+        max_line_size=_LONGEST_HEADER_BYTES,
+        max_field_size=_LONGEST_HEADER_BYTES,
     )
 
 
@@ -145,9 +145,3 @@ def _redirected(url: str, location: str) -> str:
     if url.startswith("https:") and not target.startswith("https:"):
         raise AddressRefused(f"{without_query(url)}: redirects from https to something else")
     return target
-
-
-def _proxy_auth(proxy: URL) -> dict[str, str] | None:
-    if proxy.user is None:
-        return None
-    return {"Proxy-Authorization": encode_basic_auth(proxy.user, proxy.password or "")}

@@ -1,6 +1,7 @@
 """The HTTP proxies that the environment names, found as curl and requests find them."""
 
-from urllib.parse import urlsplit
+from base64 import b64encode
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from orchestrator.base.urls import is_loopback
@@ -14,3 +15,13 @@ def proxy_for(url: str) -> str | None:
     if proxy is None or is_loopback(host) or proxy_bypass(host):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def credentials_apart(proxy: str) -> tuple[str, dict[str, str] | None]:
+    """A proxy's URL without user and password, and the header that says them, where it has any."""
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return proxy, None
+    told = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return bare, {"Proxy-Authorization": f"Basic {b64encode(told.encode()).decode()}"}

@@ -3,31 +3,22 @@ refused (401) with a wallet's proof that may be stale: it is sent once more with
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
-import httpx
-
 from orchestrator.base import faults
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.base.retry_after import retry_after_seconds
-from orchestrator.katana.exchange import (
-    BROKEN,
-    Phase,
-    TooLate,
-    failure_words,
-    join_credentials,
-    pay_transport,
-    read_transport,
-    scrubbed,
-    whole_reply,
-)
+from orchestrator.katana.carrier import BROKEN, Carrier, HttpCarrier, Request, failure_words
+from orchestrator.katana.credentials import joined, scrubbed
+from orchestrator.katana.phase import Phase, TooLate
 from orchestrator.katana.problem import Problem, read_problem
 from orchestrator.katana.verdict import Kind, Reply, Verdict, judge
 from orchestrator.katana.wallet_wire import (
@@ -50,8 +41,6 @@ from orchestrator.katana.x402 import (
 
 #: A paid POST is over after this long, whatever happens; its lease lasts longer.
 PAY_DEADLINE_SECONDS = 240.0
-_PAY_TIMEOUT = httpx.Timeout(connect=10, write=60, read=150, pool=30)
-_READ_TIMEOUT = httpx.Timeout(connect=10, write=30, read=60, pool=30)
 _READ_DEADLINE_SECONDS = 90.0
 #: Our clock is put right for wallet proofs where it is further than this from the provider's `Date`.
 _TOLERABLE_SKEW = timedelta(seconds=30)
@@ -69,15 +58,14 @@ class ProviderUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A paid endpoint, with its query."""
+    """A paid endpoint: its path and query."""
 
     path: str
-    query: tuple[tuple[str, str], ...] = ()
     is_chat: bool = False
 
 
 #: Images and videos (guide, "Main Generation Endpoint").
-GENERATION = Call("/v1/generation-requests", (("wait", "false"),))
+GENERATION = Call("/v1/generation-requests?wait=false")
 #: Texts (guide, "Text / LLM Chat Completion Basics").
 CHAT = Call("/v1/chat/completions", is_chat=True)
 #: The balance of the paying wallet (guide, "x402 wallet balance top-up").
@@ -106,6 +94,15 @@ class ToppedUp:
 
 
 @dataclass(frozen=True, slots=True)
+class _Exchange:
+    """What became of a POST: its answer, or what broke in words, and whether a byte of it may have left."""
+
+    reply: Reply | None
+    failure: str | None
+    sending_began: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Polled:
     """The provider's present word on a request."""
 
@@ -118,7 +115,7 @@ class KatanaClient:
 
     `proof` makes further headers, anew for each call, as of the provider's time: a wallet's proof goes stale.
     `balance_of` is the address of the wallet whose balance pays; without one, `balance` is that of the credits.
-    `transport` carries everything in place of the network; of a request that pays it tells the `phase`.
+    `carrier` carries everything in place of the network.
     """
 
     def __init__(
@@ -128,7 +125,7 @@ class KatanaClient:
         *,
         proof: Callable[[datetime], Mapping[str, str]] | None = None,
         balance_of: str | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        carrier: Carrier | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._clock = clock
@@ -138,22 +135,9 @@ class KatanaClient:
         self._skew = timedelta()
         #: How far the provider's clock was ahead of ours, by the `Date` of its last answer; None before there is one.
         self.provider_ahead: timedelta | None = None
-        common = {"User-Agent": "katana-orchestrator", "Accept": "application/json"}
-        self._pay = httpx.AsyncClient(
-            base_url=base_url,
-            headers=common | headers,
-            timeout=_PAY_TIMEOUT,
-            transport=transport or pay_transport(base_url),
-            trust_env=False,
-            follow_redirects=False,
-        )
-        self._read = httpx.AsyncClient(
-            base_url=base_url,
-            headers=common | headers,
-            timeout=_READ_TIMEOUT,
-            transport=transport or read_transport(base_url),
-            follow_redirects=False,
-        )
+        self._base_url = base_url.rstrip("/")
+        self._headers = {"User-Agent": "katana-orchestrator", "Accept": "application/json"} | headers
+        self._carrier = carrier or HttpCarrier(base_url)
 
     async def __aenter__(self) -> Self:
         return self
@@ -161,8 +145,7 @@ class KatanaClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._pay.aclose()
-        await self._read.aclose()
+        await self._carrier.close()
 
     async def submit(
         self,
@@ -172,28 +155,35 @@ class KatanaClient:
         item_count: int = 1,
         send_before: datetime | None = None,
         payment: str | None = None,
+        leave: Callable[[], Awaitable[None]] | None = None,
     ) -> Verdict:
-        """One paid POST of exactly `body`. Never raises for what it meets.
+        """One paid POST of exactly `body`. Never raises for what it meets, only what `leave` raises: it is awaited on
+        the open connection right before the first byte, and where it raises none leaves.
 
         A process that was asleep sends nothing once it is past `send_before`. `payment` is a signed x402 payment: with
         one, only an acceptance is final.
         """
-        attempt = await self._pay_once(call, body, send_before, item_count, payment)
+        attempt = await self._pay_once(call, body, item_count, payment, send_before, leave)
         if payment is None and attempt.kind is Kind.REFUSED and self._is_stale(attempt.status):
-            return await self._pay_once(call, body, send_before, item_count, None)
+            return await self._pay_once(call, body, item_count, None, send_before, None)
         return attempt
 
     async def _pay_once(
-        self, call: Call, body: bytes, send_before: datetime | None, item_count: int, payment: str | None
+        self,
+        call: Call,
+        body: bytes,
+        item_count: int,
+        payment: str | None,
+        send_before: datetime | None,
+        leave: Callable[[], Awaitable[None]] | None,
     ) -> Verdict:
         headers = {PAYMENT_HEADER: payment} if payment is not None else self._proven()
-        phase = Phase("pay", self._clock, send_before)
-        reply, failure = await self._post(call, body, headers, phase)
+        sent = await self._post("pay", call, body, headers, send_before, leave)
         faults.point("pay.answered")
         return judge(
-            sending_began=phase.sending_began,
-            reply=reply,
-            failure=failure,
+            sending_began=sent.sending_began,
+            reply=sent.reply,
+            failure=sent.failure,
             signed=payment is not None,
             item_count=item_count,
             is_chat=call.is_chat,
@@ -202,11 +192,11 @@ class KatanaClient:
 
     async def top_up(self, body: bytes, *, payment: str, send_before: datetime | None = None) -> ToppedUp:
         """One top-up of exactly `body`, with its signed payment. Never raises; only a told credit is final."""
-        phase = Phase("pay", self._clock, send_before)
-        reply, failure = await self._post(TOP_UP, body, {PAYMENT_HEADER: payment}, phase)
+        sent = await self._post("pay", TOP_UP, body, {PAYMENT_HEADER: payment}, send_before)
         faults.point("pay.answered")
+        reply = sent.reply
         if reply is None:
-            return ToppedUp(failure or "no answer")
+            return ToppedUp(sent.failure or "no answer")
         answer = read_top_up(reply.body or b"") if 200 <= reply.status < 300 else None
         if answer is None or not answer.is_told:
             problem = read_problem(parse_object(reply.body or b""))
@@ -216,45 +206,67 @@ class KatanaClient:
 
     async def discover(self, body: bytes, *, call: Call = GENERATION, item_count: int = 1) -> Discovery:
         """The same POST without a payment, to be told what it costs (guide, "x402 request sequence"). Never raises."""
-        phase = Phase("offer", self._clock, None)
-        reply, failure = await self._post(call, body, {}, phase)
-        if reply is not None and reply.status == httpx.codes.PAYMENT_REQUIRED:
+        sent = await self._post("offer", call, body, {})
+        reply = sent.reply
+        if reply is not None and reply.status == HTTPStatus.PAYMENT_REQUIRED:
             try:
                 return Discovery(offers=tuple(parse_requirement(reply.headers.get(REQUIRED_HEADER))))
             except BadRequirement as error:
                 return Discovery(verdict=Verdict(Kind.REFUSED, error.reason, status=reply.status))
         verdict = judge(
-            sending_began=phase.sending_began, reply=reply, failure=failure, item_count=item_count, clock=self._clock
+            sending_began=sent.sending_began,
+            reply=reply,
+            failure=sent.failure,
+            item_count=item_count,
+            clock=self._clock,
         )
         return Discovery(verdict=verdict)
 
     async def _post(
-        self, call: Call, body: bytes, headers: Mapping[str, str], phase: Phase
-    ) -> tuple[Reply | None, str | None]:
-        """The answer to a POST, or what broke in words."""
+        self,
+        name: str,
+        call: Call,
+        body: bytes,
+        headers: Mapping[str, str],
+        send_before: datetime | None = None,
+        leave: Callable[[], Awaitable[None]] | None = None,
+    ) -> _Exchange:
+        """One POST; `name` is that of its boundaries (see base.faults)."""
+        length = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        deadline = asyncio.timeout(None)
+        phase = Phase(name, self._clock, deadline, PAY_DEADLINE_SECONDS, send_before=send_before, leave=leave)
         try:
-            async with asyncio.timeout(PAY_DEADLINE_SECONDS):
-                request = self._pay.build_request(
-                    "POST",
-                    call.path,
-                    params=dict(call.query),
-                    content=body,
-                    headers={"Content-Type": "application/json", **headers},
-                    extensions={"phase": phase},
-                )
-                if call.is_chat:
-                    join_credentials(request.headers)
-                reply = await whole_reply(await self._pay.send(request, stream=True))
-                return self._heed_date(scrubbed(reply, [*self._credentials, *headers.values()])), None
+            async with deadline:
+                request = self._request("POST", call.path, {**length, **headers}, body, phase, is_text=call.is_chat)
+                reply = await self._carrier.carry(request)
         except (*BROKEN, TooLate) as error:
-            return None, failure_words(error)
+            return _Exchange(None, failure_words(error), phase.sending_began)
+        return _Exchange(self._read_reply(reply, headers), None, phase.sending_began)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        phase: Phase | None = None,
+        *,
+        is_text: bool,
+    ) -> Request:
+        """To the provider, with its credentials as it wants them; texts are asked for with others."""
+        whole = {**self._headers, **headers}
+        return Request(method, self._base_url + path, joined(whole) if is_text else whole, body, phase)
+
+    def _read_reply(self, reply: Reply, headers: Mapping[str, str]) -> Reply:
+        """An answer to a request with these headers besides."""
+        return self._heed_date(scrubbed(reply, [*self._credentials, *headers.values()]))
 
     def _proven(self) -> Mapping[str, str]:
         return self._proof(self._clock.now() + self._skew) if self._proof is not None else {}
 
     def _is_stale(self, status: int | None) -> bool:
         """Whether a refusal may be about our proof alone: once more with a fresh one, by the provider's clock."""
-        return self._proof is not None and status == httpx.codes.UNAUTHORIZED
+        return self._proof is not None and status == HTTPStatus.UNAUTHORIZED
 
     def _heed_date(self, reply: Reply) -> Reply:
         """Take over the provider's time from the `Date` of an answer, where ours is off."""
@@ -342,19 +354,15 @@ class KatanaClient:
         return reply
 
     async def _ask(self, path: str, *, is_text: bool) -> Reply:
+        proof = self._proven()
         try:
+            faults.point("ask.request")
             async with asyncio.timeout(_READ_DEADLINE_SECONDS):
-                proof = self._proven()
-                request = self._read.build_request("GET", path, headers=dict(proof))
-                if is_text:
-                    join_credentials(request.headers)
-                faults.point("ask.request")
-                reply = await whole_reply(await self._read.send(request, stream=True))
-                reply = self._heed_date(scrubbed(reply, [*self._credentials, *proof.values()]))
-                faults.point("ask.answered")
+                reply = await self._carrier.carry(self._request("GET", path, proof, is_text=is_text))
+            faults.point("ask.answered")
         except BROKEN as error:
             raise ProviderUnavailable(failure_words(error)) from None
-        return reply
+        return self._read_reply(reply, proof)
 
 
 def _path_word(request_id: str) -> str:

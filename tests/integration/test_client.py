@@ -1,6 +1,7 @@
 """The provider's client against servers that misbehave on the wire: what was reached decides, not what was raised."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -8,14 +9,16 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import httpx
 import pytest
 
+from orchestrator.katana import carrier
 from orchestrator.katana import client as katana
-from orchestrator.katana import exchange
+from orchestrator.katana.carrier import Request
 from orchestrator.katana.client import KatanaClient, ProviderUnavailable
-from orchestrator.katana.verdict import Kind
+from orchestrator.katana.verdict import Kind, Reply
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
+
+from ..carriers import Answers
 
 HEADERS = {"X-API-Key": "key", "X-API-Secret": "s3cret"}
 BODY = b'{"requests":[]}'
@@ -106,6 +109,20 @@ async def test_a_refused_connection_sent_nothing() -> None:
     assert reason == "cannot connect"
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(OK).replace(b"200 OK", "200 Réussi".encode("latin-1")),
+        http(OK).replace(b"\r\n\r\n", b"\r\nPAYMENT-RESPONSE: " + b"a" * 20_000 + b"\r\n\r\n"),
+    ],
+    ids=["words of a localised proxy", "a long header"],
+)
+async def test_an_answer_in_odd_form_is_an_answer(answer: bytes) -> None:
+    async with serving(answering(answer)) as (_, url), KatanaClient(url, HEADERS) as client:
+        assert (await client.submit(BODY)).kind is Kind.ACCEPTED
+        assert (await client.poll("r-1")).answer.request_id == "r-1"
+
+
 async def test_an_unknown_host_sent_nothing() -> None:
     kind, _ = await submit_to("https://no-such-host.invalid")
     assert kind is Kind.NOT_SENT
@@ -122,7 +139,7 @@ async def test_a_server_that_speaks_no_tls_got_nothing() -> None:
 
 
 async def test_a_connection_that_never_opens_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(katana, "_PAY_TIMEOUT", httpx.Timeout(5, connect=0.2))
+    monkeypatch.setattr(carrier, "_CONNECT_SECONDS", 0.2)
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -226,7 +243,7 @@ async def test_a_redirect_of_a_post_is_not_followed(status: str) -> None:
 
 
 async def test_an_endless_answer_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "_MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(carrier, "_MAX_BODY_BYTES", 1000)
     async with serving(answering(http(b" " * 5000))) as (_, url):
         assert (await submit_to(url))[0] is Kind.UNKNOWN
 
@@ -343,14 +360,15 @@ async def test_an_attestation_is_asked_for_with_the_same_token() -> None:
 
 
 async def test_what_the_provider_says_has_none_of_the_credentials_that_it_echoes() -> None:
-    def echo(request: httpx.Request) -> httpx.Response:
+    def echo(request: Request) -> Reply:
         heard = request.headers.get("Authorization") or " ".join(request.headers[name] for name in LONG_HEADERS)
         proof = request.headers["X-Sign-In-With-X"]
-        return httpx.Response(403, json={"error": {"code": "forbidden", "message": f"no {heard} {proof}"}})
+        error = {"error": {"code": "forbidden", "message": f"no {heard} {proof}"}}
+        return Reply(403, {}, json.dumps(error).encode())
 
     proof = {"X-Sign-In-With-X": "the-proof-of-a-wallet"}
-    transport = httpx.MockTransport(echo)
-    async with KatanaClient("http://p.test", LONG_HEADERS, proof=lambda _: proof, transport=transport) as client:
+    answers_it = Answers(echo)
+    async with KatanaClient("http://p.test", LONG_HEADERS, proof=lambda _: proof, carrier=answers_it) as client:
         verdict = await client.submit(BODY)
         assert verdict.problem is not None
         assert verdict.problem.message == "no *** *** ***"
@@ -368,8 +386,8 @@ async def test_what_was_paid_for_comes_through_whatever_letters_it_has() -> None
         {"request_id": "r-1", "status": "completed", "responses": [done]},
         {"request_id": "r-1", "responses": [done, {"error": {"message": f"{LONG_HEADERS['X-API-Secret']} is spent"}}]},
     ]
-    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answers.pop(0)))
-    async with KatanaClient("http://p.test", LONG_HEADERS, transport=transport) as client:
+    answers_it = Answers(lambda _: Reply(200, {}, json.dumps(answers.pop(0)).encode()))
+    async with KatanaClient("http://p.test", LONG_HEADERS, carrier=answers_it) as client:
         whole, partly = [(await client.poll("r-1")).answer for _ in range(2)]
     assert whole.responses[0].output_assets[0].source == partly.responses[0].output_assets[0].source == url
     assert partly.responses[1].error == {"message": "*** is spent"}

@@ -1,11 +1,11 @@
 """Between a worker and the provider: latency, and every way in which a connection can go wrong.
 
-What the clients use is real: httpx over a transport of ours, and the engine's own download code.
+What stands in for the network carries what the real clients say: the provider's, the chains' and the downloads'.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +15,8 @@ from typing import Any
 import aiohttp
 import httpx
 
-from orchestrator.katana.exchange import Phase
+from orchestrator.katana import verdict as katana
+from orchestrator.katana.carrier import Request
 
 from .site import Call, ProviderSite, Reply, later
 from .virtual import Killed, VirtualLoop
@@ -102,8 +103,35 @@ def _here() -> VirtualLoop:
     return loop
 
 
-class Transport(httpx.AsyncBaseTransport):
+class Carrier:
     """The provider's API for one process."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    async def carry(self, request: Request) -> katana.Reply:
+        fate, phase = self._network.fate(), request.phase
+        await asyncio.sleep(self._network.latency())
+        if fate is Fate.REFUSED:
+            raise ConnectionRefusedError
+        if phase is not None:
+            await phase.begin()
+        outcome = self._network.send(Call(request.method, request.url, request.headers, request.body), fate)
+        if phase is not None:
+            phase.end()
+        async with asyncio.timeout(request.silence_seconds):
+            reply = await outcome
+        if reply is None:
+            raise aiohttp.ServerDisconnectedError
+        headers = {name.lower(): value for name, value in reply.headers.items()}
+        return katana.Reply(reply.status, headers, None if reply.breaks_off else reply.body, reply.body)
+
+    async def close(self) -> None:
+        pass
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """The nodes of the chains for one process."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -114,33 +142,14 @@ class Transport(httpx.AsyncBaseTransport):
         await asyncio.sleep(self._network.latency())
         if fate is Fate.REFUSED:
             raise httpx.ConnectError("refused")
-        _tell(request, Phase.begin)
-        outcome = self._network.send(Call(request.method, str(request.url), request.headers, body), fate)
-        _tell(request, Phase.end)
         try:
             async with asyncio.timeout(request.extensions.get("timeout", {}).get("read")):
-                reply = await outcome
+                reply = await self._network.send(Call(request.method, str(request.url), request.headers, body), fate)
         except TimeoutError:
             raise httpx.ReadTimeout("silence") from None
-        if reply is None:
+        if reply is None or reply.breaks_off:
             raise httpx.RemoteProtocolError("closed")
-        return httpx.Response(reply.status, headers=dict(reply.headers), stream=_Stream(reply))
-
-
-def _tell(request: httpx.Request, event: Callable[[Phase], None]) -> None:
-    phase = request.extensions.get("phase")
-    if phase is not None:
-        event(phase)
-
-
-class _Stream(httpx.AsyncByteStream):
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._reply.body
-        if self._reply.breaks_off:
-            raise httpx.RemoteProtocolError("closed in the middle")
+        return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
 
 
 class Assets:

@@ -12,7 +12,7 @@ from orchestrator.payments.payer import Payer
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import OutOfReach
 
-from .network import Assets, Network, Transport
+from .network import Assets, Carrier, Network, Transport
 from .site import API_ORIGIN
 from .stage import Stage
 from .virtual import Killed, VirtualClock, VirtualLoop
@@ -63,11 +63,11 @@ class Process:
                 self._wait_until_unlocked()
 
     def _client(self) -> KatanaClient:
-        payer, transport = self._world.payer, Transport(self._world.network)
+        payer, carrier = self._world.payer, Carrier(self._world.network)
         return KatanaClient(
             API_ORIGIN,
             payer.headers,
-            transport=transport,
+            carrier=carrier,
             clock=self._world.clock,
             proof=payer.proof,
             balance_of=payer.balance_of,
