@@ -43,6 +43,11 @@ def read_outcomes(
     return [_timed(outcome, _item_at(answer, outcome.position)) for outcome in read if outcome is not None]
 
 
+def is_final(answer: Answer) -> bool:
+    """Whether an answer says the final word on anything; else there are no outcomes to be read of it."""
+    return answer.status in _FINAL or any(item.status in _FINAL for item in answer.responses)
+
+
 def is_stuck(answer: Answer, positions: Iterable[int]) -> bool:
     """Whether the provider is done with one of these items, although nothing final can be read of it."""
     return any(_is_done_with(answer, _item_at(answer, position)) for position in positions)

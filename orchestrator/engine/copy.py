@@ -11,6 +11,7 @@ from orchestrator.assets.errors import AssetError, DestinationFailed, SourceUnav
 from orchestrator.assets.fetch import fetch
 from orchestrator.assets.incoming import Berth, Fetched
 from orchestrator.assets.memory import Share
+from orchestrator.base.errors import Unusable
 from orchestrator.base.states import JobError
 from orchestrator.engine.answers import job_error
 from orchestrator.engine.pacing import retry_seconds
@@ -26,6 +27,7 @@ from orchestrator.engine.policy import (
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.stakes import lift_failing, note_failing_destination
 from orchestrator.store import copying
+from orchestrator.store.backlog import has_failing_hold
 from orchestrator.store.database import Connection
 from orchestrator.store.free_claims import ClaimedAsset, ClaimedCopy, claim_copies
 
@@ -44,35 +46,41 @@ async def claim(engine: Engine, limit: int) -> list[ClaimedCopy]:
 
 async def store(engine: Engine, work: ClaimedCopy) -> None:
     """Store the files of one finished job; it is completed when all its originals are stored."""
+    try:
+        await _store(engine, work)
+    except Unusable:
+        raise
+    except AssetError as error:
+        await _record_failure(engine, work, error)
+    except Exception as error:  # noqa: BLE001 - a fault of ours in one job must not stop the copies of all others
+        log.exception("job %s of %s: its files were not stored", work.job, work.batch_id)
+        await _record_fault(engine, work, f"a fault of ours: {type(error).__name__}")
+
+
+async def _store(engine: Engine, work: ClaimedCopy) -> None:
     with engine.spool.memory.share() as memory:
-        try:
-            placed = await _store_originals(engine, work, memory)
-        except AssetError as error:
-            await _record_failure(engine, work, error)
-            return
-        except Exception as error:  # noqa: BLE001 - a fault of ours in one job must not stop the copies of all others
-            log.exception("job %s of %s: its files were not stored", work.job, work.batch_id)
-            await _record_fault(engine, work, f"a fault of ours: {type(error).__name__}")
-            return
+        placed = await _store_originals(engine, work, memory)
         unrecorded = await _store_renditions(engine, work, memory, placed)
     if unrecorded is None:
         return
     await engine.together(_complete, (work, unrecorded))
     engine.failing_since.pop(work.batch_id, None)
+    engine.useless_tries.pop(work.pk, None)
     _discard_spooled(engine, work)
 
 
 async def _complete(engine: Engine, finished: Sequence[tuple[ClaimedCopy, Placed]]) -> Sequence[None]:
-    await engine.transact(_record_completed, engine, finished)
+    for batch_id in await engine.transact(_record_completed, finished):
+        await engine.transact(lift_failing, engine.scope.account_pk, batch_id)
     return [None] * len(finished)
 
 
-def _record_completed(connection: Connection, engine: Engine, finished: Sequence[tuple[ClaimedCopy, Placed]]) -> None:
-    """All that is still to be said of finished jobs."""
+def _record_completed(connection: Connection, finished: Sequence[tuple[ClaimedCopy, Placed]]) -> list[str]:
+    """All that is still to be said of finished jobs. Their batches that were held since their destination failed."""
     _record_placed(connection, [placed for _, placed in finished])
     copying.record_completed(connection, {work.pk: work.token for work, _ in finished})
-    for batch_id in sorted({work.batch_id for work, _ in finished}):
-        lift_failing(connection, engine.scope.account_pk, batch_id)
+    batch_ids = sorted({work.batch_id for work, _ in finished})
+    return [batch_id for batch_id in batch_ids if has_failing_hold(connection, batch_id)]
 
 
 async def _place_together(engine: Engine, placed: Sequence[Placed]) -> Sequence[None]:
@@ -204,6 +212,7 @@ async def _record_fault(engine: Engine, work: ClaimedCopy, reason: str) -> None:
 async def _give_up(engine: Engine, work: ClaimedCopy, code: JobError, reason: str) -> None:
     document = job_error(code, reason, charged=True)
     await engine.transact(copying.record_copy_lost, work.pk, work.token, document)
+    engine.useless_tries.pop(work.pk, None)
     _discard_spooled(engine, work)
 
 

@@ -18,7 +18,7 @@ from datetime import datetime
 from orchestrator.base.payments import Network
 from orchestrator.base.states import SubmissionState
 from orchestrator.chain.rpc import RpcUnavailable
-from orchestrator.engine import quoting, submit
+from orchestrator.engine import answered, quoting, submit, unsent
 from orchestrator.engine.bodies import call_for
 from orchestrator.engine.policy import on_post
 from orchestrator.engine.runtime import Engine, log
@@ -44,7 +44,7 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     body = await submit.make_ready(engine, work)
     if body is None:
         return
-    await submit.look_again(engine, work)
+    await unsent.require_known(engine, work)
     try:
         if not await _knows_recipient(engine):
             async with engine.first_payment:
@@ -67,7 +67,7 @@ async def _pay_first(engine: Engine, work: ClaimedSubmission, body: bytes) -> No
 
 async def _put_off(engine: Engine, work: ClaimedSubmission, reason: str) -> None:
     log.warning("submission %s is not paid yet: %s", work.id, reason)
-    await submit.take_back(engine, work, reason, retry_in_seconds=_CHAIN_AGAIN_SECONDS)
+    await unsent.take_back(engine, work, reason, retry_in_seconds=_CHAIN_AGAIN_SECONDS)
 
 
 async def _knows_recipient(engine: Engine) -> bool:
@@ -99,7 +99,7 @@ async def _sign(engine: Engine, work: ClaimedSubmission, quote: quoting.Quote) -
     assert engine.chains is not None
     blockhash = await engine.chains.blockhash() if quoting.network_of(engine) is Network.SOLANA else None
     if engine.stopping:
-        await submit.take_back(engine, work, "stopped before it was sent", retry_in_seconds=0)
+        await unsent.take_back(engine, work, "stopped before it was sent", retry_in_seconds=0)
         return None
     return await sign_offer(
         engine.wallet,
@@ -118,13 +118,13 @@ async def _send_signed(engine: Engine, work: ClaimedSubmission, body: bytes, sig
     send_before = min(now + submit.SEND_WITHIN, sendable_until(payment, now))
     order = await engine.transact(_mark_paid, work, hashlib.sha256(body).hexdigest(), payment, signed.header)
     if order is None:
-        await submit.take_back_unwanted(engine, work)
+        await unsent.take_back_unwanted(engine, work)
         return
     if not await engine.keep_receipts(Receipt.sent(order)):
-        await submit.return_unsent(engine, work, "its receipt could not be written")
+        await unsent.return_unsent(engine, work, "its receipt could not be written")
         return
     verdict = await post(engine, work, body, signed.header, send_before)
-    with submit.told_if_lost(work, verdict):
+    with answered.told_if_lost(work, verdict):
         if verdict.kind is Kind.ACCEPTED:
             await record_taken(engine, work, order, verdict)
         elif verdict.kind is Kind.NOT_SENT:
@@ -142,7 +142,7 @@ async def _take_back_unsent(engine: Engine, work: ClaimedSubmission, order: Orde
 
 def _record_unsent(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> bool:
     rule = on_post(verdict)
-    submit.follow(connection, engine, work, verdict, rule.effect)
+    answered.follow(connection, engine, work, verdict, rule.effect)
     end, document, wait = SubmissionState.NOT_SENT, verdict.document(), rule.again_seconds or 0
     return sending.record_returned(connection, work.id, work.token, end=end, answer=document, retry_in_seconds=wait)
 
@@ -173,14 +173,14 @@ async def post(engine: Engine, work: Posted, body: bytes, header: str, send_befo
 
 async def record_taken(engine: Engine, work: Posted, order: Order, verdict: Verdict) -> None:
     """The provider took it: its payment has settled."""
-    if verdict.completion is None and verdict.answer is not None and verdict.answer.request_id is not None:
-        receipt = Receipt(at=engine.clock.now(), request_id=verdict.answer.request_id, order=order)
+    receipt = answered.receipt_of_request(engine, order, verdict)
+    if receipt is not None:
         await engine.keep_receipts(receipt)
-    await submit.record_taken(engine, work, verdict)
+    await answered.record_taken(engine, work, verdict)
 
 
 def _record_open(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
     """A signature has left: whatever was answered, it may settle."""
-    submit.follow(connection, engine, work, verdict, on_post(verdict).effect)
+    answered.follow(connection, engine, work, verdict, on_post(verdict).effect)
     log.warning("submission %s: %s; its payment may settle, the same one is sent again", work.id, verdict.reason)
-    submit.record_doubt(connection, work, verdict.document())
+    answered.record_doubt(connection, work, verdict.document())

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from uuid import UUID
 
 from orchestrator.base.states import HoldCode, JobError, JobState
 from orchestrator.engine.answers import is_stuck, job_error, read_outcomes
 from orchestrator.engine.breaker import note_opening
 from orchestrator.engine.charges import OpenItem
+from orchestrator.engine.outcomes import record_answers
 from orchestrator.engine.pacing import next_poll_seconds, retry_seconds
 from orchestrator.engine.policy import KEPT_SECONDS, REFUSED_POLLS, Effect, PollRule, on_poll
 from orchestrator.engine.runtime import Engine, log
-from orchestrator.engine.tariff import Tariff, tariffs_of
+from orchestrator.engine.tariff import Tariff
 from orchestrator.katana.client import Polled, ProviderUnavailable
 from orchestrator.katana.wire import Answer
 from orchestrator.store import breaker, pacing, polling
@@ -66,31 +68,26 @@ async def _record(engine: Engine, work: ClaimedPoll, polled: Polled) -> None:
 
 async def _record_together(engine: Engine, answered: Sequence[tuple[ClaimedPoll, Answer]]) -> Sequence[None]:
     await engine.transact(_record_answers, engine, answered)
+    for batch_id in sorted({work.batch_id for work, _ in answered if work.failures >= REFUSED_POLLS}):
+        await engine.transact(_lift_refusal, batch_id)
     return [None] * len(answered)
+
+
+def _lift_refusal(connection: Connection, batch_id: str) -> None:
+    if lift_holds(connection, batch_id, (HoldCode.PROVIDER_REFUSING,)):
+        settle_batch(connection, batch_id)  # no batch is held for a reason that is gone
 
 
 def _record_answers(connection: Connection, engine: Engine, answered: Sequence[tuple[ClaimedPoll, Answer]]) -> None:
     breaker.note_poll_success(connection, engine.scope.account_pk)
-    open_items = polling.open_items(connection, [work.id for work, _ in answered])
-    tariffs = tariffs_of(connection, [work.id for work, _ in answered])
-    outcomes = {
-        work.id: _outcomes(engine, work, answer, open_items[work.id], tariffs[work.id]) for work, answer in answered
-    }
-    polling.record_outcomes(connection, outcomes)  # first: it may lock the account and its batches
-    for work, _ in answered:
-        if work.failures >= REFUSED_POLLS and lift_holds(connection, work.batch_id, (HoldCode.PROVIDER_REFUSING,)):
-            settle_batch(connection, work.batch_id)  # no batch is held for a reason that is gone
-    ended = polling.resolve_finished(connection, {work.id: answer.status for work, answer in answered})
-    polling.record_polls(
-        connection,
-        [
-            _next_poll(
-                engine, work, answer, {position for position, _ in open_items[work.id]} - _positions(outcomes[work.id])
-            )
-            for work, answer in answered
-            if work.id not in ended
-        ],
-    )
+    polls = {work.id: work for work, _ in answered}
+
+    def read(of: UUID, answer: Answer, open_items: Sequence[OpenItem], tariff: Tariff) -> list[ItemOutcome]:
+        return _outcomes(engine, polls[of], answer, open_items, tariff)
+
+    still_open = record_answers(connection, {work.id: answer for work, answer in answered}, read)
+    going_on = [(work, answer, still_open[work.id]) for work, answer in answered if work.id in still_open]
+    polling.record_polls(connection, [_next_poll(engine, *it) for it in going_on])
 
 
 def _outcomes(
@@ -99,12 +96,8 @@ def _outcomes(
     patience_over = _is_patience_over(engine, work)
     outcomes = read_outcomes(answer, open_items, patience_over=patience_over, tariff=tariff)
     if not outcomes and work.age_seconds > KEPT_SECONDS:
-        return _given_up(open_items, f"not finished within 72 h (last status: {answer.status})")
-    return outcomes
-
-
-def _positions(outcomes: Sequence[ItemOutcome]) -> set[int]:
-    return {outcome.position for outcome in outcomes}
+        return _given_up(work, open_items, f"not finished within 72 h (last status: {answer.status})")
+    return [replace(outcome, lease=work.token) for outcome in outcomes] if patience_over else outcomes
 
 
 def _next_poll(engine: Engine, work: ClaimedPoll, answer: Answer, still_open: set[int]) -> polling.Poll:
@@ -129,7 +122,7 @@ def _record_failure(connection: Connection, engine: Engine, work: ClaimedPoll, e
     lost = not_found and _is_patience_over(engine, work)
     if lost or work.age_seconds > rule.patience_seconds:
         open_items = polling.open_items(connection, [work.id])[work.id]
-        lost_items = _given_up(open_items, f"the provider does not give it out: {error}")
+        lost_items = _given_up(work, open_items, f"the provider does not give it out: {error}")
         polling.record_outcomes(connection, {work.id: lost_items})
         polling.resolve_finished(connection, {work.id: None})
         return
@@ -154,7 +147,10 @@ def _follow(connection: Connection, engine: Engine, rule: PollRule, error: Provi
         note_opening(breaker.note_poll_failure(connection, account_pk), error.reason)
 
 
-def _given_up(open_items: Sequence[OpenItem], reason: str) -> list[ItemOutcome]:
-    """The request is lost and what it cost is spent."""
+def _given_up(work: ClaimedPoll, open_items: Sequence[OpenItem], reason: str) -> list[ItemOutcome]:
+    """The request is lost and what it cost is spent: so we say, unless another has asked about it meanwhile."""
     error = job_error(JobError.REQUEST_LOST, reason, charged=True)
-    return [ItemOutcome(position, JobState.FAILED, price, error=error, is_told=False) for position, price in open_items]
+    return [
+        ItemOutcome(position, JobState.FAILED, price, error=error, is_told=False, lease=work.token)
+        for position, price in open_items
+    ]

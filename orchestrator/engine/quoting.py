@@ -8,7 +8,7 @@ from decimal import Decimal
 from orchestrator.base.money import ZERO, canonical
 from orchestrator.base.payments import Network, from_atomic, settlement_share
 from orchestrator.base.states import HoldCode, JobState, SubmissionState
-from orchestrator.engine import submit
+from orchestrator.engine import answered, unsent
 from orchestrator.engine.answers import job_error
 from orchestrator.engine.bodies import call_for
 from orchestrator.engine.payee import creates_account, require_as_told
@@ -65,7 +65,7 @@ async def quote_for(engine: Engine, work: ClaimedSubmission, body: bytes) -> Quo
         quotes.raise_reserve, work.id, work.token, quote.amount
     )
     if not is_reserved:
-        await submit.take_back(engine, work, "its quote passes the budget or a cap", retry_in_seconds=0)
+        await unsent.take_back(engine, work, "its quote passes the budget or a cap", retry_in_seconds=0)
         return None
     return quote
 
@@ -128,8 +128,8 @@ async def _record_unoffered(engine: Engine, work: ClaimedSubmission, verdict: Ve
 def _record_refusal(connection: Connection, engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
     """The account's row first, then the batch's, then the submission's: the order of all locks."""
     rule = on_post(verdict)
-    submit.follow(connection, engine, work, verdict, _WITHOUT_LOSS.get(rule.effect, rule.effect))
-    submit.hold(connection, work, verdict, rule)
+    answered.follow(connection, engine, work, verdict, _WITHOUT_LOSS.get(rule.effect, rule.effect))
+    answered.hold(connection, work, verdict, rule)
     if rule.becomes is JobState.REJECTED:
         error = job_error(filed_under(verdict), verdict.reason, charged=False, provider=verdict.problem)
         end, document = SubmissionState.NOT_SENT, verdict.document()

@@ -19,7 +19,7 @@ from orchestrator.base.money import canonical
 from orchestrator.base.states import HoldCode, PaymentState, SettledBy
 from orchestrator.chain.rpc import RpcUnavailable
 from orchestrator.chain.word import ChainState, ChainWord, Outstanding
-from orchestrator.engine import paying, submit
+from orchestrator.engine import answered, paying, submit
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.validity import LOOK_SECONDS, is_confirmed, noted, pause_seconds, sendable_until
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
@@ -73,7 +73,7 @@ async def _send_again(engine: Engine, work: OpenPayment, header: str, until: dat
         log.info("submission %s: its payment was sent again: %s", work.id, verdict.reason)
         await _put_back(engine, work, pause_seconds(work.sends + 1), was_sent=True)
         return
-    with submit.told_if_lost(work, verdict):
+    with answered.told_if_lost(work, verdict):
         await paying.record_taken(engine, work, work.order, verdict)
         await engine.persist(settling.settle_batch, work.batch_id)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import itertools
 import logging
 import threading
 from collections import Counter
@@ -23,7 +24,7 @@ from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.base.payments import Payment
 from orchestrator.chain.chains import Chains
 from orchestrator.engine.deadlines import CopyPace
-from orchestrator.engine.gathering import Gathering
+from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.poll_times import PollTimes
 from orchestrator.engine.receipts import Receipts
 from orchestrator.katana.client import KatanaClient
@@ -40,7 +41,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 R = TypeVar("R")
 #: Jobs whose files are stored at once.
-COPY_SLOTS = 24
+COPY_SLOTS = 64
 _STORE_THREADS = 8
 _FILE_THREADS = 12
 _OUTAGE_PAUSE_SECONDS = 0.5
@@ -83,7 +84,7 @@ class Engine:
         #: The connection of the session in which the database was last held against its receipts.
         self._compared_in = 0
         self._session_lock = threading.Lock()
-        self._gatherings: dict[Callable[..., Any], Gathering[Any, Any]] = {}
+        self._group_commits: dict[Callable[..., Any], GroupCommit[Any, Any]] = {}
         self._threads = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="store")
         self._file_threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="files")
         self._destinations: dict[str, Destination] = {}
@@ -162,13 +163,14 @@ class Engine:
 
     async def claim(self, work: Callable[..., T], *, seconds: float, **options: Any) -> T:
         """Run `work(connection, scope, lease=..., **options)` in a transaction, like `transact`; the lease is ours."""
-        token = uuid4()
+        token, tries = uuid4(), itertools.count()
 
         def claim() -> T:
             with self._session_lock:
                 owner = self._session.ensure()
             with self.database.begin() as connection:
-                return work(connection, self.scope, lease=Lease(token, owner, seconds), **options)
+                lease = Lease(token, owner, seconds, is_new=next(tries) == 0)
+                return work(connection, self.scope, lease=lease, **options)
 
         return await self._outlasting(claim, even_when_stopping=False)
 
@@ -187,24 +189,26 @@ class Engine:
             self.receipts.bring_up_to_date()
         self._compared_in = self._session.connected
 
-    async def may_buy(self) -> bool:
-        """Whether a receipt can be left of what is bought; else nothing may be.
+    async def require_known(self) -> None:
+        """Raises Unusable where the database is behind its receipts: nothing more may be bought then.
 
-        Raises Unusable where the database is behind its receipts: it is looked at in each new session, since a
-        backup may have been put back meanwhile. What is known to be paid for is still fetched.
+        It is looked at in each new session, since a backup may have been put back meanwhile. What is known to be paid
+        for is still fetched.
         """
-        receipts = self.receipts
-        if receipts is None:
-            return True
 
-        def look() -> bool:
+        def look() -> None:
             with self._session_lock:
                 self._session.ensure()
                 if self._session.connected != self._compared_in:
                     self._compare()
-            return receipts.can_be_kept()
 
-        return await self._outlasting(look, even_when_stopping=False)
+        if self.receipts is not None:
+            await self._outlasting(look, even_when_stopping=False)
+
+    async def may_buy(self) -> bool:
+        """Whether a receipt can be left of what is bought; else nothing may be. Raises as `require_known`."""
+        await self.require_known()
+        return self.receipts is None or await self._outlasting(self.receipts.can_be_kept, even_when_stopping=False)
 
     async def keep_receipts(self, *receipts: Receipt) -> bool:
         """Leave receipts: before the bytes leave, and before an answer is committed. False: they cannot be written."""
@@ -213,10 +217,10 @@ class Engine:
         return await self._outlasting(functools.partial(self.receipts.keep, *receipts), even_when_stopping=True)
 
     async def together(self, work: Callable[["Engine", list[Item]], Awaitable[Sequence[R]]], item: Item) -> R:
-        """Do `work(engine, items)` for this item and for those that come at the same time; see Gathering."""
-        if work not in self._gatherings:
-            self._gatherings[work] = Gathering(functools.partial(work, self))
-        return cast(R, await self._gatherings[work].add(item))
+        """Do `work(engine, items)` for this item and for those that come at the same time; see GroupCommit."""
+        if work not in self._group_commits:
+            self._group_commits[work] = GroupCommit(functools.partial(work, self))
+        return cast(R, await self._group_commits[work].add(item))
 
     async def in_file_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work on files and buckets in threads of its own: one that hangs there holds up no payment."""

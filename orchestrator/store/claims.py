@@ -74,7 +74,7 @@ def claim_submissions(
     Repeated with the same lease, since it is not known whether the first time was committed, it claims nothing more.
     """
     lock_account(connection, scope.account_pk)
-    if before := _claimed_before(connection, lease.token):
+    if not lease.is_new and (before := _claimed_before(connection, lease.token)):
         return before
     room = Room(connection, scope.account_pk, max_in_flight=max_in_flight)
     room.fold()
@@ -230,9 +230,7 @@ def _write_intents(connection: Connection, scope: Scope, claimed: Sequence[Claim
             "batches": [one.batch_id for one in claimed],
             "reserved": [one.reserved for one in claimed],
             "account": scope.account_pk,
-            "token": lease.token,
-            "owner": lease.owner,
-            "seconds": lease.seconds,
+            **lease.parameters(),
         },
     )
     taken = [(job.pk, one.id, position) for one in claimed for position, job in enumerate(one.jobs)]

@@ -17,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
 
-__all__ = ["NOW", "Connection", "Database", "OutOfReach", "outages_told"]
+__all__ = ["NOW", "Connection", "Database", "OutOfReach", "may_be_gone", "outages_told"]
 
 log = logging.getLogger("orchestrator.store")
 
@@ -154,18 +154,22 @@ def _note_use(_: object, record: ConnectionPoolEntry) -> None:
 
 
 def _ping_doubtful(engine: Engine, connection: Any, record: ConnectionPoolEntry, _: object) -> None:
-    """One that has lain idle may be gone; to ask each time would double the round trips of short transactions.
-
-    The server says something unasked only where it ends a connection.
-    """
+    """To ask each time would double the round trips of short transactions."""
     used_at = record.info.get("used_at")
     if used_at is None:
         return  # just made
     try:
-        if time.monotonic() - used_at >= _IDLE_SECONDS or _has_been_spoken_to(connection):
+        if may_be_gone(connection, used_at):
             engine.dialect.do_ping(connection)
     except connection.Error as error:
         raise DisconnectionError from error
+
+
+def may_be_gone(connection: Any, used_at: float) -> bool:
+    """Whether a connection of psycopg has lain idle since `used_at` (monotonic), or the server said something unasked:
+    it does so only where it ends a connection.
+    """
+    return time.monotonic() - used_at >= _IDLE_SECONDS or _has_been_spoken_to(connection)
 
 
 def _has_been_spoken_to(connection: Any) -> bool:

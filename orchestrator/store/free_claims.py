@@ -1,19 +1,34 @@
 """Taking due work that costs nothing: polls and copies, a chunk of rows leased in one short transaction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Table,
+    bindparam,
+    exists,
+    func,
+    literal,
+    select,
+    update,
+)
 
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store.accounts import Scope
 from orchestrator.store.database import NOW
 from orchestrator.store.durations import JobKind
 from orchestrator.store.heads import read_in_order
-from orchestrator.store.leases import Lease
+from orchestrator.store.leases import LEASE, Lease
 from orchestrator.store.pacing import account_waits
+from orchestrator.store.rowsets import IDS, PKS
 from orchestrator.store.tables import assets, batches, job_needs, jobs, submissions
 
 
@@ -98,34 +113,10 @@ def claim_polls(connection: Connection, scope: Scope, *, lease: Lease, limit: in
     Repeated with the same lease, since it is not known whether the first time was committed, it claims nothing more.
     """
     read_in_order(connection)
-    due = (
-        select(submissions.c.id)
-        .where(
-            submissions.c.state == SubmissionState.ACCEPTED,
-            submissions.c.due_at <= NOW,
-            submissions.c.lease_token.is_(None),
-            scope.covers(submissions.c.account_pk, submissions.c.batch_id),
-            ~account_waits(literal(scope.account_pk)),
-        )
-        .order_by(submissions.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    rows = connection.execute(
-        update(submissions)
-        .where(submissions.c.id.in_(_leased_before(connection, submissions, lease) or due.scalar_subquery()))
-        .values(lease.columns())
-        .returning(
-            submissions.c.id,
-            submissions.c.batch_id,
-            submissions.c.request_id,
-            _of_first_job(jobs.c.model).label("model"),
-            _of_first_job(jobs.c.item["duration_seconds"].astext).label("duration_seconds"),
-            func.extract("epoch", NOW - submissions.c.accepted_at).label("age"),
-            func.extract("epoch", NOW - submissions.c.not_found_since).label("lost_for"),
-            submissions.c.poll_failures,
-        )
-    ).all()
+    ids = _leased_before(connection, submissions, lease)
+    if not ids:
+        ids = list(connection.execute(_due_polls(scope), {"most": limit}).scalars())
+    rows = connection.execute(_LEASE_POLLS, {"ids": ids, **lease.parameters()}).all() if ids else []
     return [
         ClaimedPoll(
             id=row.id,
@@ -139,6 +130,23 @@ def claim_polls(connection: Connection, scope: Scope, *, lease: Lease, limit: in
         )
         for row in rows
     ]
+
+
+@lru_cache
+def _due_polls(scope: Scope) -> Select[Any]:
+    return (
+        select(submissions.c.id)
+        .where(
+            submissions.c.state == SubmissionState.ACCEPTED,
+            submissions.c.due_at <= NOW,
+            submissions.c.lease_token.is_(None),
+            scope.covers(submissions.c.account_pk, submissions.c.batch_id),
+            ~account_waits(literal(scope.account_pk)),
+        )
+        .order_by(submissions.c.due_at)
+        .limit(bindparam("most", type_=Integer()))
+        .with_for_update(skip_locked=True)
+    )
 
 
 def _of_first_job(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -161,44 +169,41 @@ def claim_copies(connection: Connection, scope: Scope, *, lease: Lease, limit: i
     pks = _leased_before(connection, jobs, lease) or _due_copies(connection, scope, limit)
     if not pks:
         return []
-    connection.execute(update(jobs).where(jobs.c.pk.in_(pks)).values(lease.columns()))
-    rows = connection.execute(
-        select(
-            jobs,
-            batches.c.name.label("collection"),
-            batches.c.destination,
-            batches.c.key,
-            batches.c.created_at,
-            func.extract("epoch", jobs.c.source_expires_at - NOW).label("left"),
-        )
-        .join(batches, batches.c.id == jobs.c.batch_id)
-        .where(jobs.c.pk.in_(pks))
-        .order_by(jobs.c.source_expires_at, jobs.c.pk)
-    ).all()
-    files = connection.execute(
-        select(assets).where(assets.c.job_pk.in_(pks)).order_by(assets.c.position, assets.c.role)
-    ).all()
-    needs = select(job_needs.c.needed_pk, job_needs.c.role).where(job_needs.c.needed_pk.in_(pks))
-    needed = {(need.needed_pk, need.role) for need in connection.execute(needs)}
-    return [_claimed_copy(row, lease.token, [file for file in files if file.job_pk == row.pk], needed) for row in rows]
+    rows = connection.execute(_LEASE_COPIES, {"pks": pks, **lease.parameters()}).all()
+    files: dict[int, list[Any]] = {pk: [] for pk in pks}
+    for file in connection.execute(_FILES, {"pks": pks}):
+        files[file.job_pk].append(file)
+    return [_claimed_copy(row, lease.token, files[row.pk]) for row in sorted(rows, key=_by_expiry)]
+
+
+def _by_expiry(row: Any) -> tuple[datetime, int]:
+    return row.source_expires_at, row.pk
 
 
 def _due_copies(connection: Connection, scope: Scope, limit: int) -> list[int]:
     read_in_order(connection)
     found: list[Any] = []
-    for queue in COPY_QUEUES:
-        waiting = waiting_copies(scope, queue, jobs.c.source_expires_at, jobs.c.pk).where(jobs.c.due_at <= NOW)
-        found += connection.execute(waiting.limit(limit).with_for_update(skip_locked=True))
+    for query in _due_copies_of(scope):
+        found += connection.execute(query, {"most": limit})
     return [pk for _, pk in sorted(found)[:limit]]
+
+
+@lru_cache
+def _due_copies_of(scope: Scope) -> list[Select[Any]]:
+    waiting = (waiting_copies(scope, queue, jobs.c.source_expires_at, jobs.c.pk) for queue in COPY_QUEUES)
+    most = bindparam("most", type_=Integer())
+    return [query.where(jobs.c.due_at <= NOW).limit(most).with_for_update(skip_locked=True) for query in waiting]
 
 
 def _leased_before(connection: Connection, table: Table, lease: Lease) -> list[Any]:
     """The keys of the rows that have this lease already."""
+    if lease.is_new:
+        return []
     key = next(iter(table.primary_key))
     return list(connection.execute(select(key).where(table.c.lease_token == lease.token)).scalars())
 
 
-def _claimed_copy(row: Any, token: UUID, files: list[Any], needed: set[tuple[int, str]]) -> ClaimedCopy:
+def _claimed_copy(row: Any, token: UUID, files: Sequence[Any]) -> ClaimedCopy:
     return ClaimedCopy(
         pk=row.pk,
         token=token,
@@ -222,9 +227,47 @@ def _claimed_copy(row: Any, token: UUID, files: list[Any], needed: set[tuple[int
                 declared_mime=file.declared_mime,
                 sha256=file.sha256,
                 stored=file.stored_at is not None,
-                is_needed=(row.pk, file.role) in needed,
+                is_needed=file.is_needed,
                 content=file.content,
             )
             for file in files
         ),
     )
+
+
+_LEASE_POLLS = (
+    update(submissions)
+    .where(submissions.c.id == IDS)
+    .values(LEASE)
+    .returning(
+        submissions.c.id,
+        submissions.c.batch_id,
+        submissions.c.request_id,
+        _of_first_job(jobs.c.model).label("model"),
+        _of_first_job(jobs.c.item["duration_seconds"].astext).label("duration_seconds"),
+        func.extract("epoch", NOW - submissions.c.accepted_at).label("age"),
+        func.extract("epoch", NOW - submissions.c.not_found_since).label("lost_for"),
+        submissions.c.poll_failures,
+    )
+)
+_LEASE_COPIES = (
+    update(jobs)
+    .where(jobs.c.pk == PKS, batches.c.id == jobs.c.batch_id)
+    .values(LEASE)
+    .returning(
+        *(jobs.c[name] for name in ("pk", "batch_id", "name", "model", "labels", "copy_failures", "source_expires_at")),
+        batches.c.name.label("collection"),
+        batches.c.destination,
+        batches.c.key,
+        batches.c.created_at,
+        func.extract("epoch", jobs.c.source_expires_at - NOW).label("left"),
+    )
+)
+_FILES = (
+    select(
+        assets,
+        exists().where(job_needs.c.needed_pk == assets.c.job_pk, job_needs.c.role == assets.c.role).label("is_needed"),
+    )
+    .where(assets.c.job_pk == PKS)
+    .order_by(assets.c.position, assets.c.role)
+)

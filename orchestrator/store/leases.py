@@ -5,18 +5,33 @@ closed socket and the lock is gone, so that its work can be taken up at once; `l
 (a machine that vanished, a pooler between us and Postgres).
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, null, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Table,
+    Uuid,
+    and_,
+    bindparam,
+    func,
+    null,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 
 from orchestrator.base.states import EntryKind, JobState, SubmissionState
 from orchestrator.store import ledger
 from orchestrator.store.advisory_locks import held_in
-from orchestrator.store.database import NOW, Database, outages_told
+from orchestrator.store.database import NOW, Database, may_be_gone, outages_told
 from orchestrator.store.prices import UNQUOTED
 from orchestrator.store.sessions import pooled_by_the_transaction, server_of
 from orchestrator.store.tables import jobs, payments, submissions
@@ -60,6 +75,7 @@ class WorkerSession:
         self._database = database
         self._keys_of = keys_of
         self._connection: Connection | None = None
+        self._asked_at = 0.0
         self._server = 0
         self.number = 0
         self.connected = 0
@@ -75,9 +91,9 @@ class WorkerSession:
     def _ensure(self) -> int:
         if self._connection is not None:
             try:
-                if server_of(self._connection) != self._server:
-                    raise pooled_by_the_transaction()
-                return self.number
+                if self._is_the_same(self._connection):
+                    return self.number
+                raise pooled_by_the_transaction()
             except DBAPIError:
                 self.close()
         connection = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -86,11 +102,19 @@ class WorkerSession:
         if self._keys_of is not None:
             keyed = {"space": _KEYED_SPACE, "account_pk": self._keys_of}
             connection.execute(text("SELECT pg_advisory_lock_shared(:space, :account_pk)"), keyed)
-        self._server = server_of(connection)
+        self._server, self._asked_at = server_of(connection), time.monotonic()
         _hand_over(connection, self.number, number)
         self.connected += 1
         self.number, self._connection = number, connection  # last: broken off before, all of it is done again
         return number
+
+    def _is_the_same(self, connection: Connection) -> bool:
+        """Whether the session is there and the server's own; asked now and then, and where it may have ended."""
+        if not may_be_gone(connection.connection.dbapi_connection, self._asked_at):
+            return True
+        is_the_same = server_of(connection) == self._server
+        self._asked_at = time.monotonic()
+        return is_the_same
 
     def close(self) -> None:
         """Let go: what is still leased can be taken up by others."""
@@ -108,18 +132,27 @@ def _hand_over(connection: Connection, before: int, number: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to change one row; every finishing UPDATE carries its token."""
+    """The right to change one row; every finishing UPDATE carries its token.
+
+    `is_new`: nothing can be leased by this token yet. Else it may be, where the answer of a commit was lost.
+    """
 
     token: UUID
     owner: int
     seconds: float
+    is_new: bool = False
 
-    def columns(self) -> dict[str, Any]:
-        """The column values that give this lease to a row."""
-        until = text(f"orchestrator_now() + interval '{float(self.seconds)} seconds'")
-        return {"lease_token": self.token, "lease_owner": self.owner, "lease_until": until}
+    def parameters(self) -> dict[str, Any]:
+        """What a statement with LEASE is given."""
+        return {"token": self.token, "owner": self.owner, "seconds": self.seconds}
 
 
+#: The column values that give a lease to a row.
+LEASE: dict[str, Any] = {
+    "lease_token": bindparam("token", type_=Uuid()),
+    "lease_owner": bindparam("owner", type_=Integer()),
+    "lease_until": text("orchestrator_now() + make_interval(secs => :seconds)"),
+}
 #: The column values that take a lease off a row.
 NO_LEASE: dict[str, Any] = {"lease_token": null(), "lease_owner": null(), "lease_until": null()}
 

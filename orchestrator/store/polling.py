@@ -8,14 +8,14 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Boolean, Connection, Float, case, cast, func, insert, null, select, update
+from sqlalchemy import Boolean, Connection, Float, case, cast, exists, func, insert, null, or_, select, update
 
 from orchestrator.base.states import Book, JobState, SettledBy, SubmissionState
 from orchestrator.store import ledger, repricing
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import NO_LEASE
 from orchestrator.store.rowsets import BIG, IDS, INSTANT, INT, JSON, TEXT, UUID_, rowset
-from orchestrator.store.sending import in_seconds
+from orchestrator.store.sending import in_seconds, lock_submissions
 from orchestrator.store.tables import MONEY, assets, jobs, submissions
 
 #: How long sources live where nothing is said (guide: results are kept at most 72 h), and at most, whatever is said.
@@ -53,6 +53,8 @@ class ItemOutcome:
     labels: dict[str, str] = field(default_factory=dict)
     #: How long the provider worked on it, where it tells that.
     generation_seconds: float | None = None
+    #: Where this is our word, not the provider's: it holds only while the submission has this lease.
+    lease: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,32 +76,27 @@ def record_outcomes(
     """Move finished items of some submissions on: to `copying` with their files, to `failed` or `rejected`; how many
     were moved. Repeating it changes nothing.
 
-    Guarded by the job's state alone: the word is final, whoever heard it. Where it cost more than was reserved, the
+    Guarded by the job's state alone: the provider's word is final, whoever heard it; but for outcomes of ours, by their
+    lease. All these submissions are locked. Where it cost more than was reserved, the
     account's lock is taken, and all that is reserved for its model follows: call it before any row is changed. Without
     `follow_prices` nothing follows: what one text costs says nothing of the next.
     """
     told = {(of, outcome.position): outcome for of, found in outcomes.items() for outcome in found}
+    if told and follow_prices:
+        repricing.follow_charges(connection, {key: it.spent for key, it in told.items() if it.is_told})
+    lock_submissions(connection, outcomes)
     if not told:
         return 0
-    ids = sorted({of for of, _ in told})
-    if follow_prices:
-        repricing.follow_charges(connection, {key: it.spent for key, it in told.items() if it.is_told})
-    lock_submissions(connection, ids)
     moved = connection.execute(_MOVE_ON, {"rows": [_moved_row(*key, it) for key, it in told.items()]}).all()
     pks = {(row.submission_id, row.position): row.pk for row in moved}
     _insert_sources(connection, [(pk, source) for key, pk in pks.items() for source in told[key].sources])
     ledger.charge(connection, {pk: (key[0], told[key].spent) for key, pk in pks.items()})
-    assumed = {of for (of, _), it in told.items() if not it.is_told}
+    assumed = {key[0] for key in pks if not told[key].is_told}
     if assumed:
         assume = update(submissions).where(submissions.c.id.in_(assumed))
         connection.execute(assume.values(settled_by=SettledBy.ASSUMED))
     _keep_durations(connection, {key: told[key] for key in pks})
     return len(pks)
-
-
-def lock_submissions(connection: Connection, submission_ids: Collection[UUID]) -> None:
-    """Lock the rows of some submissions, always in one order."""
-    connection.execute(_LOCK, {"ids": sorted(submission_ids)})
 
 
 def _moved_row(submission_id: UUID, position: int, outcome: ItemOutcome) -> dict[str, Any]:
@@ -112,6 +109,7 @@ def _moved_row(submission_id: UUID, position: int, outcome: ItemOutcome) -> dict
         "error": outcome.error,
         "labels": outcome.labels,
         "expires_at": min(known).isoformat() if known else None,
+        "lease": str(outcome.lease) if outcome.lease else None,
     }
 
 
@@ -209,12 +207,8 @@ def open_items(connection: Connection, submission_ids: Collection[UUID]) -> dict
     return found
 
 
-_LOCK = (
-    select(submissions.c.id).where(submissions.c.id == IDS).order_by(submissions.c.id).with_for_update(key_share=True)
-)
-
 _ENDING = rowset(
-    submission_id=UUID_, position=INT, state=TEXT, spent=MONEY, error=JSON, labels=JSON, expires_at=INSTANT
+    submission_id=UUID_, position=INT, state=TEXT, spent=MONEY, error=JSON, labels=JSON, expires_at=INSTANT, lease=UUID_
 )
 _IS_COPYING = _ENDING.c.state == JobState.COPYING
 _EXPIRY = func.least(func.coalesce(_ENDING.c.expires_at, in_seconds(_LIFE_SECONDS)), in_seconds(_LONGEST_LIFE_SECONDS))
@@ -224,6 +218,10 @@ _MOVE_ON = (
         jobs.c.submission_id == _ENDING.c.submission_id,
         jobs.c.position == _ENDING.c.position,
         jobs.c.state == JobState.GENERATING,
+        or_(
+            _ENDING.c.lease.is_(None),
+            exists().where(submissions.c.id == jobs.c.submission_id, submissions.c.lease_token == _ENDING.c.lease),
+        ),
     )
     .values(
         state=_ENDING.c.state,

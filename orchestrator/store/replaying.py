@@ -11,7 +11,7 @@ from orchestrator.receipts.receipt import Order, OrderedJob, OrderedPayment
 from orchestrator.store.accounts import Scope
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import NOW
-from orchestrator.store.leases import NO_LEASE, Lease
+from orchestrator.store.leases import LEASE, NO_LEASE, Lease
 from orchestrator.store.orders import order_of
 from orchestrator.store.sending import in_seconds
 from orchestrator.store.tables import payments, submissions
@@ -75,9 +75,8 @@ def claim_open(connection: Connection, scope: Scope, *, lease: Lease, limit: int
         .with_for_update(of=payments, skip_locked=True)
     )
     chosen = list(connection.execute(before).scalars()) or due.scalar_subquery()
-    leased = connection.execute(
-        update(payments).where(payments.c.id.in_(chosen)).values(lease.columns()).returning(payments)
-    ).all()
+    leasing = update(payments).where(payments.c.id.in_(chosen)).values(LEASE).returning(payments)
+    leased = connection.execute(leasing, lease.parameters()).all()
     return [_open_payment(connection, row) for row in leased]
 
 

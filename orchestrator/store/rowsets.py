@@ -6,12 +6,14 @@ from sqlalchemy import BigInteger, DateTime, Integer, TableValuedAlias, Text, Uu
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["BIG", "IDS", "INSTANT", "INT", "JSON", "TEXT", "UUID_", "rowset"]
+__all__ = ["BIG", "IDS", "INSTANT", "INT", "JSON", "PKS", "TEXT", "UUID_", "rowset"]
 
 BIG, INT, TEXT, UUID_ = BigInteger(), Integer(), Text(), Uuid()
 INSTANT, JSON = DateTime(timezone=True), JSONB(none_as_null=True)
 #: `column == IDS`: it is one of the UUIDs of the parameter `ids`.
 IDS = any_(bindparam("ids", type_=ARRAY(Uuid())))
+#: `column == PKS`: it is one of the numbers of the parameter `pks`.
+PKS = any_(bindparam("pks", type_=ARRAY(BigInteger())))
 
 
 def rowset(**columns: TypeEngine[Any]) -> TableValuedAlias:

@@ -5,12 +5,12 @@ lease changes nothing. The exception is an answer of the provider's that comes l
 only one who can hear it, so it is let in from `unknown` too. A request id in memory is money.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Float, bindparam, exists, func, null, select, update
+from sqlalchemy import ColumnElement, Connection, Float, bindparam, case, exists, func, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.base.states import EntryKind, JobState, PaymentState, SettledBy, SubmissionState
@@ -47,6 +47,11 @@ class Acceptance:
     is_proven: bool = True
 
 
+def lock_submissions(connection: Connection, submission_ids: Collection[UUID]) -> None:
+    """Lock the rows of some submissions, always in one order."""
+    connection.execute(_LOCK, {"ids": sorted(submission_ids)})
+
+
 def mark_sent(connection: Connection, departures: Sequence[Departure], *, lease_seconds: float) -> set[UUID]:
     """Commit this before the first byte leaves; the submissions that may be sent. Of the others the lease is gone, or
     a person has paused or cancelled the batch since they were claimed.
@@ -55,6 +60,7 @@ def mark_sent(connection: Connection, departures: Sequence[Departure], *, lease_
     earlier call with this token had marked, the answer of whose commit was lost, may be sent too.
     """
     rows = [{"id": str(it.id), "token": str(it.token), "sha256": it.body_sha256} for it in departures]
+    lock_submissions(connection, [it.id for it in departures])
     marked = set(connection.execute(_MARK_SENT, {"rows": rows, "seconds": lease_seconds}).scalars())
     if marked:
         connection.execute(_COUNT_ATTEMPTS, {"ids": list(marked)})
@@ -69,6 +75,7 @@ def record_accepted(connection: Connection, taken: Sequence[Acceptance]) -> set[
     settled with it. Not recorded is one where another submission of ours has this request id, or which was settled
     before.
     """
+    lock_submissions(connection, [it.id for it in taken])
     try:
         with connection.begin_nested():
             accepted = _accept(connection, taken)
@@ -141,7 +148,7 @@ def record_returned(
     """Nothing was charged and the jobs may be sent again: back to `pending`, due later; it was no attempt."""
     back = {
         "state": JobState.PENDING,
-        "attempts": jobs.c.attempts - 1,
+        "attempts": jobs.c.attempts - _IS_COUNTED,
         "due_at": in_seconds(retry_in_seconds),
         "submission_id": null(),
         "position": null(),
@@ -152,15 +159,15 @@ def record_returned(
 def take_back(
     connection: Connection, submission_id: UUID, token: UUID, *, reason: str, retry_in_seconds: float = 0
 ) -> bool:
-    """An intent that is not sent for now: its jobs are pending again, due later; no byte left, so it was no attempt."""
-    answer = {"verdict": SubmissionState.NOT_SENT, "reason": reason}
-    back = {
-        "state": JobState.PENDING,
-        "due_at": in_seconds(retry_in_seconds),
-        "submission_id": null(),
-        "position": null(),
-    }
-    return _end(connection, submission_id, token, SubmissionState.NOT_SENT, answer, back | UNQUOTED)
+    """A submission of which no byte left: its jobs are pending again, due later."""
+    return record_returned(
+        connection,
+        submission_id,
+        token,
+        end=SubmissionState.NOT_SENT,
+        answer={"verdict": SubmissionState.NOT_SENT, "reason": reason},
+        retry_in_seconds=retry_in_seconds,
+    )
 
 
 def record_unknown(connection: Connection, submission_id: UUID, token: UUID, answer: dict[str, Any]) -> bool:
@@ -233,6 +240,10 @@ def _held(submission_id: UUID, token: UUID) -> ColumnElement[bool]:
     return (submissions.c.id == submission_id) & (submissions.c.lease_token == token)
 
 
+_LOCK = (
+    select(submissions.c.id).where(submissions.c.id == IDS).order_by(submissions.c.id).with_for_update(key_share=True)
+)
+
 _DEPARTING = rowset(id=UUID_, token=UUID_, sha256=TEXT)
 _IS_DEPARTING = (submissions.c.id == _DEPARTING.c.id) & (submissions.c.lease_token == _DEPARTING.c.token)
 _MARK_SENT = (
@@ -255,6 +266,12 @@ _COUNT_ATTEMPTS = (
     update(jobs)
     .where(jobs.c.submission_id == IDS, jobs.c.state == JobState.SUBMITTING)
     .values(attempts=jobs.c.attempts + 1)
+)
+#: 1 for the jobs of a submission that was marked as sent, else 0.
+_IS_COUNTED = (
+    select(case((submissions.c.sent_at.is_not(None), 1), else_=0))
+    .where(submissions.c.id == jobs.c.submission_id)
+    .scalar_subquery()
 )
 
 _TAKEN = rowset(id=UUID_, request_id=TEXT, provider_status=TEXT, answer=JSON, poll_in_seconds=Float())

@@ -1,8 +1,10 @@
 """Settling a batch: its state and holds follow from the states of its jobs. Who works a batch repeats it often."""
 
 from decimal import Decimal
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, null, or_, select, update
 
 from orchestrator.base.money import in_words
 from orchestrator.base.states import ACTIVE_JOBS, ENDED_BATCHES, GOOD_JOBS, BatchState, HoldCode, JobState
@@ -49,22 +51,24 @@ def unsettled_batches(connection: Connection, scope: Scope) -> list[str]:
     """Open batches that are not in line: nothing moves in a running one, something in a held one, all is over, too
     much fails, there is something left to take back, or the hold for doubt does not say what its jobs do.
     """
+    return [str(batch_id) for batch_id in connection.execute(_unsettled(scope)).scalars()]
+
+
+@lru_cache
+def _unsettled(scope: Scope) -> Select[Any]:
     is_over = ~has_job(jobs.c.state.in_([*ACTIVE_JOBS, JobState.IN_DOUBT]))
-    found = connection.execute(
-        select(batches.c.id).where(
-            scope.covers(batches.c.account_pk, batches.c.id),
-            batches.c.state.not_in(ENDED_BATCHES),
-            or_(
-                and_(batches.c.state == BatchState.RUNNING, ~_movable()),
-                and_(batches.c.state == BatchState.HELD, _movable()),
-                and_(batches.c.state.in_([BatchState.HELD, BatchState.PAUSED]), is_over),
-                and_(batches.c.cancelled_at.is_not(None), has_job(jobs.c.state.in_(UNSENT_JOBS))),
-                has_job(jobs.c.state == JobState.IN_DOUBT) != has_hold(HoldCode.IN_DOUBT),
-                fails_too_much(),
-            ),
-        )
-    ).scalars()
-    return [str(batch_id) for batch_id in found]
+    return select(batches.c.id).where(
+        scope.covers(batches.c.account_pk, batches.c.id),
+        batches.c.state.not_in(ENDED_BATCHES),
+        or_(
+            and_(batches.c.state == BatchState.RUNNING, ~_movable()),
+            and_(batches.c.state == BatchState.HELD, _movable()),
+            and_(batches.c.state.in_([BatchState.HELD, BatchState.PAUSED]), is_over),
+            and_(batches.c.cancelled_at.is_not(None), has_job(jobs.c.state.in_(UNSENT_JOBS))),
+            has_job(jobs.c.state == JobState.IN_DOUBT) != has_hold(HoldCode.IN_DOUBT),
+            fails_too_much(),
+        ),
+    )
 
 
 def _movable() -> ColumnElement[bool]:

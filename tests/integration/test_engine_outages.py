@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import insert, select, text, update
@@ -20,7 +21,9 @@ from orchestrator.operations.opening import open_engine
 from orchestrator.operations.running import exit_code
 from orchestrator.sandbox import FaultRule, Sandbox
 from orchestrator.store.accounts import Scope
+from orchestrator.store.copying import record_completed
 from orchestrator.store.database import Database
+from orchestrator.store.sending import mark_sent
 from orchestrator.store.tables import assets, batches, jobs
 
 from .engine_site import Site, make_site
@@ -234,7 +237,7 @@ async def test_a_job_that_we_stumble_over_is_put_aside(site: Site, monkeypatch: 
         return submission_body(items, *arguments)
 
     monkeypatch.setattr("orchestrator.engine.submit.submission_body", stumbling)
-    monkeypatch.setattr("orchestrator.engine.submit.OUR_FAULT_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("orchestrator.engine.unsent.OUR_FAULT_RETRY_SECONDS", 0.1)
     document = await site.run(site.make_batch(3))
     assert (document["state"], site.states(), len(tries)) == (
         "partial_failure",
@@ -246,11 +249,45 @@ async def test_a_job_that_we_stumble_over_is_put_aside(site: Site, monkeypatch: 
     site.audit()
 
 
+async def test_a_job_that_cannot_be_marked_as_sent_is_put_aside(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumbling(connection: Any, departures: list[Any], **more: Any) -> Any:
+        if any(is_first(connection, departure.id) for departure in departures):
+            raise RuntimeError("a fault of ours")
+        return mark_sent(connection, departures, **more)
+
+    def is_first(connection: Any, submission_id: UUID) -> bool:
+        found = select(jobs.c.name).where(jobs.c.submission_id == submission_id)
+        return bool(connection.execute(found).scalar_one() == "job-0")
+
+    monkeypatch.setattr("orchestrator.store.sending.mark_sent", stumbling)
+    monkeypatch.setattr("orchestrator.engine.unsent.OUR_FAULT_RETRY_SECONDS", 0.1)
+    document = await site.run(site.make_batch(3))
+    assert (document["state"], site.states()) == ("partial_failure", ["rejected", "completed", "completed"])
+    assert len(site.sandbox.charges()) == 2
+    site.audit()
+
+
+async def test_a_job_that_cannot_be_completed_stops_no_other(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    stumbled = []
+
+    def stumbling(connection: Any, finished: dict[int, UUID]) -> Any:
+        name = connection.execute(select(jobs.c.name).where(jobs.c.pk.in_(finished))).scalars().all()
+        if "job-0" in name and len(stumbled) < 3:
+            stumbled.append(name)
+            raise RuntimeError("a fault of ours")
+        return record_completed(connection, finished)
+
+    monkeypatch.setattr("orchestrator.store.copying.record_completed", stumbling)
+    document = await site.run(site.make_batch(3))
+    assert (document["state"], site.states(), len(stumbled)) == ("completed", ["completed"] * 3, 3)
+    site.audit()
+
+
 async def test_an_answer_that_we_stumble_over_is_polled(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> Any:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr("orchestrator.engine.submit.read_outcomes", broken)
+    monkeypatch.setattr("orchestrator.engine.answered.is_final", broken)
     document = await site.run(site.make_batch(2))
     assert document["state"] == "completed"
     site.audit()

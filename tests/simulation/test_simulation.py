@@ -10,7 +10,7 @@ import pytest
 from orchestrator.assets.verify import Verified
 from orchestrator.base.payments import Payment
 from orchestrator.base.states import SettledBy, SubmissionState
-from orchestrator.engine import placing, replay, settle, submit
+from orchestrator.engine import answered, placing, replay, settle, submit
 from orchestrator.sandbox import FaultRule, Ways
 from orchestrator.store import ledger, payments, purse, resolving, sending
 from orchestrator.store.embedded import EmbeddedPostgres
@@ -118,7 +118,7 @@ def test_a_secret_in_a_row_is_seen(stage: Stage, monkeypatch: pytest.MonkeyPatch
     def telling(connection: Any, taken: Any) -> Any:
         return sending.record_accepted(connection, [replace(it, answer={"header": SECRET}) for it in taken])
 
-    monkeypatch.setattr(submit, "sending", _With(sending, record_accepted=telling))
+    monkeypatch.setattr(answered, "sending", _With(sending, record_accepted=telling))
     assert "I9 secret" in broken(stage, scenario())
 
 

@@ -10,10 +10,12 @@ Item = TypeVar("Item")
 R = TypeVar("R")
 #: More than this waits for the next group: a transaction stays short.
 _MOST = 256
+#: So long a group waits for others: a transaction costs as much as some ten of its rows.
+_LINGER_SECONDS = 0.01
 
 
-class Gathering(Generic[Item, R]):
-    """Does one kind of work on everything that came while the group before was being done.
+class GroupCommit(Generic[Item, R]):
+    """Does one kind of work on everything that came while the group before was being done, and a moment longer.
 
     `work` gets a group and returns a result for each. Where it raises, each of the group is done by itself, so that
     one that cannot be done takes none of the others with it; `work` must therefore be one that may run again. Unusable
@@ -27,15 +29,16 @@ class Gathering(Generic[Item, R]):
 
     async def add(self, item: Item) -> R:
         """The result for `item`, once its group is done. Raises what the work raised for it."""
-        told: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, told))
+        waiting: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, waiting))
         if self._worker is None:
             self._worker = asyncio.create_task(self._work_off())
-        return await told
+        return await waiting
 
     async def _work_off(self) -> None:
         try:
             while self._waiting:
+                await asyncio.sleep(_LINGER_SECONDS)
                 group, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
                 await self._do(group)
         finally:
@@ -44,15 +47,16 @@ class Gathering(Generic[Item, R]):
     async def _do(self, group: list[tuple[Item, asyncio.Future[R]]]) -> None:
         try:
             results = await self._work([item for item, _ in group])
+            told = list(zip(group, results, strict=True))
         except Exception as error:  # noqa: BLE001 - it goes to those that wait
             if len(group) > 1 and not isinstance(error, Unusable):
                 for alone in group:
                     await self._do([alone])
                 return
-            for _, told in group:
-                if not told.done():  # broken off meanwhile
-                    told.set_exception(error)
+            for _, waiting in group:
+                if not waiting.done():  # broken off meanwhile
+                    waiting.set_exception(error)
         else:
-            for (_, told), result in zip(group, results, strict=True):
-                if not told.done():
-                    told.set_result(result)
+            for (_, waiting), result in told:
+                if not waiting.done():
+                    waiting.set_result(result)
