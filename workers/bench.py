@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from orchestrator.base.states import JobState
-from orchestrator.engine.local import PAYS, Step
+from orchestrator.engine.local import LINGER_SECONDS, PAYS, Step
 from orchestrator.engine.runtime import Engine
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import OutOfReach
@@ -85,10 +85,11 @@ class Bench:
             self._taken -= 1
 
     async def _rest(self, pieces: set[asyncio.Task[None]], failures: list[BaseException]) -> None:
-        """Until a piece is done, another hint arrives, or it is time to look whether to stop."""
+        """Until a piece is done and a moment longer, another hint arrives, or it is time to look whether to stop."""
         hint = asyncio.create_task(self._wake.wait())
         await asyncio.wait({hint, *pieces}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         hint.cancel()
+        await asyncio.sleep(LINGER_SECONDS)
         done = {piece for piece in pieces if piece.done()}
         pieces -= done
         failures += [error for piece in done if not piece.cancelled() and (error := piece.exception())]

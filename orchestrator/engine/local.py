@@ -61,7 +61,7 @@ def steps(engine: Engine) -> tuple[Step[Any], ...]:
 
 _USUAL = Tempo()
 #: What becomes due, or free, so soon after is claimed with it: one claim for many pieces.
-_LINGER_SECONDS = 0.02
+LINGER_SECONDS = 0.02
 #: What was due a moment after nothing could be claimed; or another process is just claiming it.
 _SHORTEST_SLEEP_SECONDS = 0.05
 
@@ -133,7 +133,7 @@ class LocalDriver:
                 tasks |= {asyncio.create_task(self._work(step, piece)) for piece in claimed}
                 if not claimed:
                     await self._sleep(step, tasks)
-                await asyncio.sleep(_LINGER_SECONDS)
+                await asyncio.sleep(LINGER_SECONDS)
                 tasks = _going_on(tasks)
         finally:
             await _finish(tasks, abandon=step.name not in PAYS)
