@@ -2,8 +2,8 @@
 
 1. Build the exact bytes, and ask without a payment what they cost (`quoting`).
 2. `guard` looks at the offer, and the reserve is raised to it where budget and caps allow (`quoting`).
-3. Sign. Commit the payment together with `sent`, leave a receipt of both outside the database, and only then let them
-   leave: the same bytes, with the payment.
+3. Sign. On an open connection, commit the payment together with `sent`, leave a receipt of both outside the database,
+   and only then let them leave: the same bytes, with the payment.
 4. An acceptance is recorded as ever, and where no byte left the payment is void. Anything else leaves the jobs in doubt
    and the payment signed: `replay` goes on.
 
@@ -11,7 +11,9 @@ Killed before the commit of 3, the work is pending again and nothing that was si
 payment is sent again, never another.
 """
 
+import functools
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -116,27 +118,33 @@ async def _send_signed(engine: Engine, work: ClaimedSubmission, body: bytes, sig
     payment = without_signature(signed)
     now = engine.clock.now()
     send_before = min(now + submit.SEND_WITHIN, sendable_until(payment, now))
-    order = await engine.transact(_mark_paid, work, hashlib.sha256(body).hexdigest(), payment, signed.header)
-    if order is None:
-        await unsent.take_back_unwanted(engine, work)
+    marking = functools.partial(_leave, engine, work, hashlib.sha256(body).hexdigest(), payment, signed.header)
+    leaving = submit.Leaving(marking)
+    posting = post(engine, work, body, signed.header, send_before, leave=leaving)
+    verdict = await submit.unless_kept_back(engine, work, posting)
+    if verdict is None:
         return
-    if not await engine.keep_receipts(Receipt.sent(order)):
-        await unsent.return_unsent(engine, work, "its receipt could not be written")
-        return
-    verdict = await post(engine, work, body, signed.header, send_before)
     with answered.told_if_lost(work, verdict):
-        if verdict.kind is Kind.ACCEPTED:
-            await record_taken(engine, work, order, verdict)
-        elif verdict.kind is Kind.NOT_SENT:
-            await _take_back_unsent(engine, work, order, verdict)
+        if leaving.order is None or verdict.kind is Kind.NOT_SENT:
+            await _take_back_unsent(engine, work, leaving.order, verdict)
+        elif verdict.kind is Kind.ACCEPTED:
+            await record_taken(engine, work, leaving.order, verdict)
         else:
             await engine.persist(_record_open, engine, work, verdict)
 
 
-async def _take_back_unsent(engine: Engine, work: ClaimedSubmission, order: Order, verdict: Verdict) -> None:
+async def _leave(
+    engine: Engine, work: ClaimedSubmission, body_sha256: str, payment: OrderedPayment, header: str
+) -> tuple[Order | None, bool]:
+    """What is bought, once it and its payment are on record, and whether that has a receipt."""
+    order = await engine.transact(_mark_paid, work, body_sha256, payment, header)
+    return order, order is not None and await engine.keep_receipts(Receipt.sent(order))
+
+
+async def _take_back_unsent(engine: Engine, work: ClaimedSubmission, order: Order | None, verdict: Verdict) -> None:
     """Not a byte left, and nothing of the signature: it is void at once."""
     engine.note_outage(verdict.reason)
-    if await engine.persist(_record_unsent, engine, work, verdict):
+    if await engine.persist(_record_unsent, engine, work, verdict) and order is not None:
         await engine.keep_receipts(Receipt.not_charged(order))  # not before: taken for dead, another may have sent it
 
 
@@ -161,10 +169,23 @@ def _mark_paid(
     return order_of(connection, work.id)
 
 
-async def post(engine: Engine, work: Posted, body: bytes, header: str, send_before: datetime) -> Verdict:
-    """Let the bytes leave with their payment. The verdict repeats nothing of the signature, whatever was answered."""
+async def post(
+    engine: Engine,
+    work: Posted,
+    body: bytes,
+    header: str,
+    send_before: datetime,
+    *,
+    leave: Callable[[], Awaitable[None]] | None = None,
+) -> Verdict:
+    """Let the bytes leave with their payment, after `leave` (see KatanaClient.submit).
+
+    The verdict repeats nothing of the signature, whatever was answered.
+    """
     call, items = call_for(work.items), len(work.jobs)
-    verdict = await engine.client.submit(body, call=call, item_count=items, send_before=send_before, payment=header)
+    verdict = await engine.client.submit(
+        body, call=call, item_count=items, send_before=send_before, payment=header, leave=leave
+    )
     words = f"{verdict.reason} {verdict.problem} {verdict.heard_request_id}"
     if any(secret in words for secret in secrets_of(header)):
         return replace(verdict, reason=f"HTTP {verdict.status}", problem=None, heard_request_id=None)

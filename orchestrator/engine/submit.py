@@ -11,7 +11,7 @@ Killed before 2, the work is pending again; killed after it, it is in doubt unti
 import asyncio
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -25,6 +25,7 @@ from orchestrator.engine.poll import learn_times
 from orchestrator.engine.reconcile import take_baseline
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.katana.client import PAY_DEADLINE_SECONDS
+from orchestrator.katana.verdict import Verdict
 from orchestrator.receipts.receipt import Order, Receipt
 from orchestrator.store import sending
 from orchestrator.store.claims import ClaimedSubmission, claim_submissions
@@ -54,29 +55,17 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     body = await make_ready(engine, work)
     if body is None:
         return
-    leaving = _Leaving(engine, sending.Departure(work.id, work.token, hashlib.sha256(body).hexdigest()))
-    try:
-        verdict = await engine.client.submit(
-            body,
-            call=call_for(work.items),
-            item_count=len(work.jobs),
-            send_before=engine.clock.now() + SEND_WITHIN,
-            leave=leaving,
-        )
-    except OutOfReach:
-        raise
-    except Unusable:
-        await unsent.take_back_unknown(engine, work)
-        raise
-    except _NotWanted:
-        await unsent.take_back_unwanted(engine, work)
-        return
-    except _OurFault as error:
-        log.exception("submission %s of %s could not be marked as sent", work.id, work.batch_id)
-        await unsent.put_aside(engine, work, f"a fault of ours: {error}")
-        return
-    except _NoReceipt:
-        await unsent.return_unsent(engine, work, "its receipt could not be written")
+    departure = sending.Departure(work.id, work.token, hashlib.sha256(body).hexdigest())
+    leaving = Leaving(functools.partial(engine.together, _depart, departure))
+    post = engine.client.submit(
+        body,
+        call=call_for(work.items),
+        item_count=len(work.jobs),
+        send_before=engine.clock.now() + SEND_WITHIN,
+        leave=leaving,
+    )
+    verdict = await unless_kept_back(engine, work, post)
+    if verdict is None:
         return
     if leaving.order is not None:
         await engine.together(_keep_receipts, answered.receipt(engine, leaving.order, verdict))
@@ -87,28 +76,28 @@ class _NotWanted(Exception):
     """A submission may not be sent any more."""
 
 
-class _OurFault(Exception):
-    """We stumbled over a submission before a byte of it left."""
-
-
 class _NoReceipt(Exception):
     """No receipt can be left of a submission that is marked as sent."""
 
 
+class _OurFault(Exception):
+    """We stumbled over a submission before a byte of it left."""
+
+
 @dataclass(slots=True)
-class _Leaving:
+class Leaving:
     """Puts on record that a submission is sent; called with its connection open, right before the first byte.
 
-    So whoever is killed leaves in doubt only what was on the wire. `order` is what is bought, once that is on record.
+    So whoever is killed leaves in doubt only what was on the wire. `record` tells what is bought (None: it may not be)
+    and whether that has a receipt; `order` is that, once it is on record.
     """
 
-    engine: Engine
-    departure: sending.Departure
+    record: Callable[[], Awaitable[tuple[Order | None, bool]]]
     order: Order | None = None
 
     async def __call__(self) -> None:
         try:
-            self.order, has_receipt = await self.engine.together(_depart, self.departure)
+            self.order, has_receipt = await self.record()
         except Unusable:
             raise
         except Exception as error:
@@ -117,6 +106,25 @@ class _Leaving:
             raise _NotWanted
         if not has_receipt:
             raise _NoReceipt
+
+
+async def unless_kept_back(engine: Engine, work: ClaimedSubmission, post: Awaitable[Verdict]) -> Verdict | None:
+    """What became of a POST that is left by `Leaving`; None where it was kept back, and has gone back."""
+    try:
+        return await post
+    except OutOfReach:
+        raise
+    except Unusable:
+        await unsent.take_back_unknown(engine, work)
+        raise
+    except _NotWanted:
+        await unsent.take_back_unwanted(engine, work)
+    except _NoReceipt:
+        await unsent.return_unsent(engine, work, "its receipt could not be written")
+    except _OurFault as error:
+        log.exception("submission %s of %s could not be marked as sent", work.id, work.batch_id)
+        await unsent.put_aside(engine, work, f"a fault of ours: {error}")
+    return None
 
 
 async def _depart(engine: Engine, departures: Sequence[sending.Departure]) -> list[tuple[Order | None, bool]]:

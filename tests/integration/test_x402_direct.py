@@ -19,7 +19,7 @@ from orchestrator.base.errors import SpendRefused, UsageError
 from orchestrator.base.money import ZERO
 from orchestrator.base.payments import Payment, Unit
 from orchestrator.catalog.bundled import bundled_catalog
-from orchestrator.engine import replay, submit
+from orchestrator.engine import replay
 from orchestrator.engine.reconcile import reconcile
 from orchestrator.operations.opening import Provider, open_engine
 from orchestrator.operations.resolving import resolve
@@ -442,9 +442,9 @@ async def test_no_signature_is_kept_anywhere_but_in_its_row(shop: Shop, caplog: 
 
 
 async def test_what_surely_did_not_leave_is_void_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock says that the time to send it is over before a byte of it leaves."""
+    """It took so long to put it on record that its connection is not to be trusted any more."""
     scope = shop.make_batch(1)
-    monkeypatch.setattr(submit, "SEND_WITHIN", timedelta(0))
+    monkeypatch.setattr("orchestrator.katana.phase._LONGEST_OPEN", timedelta(0))
     with pytest.raises(TimeoutError):
         await shop.run(scope, seconds=2)
     unsent = shop.rows()[0]
