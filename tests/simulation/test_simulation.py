@@ -10,7 +10,7 @@ import pytest
 from orchestrator.assets.verify import Verified
 from orchestrator.base.payments import Payment
 from orchestrator.base.states import SettledBy, SubmissionState
-from orchestrator.engine import answered, placing, replay, settle, submit
+from orchestrator.engine import answered, placing, replay, settle
 from orchestrator.sandbox import FaultRule, Ways
 from orchestrator.store import ledger, payments, purse, resolving, sending
 from orchestrator.store.embedded import EmbeddedPostgres
