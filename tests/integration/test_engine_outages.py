@@ -268,7 +268,7 @@ async def test_a_job_that_cannot_be_marked_as_sent_is_put_aside(site: Site, monk
 
 
 async def test_a_job_that_cannot_be_completed_stops_no_other(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    stumbled = []
+    stumbled: list[Any] = []
 
     def stumbling(connection: Any, finished: dict[int, UUID]) -> Any:
         name = connection.execute(select(jobs.c.name).where(jobs.c.pk.in_(finished))).scalars().all()
