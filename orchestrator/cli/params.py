@@ -13,6 +13,7 @@ from orchestrator.cli import completing
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _UNIT_SECONDS = (86_400, 3_600, 60, 1)
+_LONGEST_SECONDS = 100 * 366 * 86_400  # a time before or after now has to be a date
 _MOST_USDC = Decimal(10**9)
 _PLAIN_DIGITS = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 _LEAST_CREDITS, _MOST_CREDITS = Decimal("0.000001"), Decimal(10**12)
@@ -52,7 +53,10 @@ def duration_seconds(text: str) -> float:
     found = _DURATION.fullmatch(text.strip())
     if found is None or not any(found.groups()):
         raise typer.BadParameter(f"{text!r} is not a duration; write it like 90s, 10m, 6h, 1h30m or 90d")
-    return sum(float(count or 0) * seconds for count, seconds in zip(found.groups(), _UNIT_SECONDS, strict=True))
+    total = sum(float(count or 0) * seconds for count, seconds in zip(found.groups(), _UNIT_SECONDS, strict=True))
+    if total > _LONGEST_SECONDS:
+        raise typer.BadParameter(f"{text!r} is longer than a hundred years")
+    return total
 
 
 def age_seconds(text: str) -> float:

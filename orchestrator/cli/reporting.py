@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.operations.reporting import TellLooked
     from orchestrator.operations.review_quoting import ReviewQuote
 
-review = typer.Typer(help="Carry out what was decided on a report's page.", no_args_is_help=True)
+review = typer.Typer(help="Carry out what was decided on a report's page.")
 
 
 def report(
