@@ -24,7 +24,7 @@ def connect(**_: Any) -> None:
 
 def _set_up_json(loglevel: int | str | None = None, **_: Any) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Redacting(JsonFormatter(), redactor(load_settings().secrets)))
+    handler.setFormatter(JsonFormatter(redactor(load_settings().secrets)))
     level = logging.INFO if loglevel is None else loglevel
     logging.basicConfig(level=level, handlers=[handler], force=True)
     _hush(level)

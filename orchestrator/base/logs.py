@@ -71,7 +71,14 @@ def as_event(event: LogEvent, **facts: Any) -> dict[str, Any]:
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON: `at level event message logger`, then its facts, such as batch, job, request_id."""
+    """A record as one line of JSON: `at level event message logger`, then its facts, such as batch, job, request_id.
+
+    `redact` sees each text before it is encoded: what it takes for the end of a secret is none of JSON's own marks.
+    """
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        super().__init__()
+        self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
         named = getattr(record, "event", None)
@@ -81,13 +88,26 @@ class JsonFormatter(logging.Formatter):
             "at": at.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "event": event.value,
-            "message": record.getMessage(),
+            "message": self._redact(record.getMessage()),
             "logger": record.name,
         }
-        line |= {name: fact for name, fact in getattr(record, "facts", {}).items() if fact is not None}
+        facts = getattr(record, "facts", {})
+        line |= {name: self._redacted(name, fact) for name, fact in facts.items() if fact is not None}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+            line["exception"] = self._redact(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False)
+
+    def _redacted(self, name: str, fact: Any) -> Any:
+        """A fact for JSON. Its name tells whether a text is a secret, or public, such as the hash of a transaction."""
+        match fact:
+            case None | bool() | int() | float():
+                return fact
+            case dict():
+                return {str(key): self._redacted(str(key), value) for key, value in fact.items()}
+            case list() | tuple():
+                return [self._redacted(name, value) for value in fact]
+        said = f"{name}: "
+        return self._redact(f"{said}{fact}").removeprefix(said)
 
 
 #: What stands for a secret.
@@ -103,8 +123,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     (
         re.compile(
             r"((?:authorization|x-api-(?:key|secret)|payment-signature|x-payment|[a-z0-9_-]*"
-            r"(?:api_?key|secret|password|private_?key|signature))[\"']?\s*[:=]\s*[\"']?(?:bearer |basic )?)"
-            r"[^\s\"',;&}]{6,}",
+            r"(?:api_?key|secret|password|private_?key|signature))(?:\\*[\"'])?\s*[:=]\s*(?:\\*[\"'])?"
+            r"(?:bearer |basic )?)(?:[^\s\"',;&}\\]|\\(?!\\*[\"'])){6,}",
             re.IGNORECASE,
         ),
         rf"\1{MASK}",
@@ -113,7 +133,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     # what is told to be a transaction: that one is public, and evidence.
     (
         re.compile(
-            r"(\b[a-z][a-z0-9+.-]{0,15}://[^\s\"'<>\\]+|\btransaction\\*\": \\*\"\w+)"
+            r"(\b[a-z][a-z0-9+.-]{0,15}://[^\s\"'<>\\]+|\btransaction(?:\\*\")?: (?:\\*\")?\w+)"
             r"|\b(?![0-9a-fA-F]+\b)[A-Za-z0-9+/_-]{80,}={0,2}"
         ),
         lambda found: found[1] or MASK,
@@ -143,7 +163,7 @@ def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
 
 
 class Redacting(logging.Formatter):
-    """Another formatter's lines, tracebacks included, without secrets."""
+    """Another formatter's lines of text, tracebacks included, without secrets."""
 
     def __init__(self, inner: logging.Formatter, redact: Callable[[str], str]) -> None:
         super().__init__()

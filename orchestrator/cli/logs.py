@@ -30,7 +30,8 @@ def set_up_logging(*, verbose: bool) -> None:
     is_json = log_format == "json"
     handler = logging.StreamHandler(sys.stderr) if is_json else _StderrHandler()
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")
-    handler.setFormatter(Redacting(JsonFormatter() if is_json else text, redactor(secrets)))
+    redact = redactor(secrets)
+    handler.setFormatter(JsonFormatter(redact) if is_json else Redacting(text, redact))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     quiet = logging.INFO if is_json else logging.WARNING
     logging.getLogger("orchestrator").setLevel(logging.DEBUG if verbose else quiet)

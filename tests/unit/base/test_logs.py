@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from orchestrator.base.logs import JsonFormatter, LogEvent, Redacting, as_event, redactor
+from orchestrator.base.logs import JsonFormatter, LogEvent, as_event, redactor
 from orchestrator.base.settings import load_settings
 
 redact = redactor(["hunter-2-hunter", "short", "hunter-2-hunter-and-more", 'quoted-"\\-secret-ü'])
 
 
-def line_of(**fields: Any) -> dict[str, Any]:
-    record = logging.LogRecord("orchestrator.engine", logging.WARNING, "f.py", 1, "money %s", ("stays",), None)
+def line_of(message: str = "money %s", *words: str, **fields: Any) -> dict[str, Any]:
+    record = logging.LogRecord("orchestrator.engine", logging.WARNING, "f.py", 1, message, words or ("stays",), None)
     vars(record).update(fields)
-    formatted = Redacting(JsonFormatter(), redact).format(record)
+    formatted = JsonFormatter(redact).format(record)
     assert "\n" not in formatted
     return dict(json.loads(formatted))
 
@@ -50,11 +50,36 @@ def test_what_has_no_name_is_a_note_and_an_exception_is_a_fault() -> None:
 @pytest.mark.parametrize(
     ("told", "left"),
     [
+        ('bad dsn: password=hunter22" near here', 'bad dsn: password=***" near here'),
+        ('bad dsn: password="hunter22" near', 'bad dsn: password="***" near'),
+        ('sent {"X-API-Key": "hunter2222"}', 'sent {"X-API-Key": "***"}'),
+        (f"{'eyJ4' * 25}\nnext", "***\nnext"),
+    ],
+)
+def test_a_line_stays_json_without_the_secrets_of_its_message(told: str, left: str) -> None:
+    assert line_of("%s", told)["message"] == left
+
+
+def test_a_fact_is_no_secret_either_and_what_is_public_stays() -> None:
+    evidence = {"transaction": "5j7s" * 22, "seen": [{"signature": "5j7s" * 22}, "at https://a.test/x?sig=1"], "n": 2}
+    line = line_of(facts={"evidence": evidence, "url": "redis://:word@cache/0", "amount": Decimal("1.5"), "ok": True})
+    assert (line["url"], line["amount"], line["ok"]) == ("redis://***@cache/0", "1.5", True)
+    assert line["evidence"] == {
+        "transaction": "5j7s" * 22,
+        "seen": [{"signature": "***"}, "at https://a.test/x?***"],
+        "n": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "left"),
+    [
         ("GET https://a.test/x.png?X-Amz-Signature=abc&x=1 failed", "GET https://a.test/x.png?*** failed"),
         ("see https://a.test/x.png", "see https://a.test/x.png"),
         ("postgresql://user:pa55@db.test:5432/o is gone", "postgresql://***@db.test:5432/o is gone"),
         ("redis://:pa55word@cache/0", "redis://***@cache/0"),
         ('{"X-API-Key": "k-123456", "a": 1}', '{"X-API-Key": "***", "a": 1}'),
+        (json.dumps('{"X-API-Key": "k-123456"}'), json.dumps('{"X-API-Key": "***"}')),
         ("{'Authorization': 'Bearer k-123456:s'}", "{'Authorization': 'Bearer ***'}"),
         ("KATANA_API_SECRET=abcdef123 in .env", "KATANA_API_SECRET=*** in .env"),
         ("KATANA_API_SECRET is not set", "KATANA_API_SECRET is not set"),
