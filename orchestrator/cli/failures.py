@@ -63,6 +63,7 @@ def own_fault(error: BaseException) -> OwnFault:
 
 
 def _write_crash_log(error: BaseException) -> Path | None:
+    from orchestrator.base.logs import redactor
     from orchestrator.base.settings import Settings
 
     try:
@@ -71,22 +72,11 @@ def _write_crash_log(error: BaseException) -> Path | None:
         settings = None
     folder = settings.home / "logs" if settings else Path(tempfile.gettempdir())
     path = folder / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
-    text = "".join(traceback.format_exception(error))
+    text = redactor(settings.secrets if settings else [])("".join(traceback.format_exception(error)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
-        path.write_text(without_secrets(text, settings), encoding="utf-8", errors="backslashreplace")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError:
         return None
     return path
-
-
-def without_secrets(text: str, settings: Any) -> str:
-    """`text` with every secret of the settings blotted out."""
-    from pydantic import SecretStr
-
-    values = [value for _, value in settings or () if isinstance(value, SecretStr)]
-    for secret in sorted((value.get_secret_value() for value in values), key=len, reverse=True):
-        if secret:
-            text = text.replace(secret, "***")
-    return text
