@@ -3,7 +3,7 @@
 from orchestrator.base.logs import LogEvent, as_event
 from orchestrator.engine.free_answers import free_answer
 from orchestrator.engine.runtime import Engine, log
-from orchestrator.katana.client import ProviderUnavailable
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.store import breaker
 
 #: A provider that needs longer than this for its list of models is not back yet.

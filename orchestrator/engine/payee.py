@@ -4,7 +4,8 @@ import asyncio
 
 from orchestrator.base.payments import Network
 from orchestrator.chain.chains import Chains
-from orchestrator.katana.client import KatanaClient, ProviderUnavailable
+from orchestrator.katana.client import KatanaClient
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.katana.x402 import Offer
 from orchestrator.katana.x402_document import read_recipient
 from orchestrator.payments import guard

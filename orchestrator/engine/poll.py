@@ -13,7 +13,8 @@ from orchestrator.engine.pacing import next_poll_seconds, retry_seconds
 from orchestrator.engine.policy import KEPT_SECONDS, REFUSED_POLLS, Effect, PollRule, on_poll
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.tariff import Tariff
-from orchestrator.katana.client import Polled, ProviderUnavailable
+from orchestrator.katana.client import Polled
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.katana.wire import Answer
 from orchestrator.store import breaker, pacing, polling
 from orchestrator.store.database import Connection, OutOfReach

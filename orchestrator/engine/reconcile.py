@@ -14,7 +14,7 @@ from orchestrator.engine import top_up, wallet_doubts
 from orchestrator.engine.evidence import Finding, Judgement, document, judge
 from orchestrator.engine.free_answers import free_answer
 from orchestrator.engine.runtime import Engine, log
-from orchestrator.katana.client import ProviderUnavailable
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.receipts.receipt import Receipt
 from orchestrator.store import doubts, readings, resolving, settling
 from orchestrator.store.accounts import lock_account

@@ -22,7 +22,7 @@ from orchestrator.chain.word import ChainState, ChainWord, Outstanding
 from orchestrator.engine import answered, paying, submit
 from orchestrator.engine.runtime import Engine, log
 from orchestrator.engine.validity import LOOK_SECONDS, is_confirmed, noted, pause_seconds, sendable_until
-from orchestrator.katana.client import PAY_DEADLINE_SECONDS
+from orchestrator.katana.line import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Kind
 from orchestrator.receipts.receipt import OrderedPayment, Receipt
 from orchestrator.store import doubtful, payments, replaying, resolving, settling, unproven

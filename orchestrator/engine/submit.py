@@ -24,7 +24,7 @@ from orchestrator.engine.bodies import call_for, has_media, submission_body
 from orchestrator.engine.poll import learn_times
 from orchestrator.engine.reconcile import take_baseline
 from orchestrator.engine.runtime import Engine, log
-from orchestrator.katana.client import PAY_DEADLINE_SECONDS
+from orchestrator.katana.line import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Verdict
 from orchestrator.receipts.receipt import Order, Receipt
 from orchestrator.store import sending

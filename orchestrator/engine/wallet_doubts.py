@@ -30,7 +30,7 @@ from orchestrator.engine.wallet_evidence import (
     uncharged,
     unexplained,
 )
-from orchestrator.katana.client import ProviderUnavailable
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.katana.wallet_wire import WalletTransaction
 from orchestrator.receipts.receipt import Receipt
 from orchestrator.store import doubtful, doubts, readings, resolving, sending, settling, wallet_doubts

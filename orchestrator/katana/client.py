@@ -1,13 +1,11 @@
-"""HTTP to the provider: one client for paying, one for reading. Nothing here tries anything again, but for what was
-refused (401) with a wallet's proof that may be stale: it is sent once more with a fresh one.
+"""The provider's API, one method an endpoint. Nothing here tries anything again, but for what was refused (401) with a
+wallet's proof that may be stale: it is sent once more with a fresh one.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -15,12 +13,10 @@ from urllib.parse import quote, urlencode
 
 from orchestrator.base import faults
 from orchestrator.base.clock import SYSTEM_CLOCK, Clock
-from orchestrator.base.retry_after import retry_after_seconds
-from orchestrator.katana.carrier import BROKEN, Carrier, HttpCarrier, Request, failure_words
-from orchestrator.katana.credentials import joined, scrubbed
-from orchestrator.katana.phase import Phase, TooLate
+from orchestrator.katana.carrier import Carrier, HttpCarrier
+from orchestrator.katana.line import Line, ProviderUnavailable
 from orchestrator.katana.problem import Problem, read_problem
-from orchestrator.katana.verdict import Kind, Reply, Verdict, judge
+from orchestrator.katana.verdict import Kind, Verdict, judge
 from orchestrator.katana.wallet_wire import (
     TopUpAnswer,
     WalletTransaction,
@@ -38,22 +34,6 @@ from orchestrator.katana.x402 import (
     parse_requirement,
     parse_settlement,
 )
-
-#: A paid POST is over after this long, whatever happens; its lease lasts longer.
-PAY_DEADLINE_SECONDS = 240.0
-_READ_DEADLINE_SECONDS = 90.0
-#: Our clock is put right for wallet proofs where it is further than this from the provider's `Date`.
-_TOLERABLE_SKEW = timedelta(seconds=30)
-
-
-class ProviderUnavailable(Exception):
-    """A read did not work: no answer (`status` None) or one that is not what was asked for."""
-
-    def __init__(self, reason: str, *, status: int | None = None, retry_after_seconds: float | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.status = status
-        self.retry_after_seconds = retry_after_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +74,6 @@ class ToppedUp:
 
 
 @dataclass(frozen=True, slots=True)
-class _Exchange:
-    """What became of a POST: its answer, or what broke in words, and whether a byte of it may have left."""
-
-    reply: Reply | None
-    failure: str | None
-    sending_began: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Polled:
     """The provider's present word on a request."""
 
@@ -129,15 +100,13 @@ class KatanaClient:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._clock = clock
-        self._proof = proof
-        self._credentials = tuple(headers.values())
         self._balance_of = balance_of
-        self._skew = timedelta()
-        #: How far the provider's clock was ahead of ours, by the `Date` of its last answer; None before there is one.
-        self.provider_ahead: timedelta | None = None
-        self._base_url = base_url.rstrip("/")
-        self._headers = {"User-Agent": "katana-orchestrator", "Accept": "application/json"} | headers
-        self._carrier = carrier or HttpCarrier(base_url)
+        self._line = Line(base_url, headers, carrier or HttpCarrier(base_url), clock, proof)
+
+    @property
+    def provider_ahead(self) -> timedelta | None:
+        """How far the provider's clock was ahead of ours, by its last answer; None before there is one."""
+        return self._line.provider_ahead
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,7 +114,7 @@ class KatanaClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._carrier.close()
+        await self._line.close()
 
     async def submit(
         self,
@@ -164,7 +133,7 @@ class KatanaClient:
         one, only an acceptance is final.
         """
         attempt = await self._pay_once(call, body, item_count, payment, send_before, leave)
-        if payment is None and attempt.kind is Kind.REFUSED and self._is_stale(attempt.status):
+        if payment is None and attempt.kind is Kind.REFUSED and self._line.is_stale(attempt.status):
             return await self._pay_once(call, body, item_count, None, send_before, None)
         return attempt
 
@@ -177,8 +146,8 @@ class KatanaClient:
         send_before: datetime | None,
         leave: Callable[[], Awaitable[None]] | None,
     ) -> Verdict:
-        headers = {PAYMENT_HEADER: payment} if payment is not None else self._proven()
-        sent = await self._post("pay", call, body, headers, send_before, leave)
+        headers = {PAYMENT_HEADER: payment} if payment is not None else self._line.proven()
+        sent = await self._line.post("pay", call.path, body, headers, send_before, leave, is_text=call.is_chat)
         faults.point("pay.answered")
         return judge(
             sending_began=sent.sending_began,
@@ -192,7 +161,7 @@ class KatanaClient:
 
     async def top_up(self, body: bytes, *, payment: str, send_before: datetime | None = None) -> ToppedUp:
         """One top-up of exactly `body`, with its signed payment. Never raises; only a told credit is final."""
-        sent = await self._post("pay", TOP_UP, body, {PAYMENT_HEADER: payment}, send_before)
+        sent = await self._line.post("pay", TOP_UP.path, body, {PAYMENT_HEADER: payment}, send_before)
         faults.point("pay.answered")
         reply = sent.reply
         if reply is None:
@@ -206,7 +175,7 @@ class KatanaClient:
 
     async def discover(self, body: bytes, *, call: Call = GENERATION, item_count: int = 1) -> Discovery:
         """The same POST without a payment, to be told what it costs (guide, "x402 request sequence"). Never raises."""
-        sent = await self._post("offer", call, body, {})
+        sent = await self._line.post("offer", call.path, body, {}, is_text=call.is_chat)
         reply = sent.reply
         if reply is not None and reply.status == HTTPStatus.PAYMENT_REQUIRED:
             try:
@@ -222,66 +191,9 @@ class KatanaClient:
         )
         return Discovery(verdict=verdict)
 
-    async def _post(
-        self,
-        name: str,
-        call: Call,
-        body: bytes,
-        headers: Mapping[str, str],
-        send_before: datetime | None = None,
-        leave: Callable[[], Awaitable[None]] | None = None,
-    ) -> _Exchange:
-        """One POST; `name` is that of its boundaries (see base.faults)."""
-        length = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        deadline = asyncio.timeout(None)
-        phase = Phase(name, self._clock, deadline, PAY_DEADLINE_SECONDS, send_before=send_before, leave=leave)
-        try:
-            async with deadline:
-                request = self._request("POST", call.path, {**length, **headers}, body, phase, is_text=call.is_chat)
-                reply = await self._carrier.carry(request)
-        except (*BROKEN, TooLate) as error:
-            return _Exchange(None, failure_words(error), phase.sending_began)
-        return _Exchange(self._read_reply(reply, headers), None, phase.sending_began)
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes = b"",
-        phase: Phase | None = None,
-        *,
-        is_text: bool,
-    ) -> Request:
-        """To the provider, with its credentials as it wants them; texts are asked for with others."""
-        whole = {**self._headers, **headers}
-        return Request(method, self._base_url + path, joined(whole) if is_text else whole, body, phase)
-
-    def _read_reply(self, reply: Reply, headers: Mapping[str, str]) -> Reply:
-        """An answer to a request with these headers besides."""
-        return self._heed_date(scrubbed(reply, [*self._credentials, *headers.values()]))
-
-    def _proven(self) -> Mapping[str, str]:
-        return self._proof(self._clock.now() + self._skew) if self._proof is not None else {}
-
-    def _is_stale(self, status: int | None) -> bool:
-        """Whether a refusal may be about our proof alone: once more with a fresh one, by the provider's clock."""
-        return self._proof is not None and status == HTTPStatus.UNAUTHORIZED
-
-    def _heed_date(self, reply: Reply) -> Reply:
-        """Take over the provider's time from the `Date` of an answer, where ours is off."""
-        try:
-            told = parsedate_to_datetime(reply.headers.get("date", ""))
-        except (ValueError, OverflowError):
-            return reply
-        ahead = told.replace(tzinfo=told.tzinfo or UTC) - self._clock.now()
-        self.provider_ahead = ahead
-        self._skew = ahead if abs(ahead) > _TOLERABLE_SKEW else timedelta()
-        return reply
-
     async def poll(self, request_id: str) -> Polled:
         """The present state of a request. Raises ProviderUnavailable; its status 404 may mean "not yet" or "lost"."""
-        reply = await self._get(f"/v1/generation-requests/{_path_word(request_id)}")
+        reply = await self._line.get(f"/v1/generation-requests/{_path_word(request_id)}")
         answer = parse_answer(reply.body or b"")
         if answer is None or (answer.status is None and not answer.responses):
             raise ProviderUnavailable("the poll's answer is not readable", status=reply.status)
@@ -293,7 +205,7 @@ class KatanaClient:
         """What the account has, in its own unit (guide, "Credits / API key examples"). Raises ProviderUnavailable."""
         if self._balance_of is not None:
             return await self.wallet_balance(self._balance_of)
-        reply = await self._get("/v1/me/balance")
+        reply = await self._line.get("/v1/me/balance")
         has = Balance.model_validate(parse_object(reply.body or b"") or {}).credits
         if has is None:
             raise ProviderUnavailable("the balance answer is not readable", status=reply.status)
@@ -301,7 +213,7 @@ class KatanaClient:
 
     async def wallet_balance(self, address: str) -> Decimal:
         """The USDC of a wallet at the provider. Needs its proof. Raises ProviderUnavailable."""
-        reply = await self._get(f"/v1/x402/balance/{_path_word(address)}")
+        reply = await self._line.get(f"/v1/x402/balance/{_path_word(address)}")
         has = read_wallet_balance(reply.body or b"")
         if has is None:
             raise ProviderUnavailable("the answer on the wallet's balance is not readable", status=reply.status)
@@ -309,7 +221,7 @@ class KatanaClient:
 
     async def transactions(self, address: str) -> list[WalletTransaction]:
         """What moved the balance of a wallet at the provider. Needs its proof. Raises ProviderUnavailable."""
-        reply = await self._get(f"/v1/x402/transactions/{_path_word(address)}")
+        reply = await self._line.get(f"/v1/x402/transactions/{_path_word(address)}")
         told = read_wallet_transactions(reply.body or b"")
         if told is None:
             raise ProviderUnavailable("the list of the wallet's transactions is not readable", status=reply.status)
@@ -317,7 +229,7 @@ class KatanaClient:
 
     async def x402(self) -> dict[str, Any]:
         """The description of the x402 endpoints (guide, "x402 discovery endpoint"). Raises ProviderUnavailable."""
-        reply = await self._get("/v1/x402")
+        reply = await self._line.get("/v1/x402")
         document = parse_object(reply.body or b"")
         if document is None:
             raise ProviderUnavailable("the answer on x402 is not readable", status=reply.status)
@@ -329,7 +241,7 @@ class KatanaClient:
         Raises ProviderUnavailable.
         """
         query = urlencode({"model": model, "nonce": nonce})
-        reply = await self._get(f"/v1/text/attestation?{query}", is_text=True)
+        reply = await self._line.get(f"/v1/text/attestation?{query}", is_text=True)
         proof = parse_object(reply.body or b"")
         if proof is None:
             raise ProviderUnavailable("the attestation is not readable", status=reply.status)
@@ -337,32 +249,7 @@ class KatanaClient:
 
     async def models(self) -> bytes:
         """The catalogue document as it came. Raises ProviderUnavailable."""
-        return (await self._get("/v1/models")).body or b""
-
-    async def _get(self, path: str, *, is_text: bool = False) -> Reply:
-        reply = await self._ask(path, is_text=is_text)
-        if self._is_stale(reply.status):
-            reply = await self._ask(path, is_text=is_text)
-        if reply.status != 200:
-            problem = read_problem(parse_object(reply.body or b""))
-            said = f": {problem.message}" if problem else ""
-            raise ProviderUnavailable(
-                f"HTTP {reply.status}{said}",
-                status=reply.status,
-                retry_after_seconds=retry_after_seconds(reply.headers.get("retry-after"), self._clock),
-            )
-        return reply
-
-    async def _ask(self, path: str, *, is_text: bool) -> Reply:
-        proof = self._proven()
-        try:
-            faults.point("ask.request")
-            async with asyncio.timeout(_READ_DEADLINE_SECONDS):
-                reply = await self._carrier.carry(self._request("GET", path, proof, is_text=is_text))
-            faults.point("ask.answered")
-        except BROKEN as error:
-            raise ProviderUnavailable(failure_words(error)) from None
-        return self._read_reply(reply, proof)
+        return (await self._line.get("/v1/models")).body or b""
 
 
 def _path_word(request_id: str) -> str:

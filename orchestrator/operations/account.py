@@ -10,7 +10,7 @@ from orchestrator.base.payments import Network
 from orchestrator.base.settings import Settings
 from orchestrator.chain.chains import Chains
 from orchestrator.chain.rpc import RpcUnavailable
-from orchestrator.katana.client import ProviderUnavailable
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.operations.opening import Provider, key_settings, real_provider
 from orchestrator.payments.wallet import Wallet
 from orchestrator.store import readings

@@ -10,7 +10,7 @@ from orchestrator.base.errors import SpendRefused, Unusable, UsageError
 from orchestrator.base.settings import Settings
 from orchestrator.catalog.models import Catalog
 from orchestrator.engine.foreign import contradiction
-from orchestrator.katana.client import ProviderUnavailable
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.katana.wire import Answer
 from orchestrator.operations.opening import Provider, key_settings, own_sandbox, provider_for, require_same_payer
 from orchestrator.store.reads import BatchHeader

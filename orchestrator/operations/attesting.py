@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.base.errors import Unusable, UsageError
 from orchestrator.base.settings import Settings
 from orchestrator.catalog.models import TextModel
-from orchestrator.katana.client import ProviderUnavailable
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.operations.catalogue import Filter, catalogue, select
 from orchestrator.operations.opening import Provider, real_provider
 

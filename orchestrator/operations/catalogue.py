@@ -14,7 +14,8 @@ from orchestrator.catalog.cache import load_catalog, save_catalog
 from orchestrator.catalog.changes import Change, changes
 from orchestrator.catalog.models import AnyModel, Catalog, ImageModel, TextModel, VideoModel
 from orchestrator.catalog.refresh import read_models
-from orchestrator.katana.client import KatanaClient, ProviderUnavailable
+from orchestrator.katana.client import KatanaClient
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.manifest.suggest import did_you_mean
 from orchestrator.payments.credits import credits_payer
 

@@ -6,7 +6,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from orchestrator.base.settings import Settings
-from orchestrator.katana.client import KatanaClient, ProviderUnavailable
+from orchestrator.katana.client import KatanaClient
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.operations.check import Check, Health
 from orchestrator.payments.payers import configured_payments
 from orchestrator.store import reads

@@ -20,7 +20,7 @@ from orchestrator.base.states import PaymentState
 from orchestrator.chain.rpc import RpcUnavailable
 from orchestrator.engine import top_up as engine
 from orchestrator.engine.top_up import NoOffer, OpenTopUp, Till, TopUpQuote
-from orchestrator.katana.client import ProviderUnavailable
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.katana.wallet_wire import Movement
 from orchestrator.operations.opening import Provider
 from orchestrator.payments.guard import PaymentRefused

@@ -14,7 +14,7 @@ from orchestrator.base.settings import Settings
 from orchestrator.chain.chains import Chains
 from orchestrator.engine.receipts import Receipts
 from orchestrator.engine.top_up import Till
-from orchestrator.katana.client import ProviderUnavailable
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.operations.database import open_database, patiently
 from orchestrator.operations.opening import Provider, provider_for
 from orchestrator.operations.topping_up import Agree, Tell, ToppedUp, go_on_with_earlier, note_told, settle_or_sign

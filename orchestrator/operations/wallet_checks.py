@@ -9,7 +9,8 @@ from orchestrator.base.money import in_words
 from orchestrator.base.payments import CHAINS, Network, Payment, Unit
 from orchestrator.base.settings import Settings
 from orchestrator.chain.chains import Chains
-from orchestrator.katana.client import KatanaClient, ProviderUnavailable
+from orchestrator.katana.client import KatanaClient
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.katana.x402_document import entries_of
 from orchestrator.operations.account import read_balance
 from orchestrator.operations.check import Check, Health

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.katana import carrier
+from orchestrator.katana import carrier, line
 from orchestrator.katana import client as katana
 from orchestrator.katana.carrier import Request
-from orchestrator.katana.client import KatanaClient, ProviderUnavailable
+from orchestrator.katana.client import KatanaClient
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.katana.verdict import Kind, Reply
 from orchestrator.sandbox import FaultRule, Faults, Sandbox
 
@@ -205,7 +206,7 @@ async def test_a_reset_after_the_request_was_read_leaves_it_unknown() -> None:
     "parts", [(b"",), (b"HTTP/1.1 200 OK\r\n",), (http(b"", length=9),)], ids=["silent", "head", "body"]
 )
 async def test_the_whole_post_has_a_deadline(monkeypatch: pytest.MonkeyPatch, parts: tuple[bytes, ...]) -> None:
-    monkeypatch.setattr(katana, "PAY_DEADLINE_SECONDS", 0.3)
+    monkeypatch.setattr(line, "PAY_DEADLINE_SECONDS", 0.3)
     async with serving(answering(*parts, pause_seconds=5)) as (_, url):
         async with asyncio.timeout(3):
             assert (await submit_to(url))[0] is Kind.UNKNOWN

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from orchestrator.engine import policy
-from orchestrator.katana import client as katana
+from orchestrator.katana import line
 from orchestrator.operations.running import exit_code
 from orchestrator.sandbox import FaultRule, Sandbox, intake
 from orchestrator.store.database import Database
@@ -121,7 +121,7 @@ async def test_a_lost_answer_leaves_its_job_in_doubt_and_no_other(site: Site, ki
 async def test_an_answer_that_comes_too_late_leaves_its_job_in_doubt(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(katana, "PAY_DEADLINE_SECONDS", 0.3)
+    monkeypatch.setattr(line, "PAY_DEADLINE_SECONDS", 0.3)
     scope = site.make_batch(2)
     site.play(rule("submit", "slow", seconds=2))
     document = await site.run(scope)

@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 from orchestrator.base.states import JobError
 from orchestrator.engine import reconcile
 from orchestrator.engine.evidence import Finding, judge
-from orchestrator.katana.client import PAY_DEADLINE_SECONDS
+from orchestrator.katana.line import PAY_DEADLINE_SECONDS
 from orchestrator.operations.account import check_funds
 from orchestrator.operations.opening import open_engine
 from orchestrator.sandbox import FaultRule, Sandbox

@@ -8,7 +8,7 @@ import yaml
 
 from orchestrator.base.urls import split_address
 from orchestrator.cli.serving import celery_command
-from orchestrator.katana.client import PAY_DEADLINE_SECONDS
+from orchestrator.katana.line import PAY_DEADLINE_SECONDS
 
 from .compose_stack import services
 

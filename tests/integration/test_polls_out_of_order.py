@@ -17,7 +17,8 @@ from orchestrator.base.states import JobState
 from orchestrator.engine import poll, submit
 from orchestrator.engine.runtime import Limits
 from orchestrator.katana.carrier import Request
-from orchestrator.katana.client import KatanaClient, ProviderUnavailable
+from orchestrator.katana.client import KatanaClient
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.katana.verdict import Reply
 from orchestrator.operations.opening import make_engine
 from orchestrator.sandbox import Sandbox

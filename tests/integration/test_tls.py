@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from orchestrator.katana.client import KatanaClient, ProviderUnavailable
+from orchestrator.katana.client import KatanaClient
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.katana.verdict import Kind
 
 OK = b'{"request_id":"r-1","status":"queued"}'

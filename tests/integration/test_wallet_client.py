@@ -12,7 +12,8 @@ from email.utils import format_datetime
 import pytest
 
 from orchestrator.base.clock import SYSTEM_CLOCK
-from orchestrator.katana.client import KatanaClient, ProviderUnavailable
+from orchestrator.katana.client import KatanaClient
+from orchestrator.katana.line import ProviderUnavailable
 from orchestrator.katana.verdict import Kind
 
 ADDRESS = "0xPAYER"
