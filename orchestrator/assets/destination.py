@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from orchestrator.assets.folder import FolderDestination
@@ -48,6 +48,12 @@ class Destination(Protocol):
 
     def read(self, key: str) -> bytes | None:
         """The object's bytes, None where there is none."""
+        ...
+
+    def open(self, key: str) -> BinaryIO | None:
+        """The object as a file, however large it is, which can be sought in and is to be closed; None where there is
+        none.
+        """
         ...
 
     def has(self, key: str) -> bool:
@@ -97,6 +103,12 @@ def read_object(uri: str) -> bytes | None:
     """
     folder, key = _place_of(uri)
     return folder.read(key)
+
+
+def open_object(uri: str) -> BinaryIO | None:
+    """An object by its URI as a file; see `Destination.open`. Raises DestinationFailed."""
+    folder, key = _place_of(uri)
+    return folder.open(key)
 
 
 def has_object(uri: str) -> bool:

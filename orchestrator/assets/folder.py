@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedReader, FileIO
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 from uuid import uuid4
 
 from orchestrator.assets.errors import DestinationFailed, ObjectExists
@@ -77,6 +78,13 @@ class FolderDestination:
         with _failing(key):
             try:
                 return self._path(key).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def open(self, key: str) -> BinaryIO | None:
+        with _failing(key):
+            try:
+                return self._path(key).open("rb")
             except FileNotFoundError:
                 return None
 

@@ -1,5 +1,6 @@
 """Links to stored objects for browsers: plain where anybody may read them, signed for a while where not."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -23,19 +24,35 @@ class S3Links:
 
     def __init__(self, life_seconds: int, endpoint: str | None = None) -> None:
         self._life_seconds = min(life_seconds, MAX_LINK_SECONDS)
-        self._signing = _client("s3v4", endpoint)
-        self._open = _client(UNSIGNED, endpoint)
-        self._asking = _client(UNSIGNED)
+        self._session = boto3.Session()
+        self._signing = self._client("s3v4", endpoint)
+        self._open = self._client(UNSIGNED, endpoint)
+        self._asking = self._client(UNSIGNED)
         self._is_public: dict[tuple[str, str], bool] = {}
-        self.has_signed = False
+        #: When the first of the signed links ends, as far as that is known; None before there is one.
+        self.end_at: datetime | None = None
+        #: Whether they may end sooner: with temporary credentials that do not say when they do.
+        self.may_end_sooner = False
 
     def link(self, uri: str) -> str:
         """An http(s):// link to an object. Raises Unusable without credentials to sign a private one's with."""
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         if self._may_all_read(bucket, key):
             return self._url(self._open, bucket, key)
-        self.has_signed = True
-        return self._url(self._signing, bucket, key)
+        signed_at = datetime.now(UTC)
+        url = self._url(self._signing, bucket, key)
+        self._note_end(signed_at + timedelta(seconds=self._life_seconds))
+        return url
+
+    def _note_end(self, end_at: datetime) -> None:
+        """A link lives no longer than the credentials that it was signed with: those of a role are temporary."""
+        credentials = self._session.get_credentials()
+        if credentials.token is not None:
+            # botocore knows it of credentials that it refreshes itself, and has no public name for it.
+            expiry: datetime | None = getattr(credentials, "_expiry_time", None)
+            self.may_end_sooner = self.may_end_sooner or expiry is None
+            end_at = min(end_at, expiry or end_at)
+        self.end_at = min(end_at, self.end_at or end_at)
 
     def _may_all_read(self, bucket: str, key: str) -> bool:
         part = bucket, "/".join(key.split("/")[:-2])
@@ -58,7 +75,6 @@ class S3Links:
             ) from None
         return url
 
-
-def _client(signature_version: Any, endpoint: str | None = None) -> Any:
-    config = Config(signature_version=signature_version, retries={"total_max_attempts": 2}, **_TIMES)
-    return boto3.client("s3", endpoint_url=endpoint, config=config)
+    def _client(self, signature_version: Any, endpoint: str | None = None) -> Any:
+        config = Config(signature_version=signature_version, retries={"total_max_attempts": 2}, **_TIMES)
+        return self._session.client("s3", endpoint_url=endpoint, config=config)

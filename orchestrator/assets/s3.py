@@ -3,13 +3,15 @@
 import base64
 import hashlib
 import os
+import shutil
 import string
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, cast
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -26,6 +28,7 @@ from orchestrator.base import faults
 from orchestrator.base.errors import Unusable
 
 MULTIPART_BYTES = 64 * 1024**2
+_OPENED_IN_MEMORY_BYTES = 16 * 1024**2
 _METADATA_BYTES = 1900  # S3 allows 2 KB of user metadata in all, names included
 _TAKEN = ("PreconditionFailed", "412")
 _ABSENT = ("NoSuchKey", "NotFound", "404")
@@ -33,7 +36,7 @@ _FORBIDDEN = ("AccessDenied", "Forbidden", "403")  # the answer for an absent ke
 _HEADER_UNKNOWN = ("NotImplemented", "InvalidRequest", "InvalidArgument", "501", "400")
 _HINTS = {
     "NoSuchBucket": "create the bucket first",
-    "AccessDenied": "allow s3:PutObject, s3:GetObject and s3:DeleteObject on the destination",
+    "AccessDenied": "allow s3:PutObject, s3:GetObject and s3:DeleteObject on the destination, s3:ListBucket on its bucket",
     "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
 }
 _HEADER_SAFE = string.punctuation.replace("%", "")
@@ -148,6 +151,21 @@ class S3Destination:
                     return None
                 raise
         return body
+
+    def open(self, key: str) -> BinaryIO | None:
+        """A large one is fetched to a temporary file, without a name."""
+        with ExitStack() as undoing, _failing(f"read {key}"):
+            try:
+                body = s3_client().get_object(**self._at(key))["Body"]
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    return None
+                raise
+            file = undoing.enter_context(SpooledTemporaryFile(_OPENED_IN_MEMORY_BYTES))
+            shutil.copyfileobj(body, file, 1024**2)
+            file.seek(0)
+            undoing.pop_all()
+        return cast(BinaryIO, file)
 
     def has(self, key: str) -> bool:
         with _failing(f"look for {key}"):

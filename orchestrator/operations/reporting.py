@@ -4,13 +4,12 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from orchestrator.assets.destination import Destination, has_object, open_destination, read_object
+from orchestrator.assets.destination import Destination, has_object, open_destination, open_object, read_object
 from orchestrator.assets.errors import DestinationFailed
 from orchestrator.assets.links import MAX_LINK_SECONDS, S3Links
 from orchestrator.base.clock import rfc3339
@@ -133,7 +132,7 @@ def _content(place: _Place, asset: Mapping[str, Any], provided: str | None) -> _
         return _Content(is_missing=True) if data is None else _Content(text=_text(data))
     key = place.thumbnail_key(asset["sha256"])
     is_missing = not _is_there(asset["uri"])
-    if not place.folder.has(key):
+    if not _is_made(place, key):
         small = _small(asset, provided)
         if small is None:
             return _Content(is_missing=is_missing)
@@ -141,14 +140,29 @@ def _content(place: _Place, asset: Mapping[str, Any], provided: str | None) -> _
     return _Content(thumbnail_key=key, is_missing=is_missing)
 
 
+def _is_made(place: _Place, key: str) -> bool:
+    """Whether an earlier report made it. S3 does not tell those who may not list what is absent: it is made then."""
+    try:
+        return place.folder.has(key)
+    except DestinationFailed:
+        return False
+
+
 def _small(asset: Mapping[str, Any], provided: str | None) -> bytes | None:
     """A picture of a file: from the provider's own, which is less to read, where that is large enough."""
-    data = _read(provided) if provided else None
-    small = None if data is None else thumbnail(data, "image", at_least_pixels=FEWEST_PIXELS)
-    if small is None:
-        data = _read(asset["uri"])
-        small = None if data is None else thumbnail(data, asset["kind"])
-    return small
+    small = _thumbnail(provided, "image", at_least_pixels=FEWEST_PIXELS) if provided else None
+    return small or _thumbnail(asset["uri"], asset["kind"])
+
+
+def _thumbnail(uri: str, kind: str, *, at_least_pixels: int = 1) -> bytes | None:
+    try:
+        file = open_object(uri)
+    except (DestinationFailed, Unusable):
+        return None  # as in `_read`
+    if file is None:
+        return None
+    with file:
+        return thumbnail(file, kind, at_least_pixels=at_least_pixels)
 
 
 def _is_there(uri: str) -> bool:
@@ -178,7 +192,6 @@ class _Links:
         self._folder, self._destination = place.folder.describe(), destination
         self._place = place
         self._seconds, self._endpoint = int(link_seconds), endpoint
-        self._signed_at = datetime.now(UTC)
 
     @cached_property
     def _s3(self) -> S3Links:
@@ -186,9 +199,16 @@ class _Links:
 
     @property
     def end_at(self) -> str | None:
-        """When the signed links of the page end; None where it has none."""
-        has_signed = "_s3" in self.__dict__ and self._s3.has_signed
-        return rfc3339(self._signed_at + timedelta(seconds=self._seconds)) if has_signed else None
+        """When the signed links of the page end, at the latest; None where it has none."""
+        return rfc3339(self._s3.end_at) if "_s3" in self.__dict__ else None
+
+    @property
+    def warning(self) -> str | None:
+        """What the page says of that."""
+        if self.end_at is None:
+            return None
+        latest = " at the latest, and with the temporary credentials they are signed with" * self._s3.may_end_sooner
+        return f"The links of this page are signed, and end at {self.end_at}{latest}; make it again for new ones."
 
     def of_file(self, uri: str) -> str:
         """To an original, wherever it is stored."""
@@ -256,8 +276,8 @@ def _head(batch: Mapping[str, Any], jobs: list[PageJob], now: str, links: _Links
         warnings.append("These are a sandbox's stand-ins: nothing was spent, and nothing was really made.")
     if batch["finished_at"] is None:
         warnings.append("The batch had not ended when this page was made; make it again to see the rest.")
-    if links.end_at is not None:
-        warnings.append(f"The links of this page are signed, and end at {links.end_at}; make it again for new ones.")
+    if links.warning is not None:
+        warnings.append(links.warning)
     facts = [batch["batch"], batch["state"].replace("_", " "), " · ".join(counts)]
     facts += [f"{amounts['spent']} {unit_word(unit)} spent{budget}", f"made {now}"]
     return Head(batch["name"], batch["batch"], facts, warnings, unit_word(unit), by_model(jobs))

@@ -2,7 +2,7 @@
 
 import io
 import logging
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 from PIL import Image, ImageOps
@@ -17,13 +17,13 @@ _EBML = b"\x1a\x45\xdf\xa3"
 log = logging.getLogger("orchestrator.report")
 
 
-def thumbnail(data: bytes, kind: str, *, at_least_pixels: int = 1) -> bytes | None:
-    """A WebP of a picture, or of the first frame of a clip (`kind` "video").
+def thumbnail(file: BinaryIO, kind: str, *, at_least_pixels: int = 1) -> bytes | None:
+    """A WebP of a picture, or of the first frame of a clip (`kind` "video"), of which no more is read than that takes.
 
     None for what cannot be decoded, and for what has not as many pixels on its longest side.
     """
     try:
-        picture = _first_frame(data) if kind == "video" else _picture(data)
+        picture = _first_frame(file) if kind == "video" else _picture(file)
         if max(picture.size) < at_least_pixels:
             return None
         picture.thumbnail((LONGEST_SIDE_PIXELS, LONGEST_SIDE_PIXELS), Image.Resampling.BILINEAR)
@@ -35,8 +35,8 @@ def thumbnail(data: bytes, kind: str, *, at_least_pixels: int = 1) -> bytes | No
         return None
 
 
-def _picture(data: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(data), formats=_PICTURES) as image:
+def _picture(file: BinaryIO) -> Image.Image:
+    with Image.open(file, formats=_PICTURES) as image:
         if image.width * image.height > _MAX_PIXELS:
             raise ValueError("too large")
         image.draft("RGB", (LONGEST_SIDE_PIXELS, LONGEST_SIDE_PIXELS))
@@ -44,9 +44,10 @@ def _picture(data: bytes) -> Image.Image:
         return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
 
 
-def _first_frame(data: bytes) -> Image.Image:
-    demuxer = "matroska" if data.startswith(_EBML) else "mov"  # named: a playlist in disguise opens nothing
-    with av.open(io.BytesIO(data), "r", format=demuxer) as container:
+def _first_frame(file: BinaryIO) -> Image.Image:
+    demuxer = "matroska" if file.read(len(_EBML)) == _EBML else "mov"  # named: a playlist in disguise opens nothing
+    file.seek(0)
+    with av.open(file, "r", format=demuxer) as container:
         frame: Any = next(container.decode(container.streams.video[0]))  # its `to_image` has no types
         picture: Image.Image = frame.to_image()
         return picture

@@ -116,6 +116,17 @@ def test_it_is_known_what_a_bucket_holds(bucket: str, tmp_path: Path) -> None:
     assert destination.holds(KEY, sha(b"touched up"))  # nobody vouches for it: it is read
 
 
+def test_an_object_can_be_read_as_a_file(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "_OPENED_IN_MEMORY_BYTES", 3)
+    destination = open_destination(f"s3://{bucket}/out")
+    assert destination.open(KEY) is None
+    destination.put_bytes(KEY, b"picture", "image/png")
+    file = destination.open(KEY)
+    assert file is not None
+    with file:
+        assert (file.read(), file.seek(3), file.read()) == (b"picture", 3, b"ture")
+
+
 def test_a_bucket_that_does_not_answer_is_no_missing_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_endpoint(monkeypatch, "http://127.0.0.1:1")
     with pytest.raises(DestinationFailed, match="cannot look for"):

@@ -1,5 +1,9 @@
 """Links to objects on S3: plain where anybody may read them, signed where not."""
 
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -30,5 +34,36 @@ def test_links_open_what_they_name(bucket: str, acl: str, is_signed: bool) -> No
     links = S3Links(3600)
     link = links.link(f"s3://{bucket}/{KEY}")
     assert httpx.get(link).content == b"picture"
-    assert (links.has_signed, "X-Amz-Expires=3600" in link, "?" in link) == (is_signed, is_signed, is_signed)
+    assert (links.end_at is not None, "X-Amz-Expires=3600" in link, "?" in link) == (is_signed, is_signed, is_signed)
     assert httpx.get(link.partition("?")[0]).is_success != is_signed
+
+
+def test_links_end_with_the_credentials_that_signed_them(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a role, here from a process that tells when they end."""
+    in_an_hour = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    told = {"Version": 1, "AccessKeyId": "AKIAROLE", "SecretAccessKey": "s", "SessionToken": "t"}
+    (tmp_path / "role.json").write_text(json.dumps(told | {"Expiration": in_an_hour.isoformat()}))
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = cat {tmp_path / 'role.json'}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    links = S3Links(7 * 86_400)
+    links.link(f"s3://{bucket}/spring/mug/0.png")
+    assert (links.end_at, links.may_end_sooner) == (in_an_hour, False)
+    soon = S3Links(60)
+    soon.link(f"s3://{bucket}/spring/mug/0.png")
+    assert soon.end_at is not None
+    assert soon.end_at < in_an_hour
+
+
+def test_temporary_credentials_that_do_not_say_when_they_end_are_told_of(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "t")
+    links = S3Links(3600)
+    assert (links.end_at, links.may_end_sooner) == (None, False)
+    links.link(f"s3://{bucket}/spring/mug/0.png")
+    assert links.end_at is not None
+    assert links.may_end_sooner

@@ -9,6 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from orchestrator.assets.errors import DestinationFailed
+from orchestrator.assets.folder import FolderDestination
 from orchestrator.base.errors import UsageError
 from orchestrator.base.settings import load_settings
 from orchestrator.operations.reporting import report
@@ -65,6 +67,23 @@ def test_a_report_shows_what_there_is(site: Site) -> None:
     href = page_data(inside)["cards"][1]["files"][0]["href"]
     assert href == f"./../things/cup/{Path(unquote(urlsplit(cup['files'][0]['href']).path)).name}"
     assert (inside.parent / href).is_file()
+
+
+def test_what_a_store_does_not_tell_is_made(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 answers 403 for an absent object to those who may not list."""
+    file = site.folder / "things.json"
+    file.write_text(json.dumps({"version": 1, "name": "things", "jobs": JOBS[:2]}))
+    submit(file, site.settings, SubmitOptions(), confirm=lambda _: True)
+    has = FolderDestination.has
+
+    def has_or_fails(self: FolderDestination, key: str) -> bool:
+        if not has(self, key):
+            raise DestinationFailed(f"cannot look for {key}: 403")
+        return True
+
+    monkeypatch.setattr(FolderDestination, "has", has_or_fails)
+    made = report("things", site.settings, str(site.folder / "page.html"))
+    assert (made["thumbnails"], made["missing"]) == (2, 0)
 
 
 def test_a_batch_that_has_nothing_yet_can_be_looked_at(site: Site) -> None:

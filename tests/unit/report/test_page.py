@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import av
@@ -155,16 +157,27 @@ def test_costs_are_added_by_model() -> None:
 def test_thumbnails_are_small_webp_files() -> None:
     target = io.BytesIO()
     Image.new("RGBA", (1200, 300), (255, 0, 0, 128)).save(target, "PNG")
-    small = thumbnail(target.getvalue(), "image")
+    small = thumbnail(io.BytesIO(target.getvalue()), "image")
     assert small is not None
     with Image.open(io.BytesIO(small)) as picture:
         assert (picture.format, picture.size) == ("WEBP", (LONGEST_SIDE_PIXELS, 120))
-    assert thumbnail(target.getvalue(), "image", at_least_pixels=1201) is None
-    assert thumbnail(b"#EXTM3U\nfile:///etc/passwd", "video") is None
-    assert thumbnail(b"<svg/>", "image") is None
+    assert thumbnail(io.BytesIO(target.getvalue()), "image", at_least_pixels=1201) is None
+    assert thumbnail(io.BytesIO(b"#EXTM3U\nfile:///etc/passwd"), "video") is None
+    assert thumbnail(io.BytesIO(b"<svg/>"), "image") is None
 
 
-def test_a_clip_is_shown_by_its_first_frame() -> None:
+class Counted(io.FileIO):
+    """A file that knows how much of it was read."""
+
+    read_bytes = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(-1 if size is None else size) or b""
+        self.read_bytes += len(data)
+        return data
+
+
+def test_a_clip_is_shown_by_its_first_frame_and_not_read_to_its_end(tmp_path: Path) -> None:
     target = io.BytesIO()
     with av.open(target, "w", format="mp4") as container:
         stream: Any = container.add_stream("mpeg4", rate=10)
@@ -173,7 +186,12 @@ def test_a_clip_is_shown_by_its_first_frame() -> None:
             frame = av.VideoFrame.from_image(Image.new("RGB", (64, 48), "blue"))
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    small = thumbnail(target.getvalue(), "video")
+    more_bytes = 256 * 1024**2
+    (tmp_path / "clip.mp4").write_bytes(target.getvalue() + more_bytes.to_bytes(4, "big") + b"free")
+    os.truncate(tmp_path / "clip.mp4", len(target.getvalue()) + more_bytes)
+    with Counted(tmp_path / "clip.mp4") as file:
+        small = thumbnail(file, "video")
+        assert file.read_bytes < 1024**2
     assert small is not None
     with Image.open(io.BytesIO(small)) as picture:
         assert picture.size == (64, 48)
