@@ -171,9 +171,8 @@ def make_site(folder: Path, sandbox: Sandbox, database: Database, database_url: 
 
 def site_settings(folder: Path, sandbox: Sandbox, **settings: Any) -> Settings:
     return load_settings(
-        home=folder / "home",
         katana_base_url=sandbox.base_url,
         katana_api_key="key",
         katana_api_secret="secret",
-        **settings,
+        **{"home": folder / "home"} | settings,
     )
