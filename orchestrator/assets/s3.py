@@ -36,7 +36,7 @@ _FORBIDDEN = ("AccessDenied", "Forbidden", "403")  # the answer for an absent ke
 _HEADER_UNKNOWN = ("NotImplemented", "InvalidRequest", "InvalidArgument", "501", "400")
 _HINTS = {
     "NoSuchBucket": "create the bucket first",
-    "AccessDenied": "allow s3:PutObject, s3:GetObject and s3:DeleteObject on the destination, s3:ListBucket on its bucket",
+    "AccessDenied": "allow s3:PutObject, s3:GetObject, s3:DeleteObject and s3:ListBucket on the destination",
     "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
 }
 _HEADER_SAFE = string.punctuation.replace("%", "")
