@@ -82,6 +82,17 @@ def test_what_is_published_asks_for_a_password_and_is_open_to_this_machine_only(
     assert SERVICES["postgres"]["networks"] == SERVICES["redis"]["networks"] == ["store"]
 
 
+def test_whoever_needs_no_objects_does_not_reach_the_store() -> None:
+    """Its own ports, beside that of S3, ask for no password: the network that it is published by is nobody else's."""
+    beside = {network for network in SERVICES["s3"]["networks"] if network != "objects"}
+    assert beside
+    for name in SERVICES.keys() - {"s3"}:
+        assert not beside & set(SERVICES[name].get("networks", ())), name
+    assert {name for name, service in SERVICES.items() if "objects" in service.get("networks", ())} == {
+        "s3", "bucket", "worker", "sandbox"
+    }  # fmt: skip
+
+
 def test_credentials_reach_only_the_workers() -> None:
     assert {name for name, service in SERVICES.items() if "KATANA_API_SECRET" in service.get("environment", {})} == {
         "worker", "sandbox-worker"
