@@ -1,6 +1,7 @@
 """When to poll: polls per job against lag, and the makespan, by rule. Virtual time, seeded, no network.
 
-`python -m benchmarks.polling` prints the tables of docs/performance.md; `--svg FILE` also draws the frontiers.
+`python -m benchmarks.polling` prints the tables of docs/performance.md; `--svg FILE` also draws the frontiers, and with
+`--live NAMES` (of contenders) real runs into those of the draws that the fake provider makes.
 
 Jobs with drawn latencies run at a provider that takes 64 at once. When a poll finds one done, the next is sent: what is
 done and not yet seen keeps its place. Every rule waits at least as long as the provider asks. The learned rule is the
@@ -11,13 +12,17 @@ import argparse
 import heapq
 import math
 import random
+import sys
 from bisect import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
+from benchmarks.contenders import contenders
+from benchmarks.draws import LATENCIES
 from benchmarks.polling_plot import Curve, Panel, draw
+from benchmarks.running import measure
 from orchestrator.engine.inspection import POLL_COST
 from orchestrator.engine.pacing import MAX_POLL_SECONDS, next_poll_seconds
 from orchestrator.engine.poll_times import PollTimes
@@ -62,6 +67,18 @@ DRAWS = (
     Draw("quick image, 1.75 s", lognormal(1.75, 0.5), asked=1, jobs=500),
     Draw("quick video, 6.7 s", lognormal(6.7, 0.6), asked=2, jobs=200),
 )
+
+
+#: What the fake provider draws, by the name that it has for it.
+LIVE_DRAWS = {
+    name: Draw(
+        f"{name}, {LATENCIES[name].median_seconds:g} s",
+        lognormal(LATENCIES[name].median_seconds, LATENCIES[name].sigma),
+        asked=LATENCIES[name].poll_after_seconds,
+        jobs=500,
+    )
+    for name in ("image", "video")
+}
 
 
 @dataclass(frozen=True)
@@ -214,9 +231,28 @@ def against(shipped: Run, other: Sequence[Run]) -> str:
     return " / ".join("-" if theirs is None else f"{ours / theirs:.2f}" for ours, theirs in pairs)
 
 
+def panel(
+    jobs: Draw, frontiers: Mapping[str, Sequence[Run]], shipped: Run, live: Mapping[str, tuple[float, float]] = {}
+) -> Panel:
+    """The picture of one draw."""
+    curves = [Curve(name, [(run.polls, run.lag) for run in runs]) for name, runs in frontiers.items()]
+    return Panel(f"{jobs.title} (asks for {jobs.asked:g} s)", curves, (shipped.polls, shipped.lag), live)
+
+
+def live_points(names: Sequence[str], latency: str) -> dict[str, tuple[float, float]]:
+    """Polls a job and mean lag (seconds) of one real run of each contender."""
+    points = {}
+    for name in names:
+        outcome = measure(contenders()[name], LIVE_DRAWS[latency].jobs, latency)
+        points[name] = outcome.polls / outcome.job_count, outcome.mean_lag_seconds
+        print(f"{name} {latency}: {points[name][0]:.2f} polls a job, {points[name][1]:.2f} s", file=sys.stderr)
+    return points
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--svg", type=Path, help="draw the frontiers into this file")
+    parser.add_argument("--live", help="contenders to run, with commas")
     chosen = parser.parse_args()
     panels = []
     print("lag at the same polls / polls at the same lag, as shares of\n")
@@ -228,8 +264,7 @@ def main() -> None:
         others = " | ".join(against(shipped, frontiers[name]) for name in RULES if name != "learned")
         lags = f"{shipped.lag:.2f}, {shipped.lag_p50:.2f}, {shipped.lag_p95:.2f}"
         print(f"| {jobs.title} | {shipped.polls:.1f} | {lags} | {others} |", flush=True)
-        curves = [Curve(name, [(run.polls, run.lag) for run in runs]) for name, runs in frontiers.items()]
-        panels.append(Panel(f"{jobs.title} (asks for {jobs.asked:g} s)", curves, (shipped.polls, shipped.lag)))
+        panels.append(panel(jobs, frontiers, shipped))
     print("\nmakespan over the zero-lag list schedule, and polls a job\n")
     print("| draw | asks for | poll_after alone | a tenth of the age | learned | learned, provider tells nothing |")
     print("|---|---|---|---|---|---|")
@@ -238,6 +273,9 @@ def main() -> None:
         runs = [typical(jobs, rule) for rule in rules]
         cells = " | ".join(f"{run.makespan - 1:+.1%}, {run.polls:.1f}" for run in runs)
         print(f"| {jobs.title} | {jobs.asked:g} s | {cells} |", flush=True)
+    for name, jobs in LIVE_DRAWS.items() if chosen.live else ():
+        frontiers = {rule: frontier(jobs, rule) for rule in RULES}
+        panels.append(panel(jobs, frontiers, typical(jobs, Learned), live_points(chosen.live.split(","), name)))
     if chosen.svg:
         chosen.svg.write_text(draw(panels), encoding="utf-8")
 

@@ -1,8 +1,8 @@
 """Frontiers as a picture: small panels of polls a job against lag, both in logarithms, as an SVG file."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 
 COLUMNS = 2
@@ -21,11 +21,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """`shipped` is the point of the default."""
+    """`shipped` is the point of the default; `live` are those of real runs, by who ran."""
 
     title: str
     curves: Sequence[Curve]
     shipped: tuple[float, float]
+    live: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _legend(panels: Sequence[Panel]) -> list[str]:
 
 
 def _panel(panel: Panel) -> list[str]:
-    points = [point for curve in panel.curves for point in curve.points]
+    points = [*(point for curve in panel.curves for point in curve.points), *panel.live.values()]
     x = Axis(min(p for p, _ in points) / 1.1, max(p for p, _ in points) * 1.1, LEFT, WIDTH - RIGHT)
     y = Axis(min(p for _, p in points) / 1.2, max(p for _, p in points) * 1.2, HEIGHT - BOTTOM, TOP)
     middle = (TOP + HEIGHT - BOTTOM) / 2
@@ -94,6 +95,10 @@ def _panel(panel: Panel) -> list[str]:
         parts.append(_line([(x.at(polls), y.at(lag)) for polls, lag in curve.points], colour, 2))
     polls, lag = panel.shipped
     parts.append(f'<circle cx="{x.at(polls):.1f}" cy="{y.at(lag):.1f}" r="5" fill="{COLOURS[-1]}"/>')
+    for name, (polls, lag) in panel.live.items():
+        left, top = x.at(polls), y.at(lag)
+        parts.append(f'<rect x="{left - 4:.1f}" y="{top - 4:.1f}" width="8" height="8"/>')
+        parts.append(f'<text x="{left + 8:.1f}" y="{top + 4:.1f}">{escape(name)}, live</text>')
     return parts
 
 

@@ -67,6 +67,8 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     verdict = await unless_kept_back(engine, work, post)
     if verdict is None:
         return
+    for job in work.jobs:
+        engine.send_faults.pop(job.pk, None)
     if leaving.order is not None:
         await engine.together(_keep_receipts, answered.receipt(engine, leaving.order, verdict))
     await answered.record(engine, work, verdict)

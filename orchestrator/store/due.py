@@ -1,7 +1,8 @@
 """When there is work next: the seconds until each step has something to do."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
@@ -46,11 +47,12 @@ def due_in(connection: Connection, scope: Scope, kind: str, *, max_in_flight: in
     if kind == "submit":
         return _submit_due(connection, scope, max_in_flight)
     read_in_order(connection)
-    waits = [connection.execute(query.limit(1)).scalar_one_or_none() for query in _WAITS[kind](scope)]
+    waits = [connection.execute(query).scalar_one_or_none() for query in _WAITS[kind](scope)]
     return min((max(wait.total_seconds(), 0.0) for wait in waits if wait is not None), default=None)
 
 
-def _poll_waits(scope: Scope) -> Iterable[Select[Any]]:
+@lru_cache
+def _poll_waits(scope: Scope) -> Sequence[Select[Any]]:
     paused_until = select(paces.c.paused_until).where(
         paces.c.account_pk == submissions.c.account_pk, paces.c.model == WHOLE_ACCOUNT
     )
@@ -61,25 +63,29 @@ def _poll_waits(scope: Scope) -> Iterable[Select[Any]]:
             submissions.c.lease_token.is_(None),
             scope.covers(submissions.c.account_pk, submissions.c.batch_id),
         )
-        .order_by(submissions.c.due_at),
+        .order_by(submissions.c.due_at)
+        .limit(1),
     ]
 
 
-def _copy_waits(scope: Scope) -> Iterable[Select[Any]]:
-    return (waiting_copies(scope, queue, jobs.c.due_at - NOW) for queue in COPY_QUEUES)
+@lru_cache
+def _copy_waits(scope: Scope) -> Sequence[Select[Any]]:
+    return [waiting_copies(scope, queue, jobs.c.due_at - NOW).limit(1) for queue in COPY_QUEUES]
 
 
-def _replay_waits(scope: Scope) -> Iterable[Select[Any]]:
+@lru_cache
+def _replay_waits(scope: Scope) -> Sequence[Select[Any]]:
     return [
         select(payments.c.due_at - NOW)
         .join(submissions, submissions.c.id == payments.c.submission_id)
         .where(is_undecided(scope), payments.c.lease_token.is_(None))
-        .order_by(payments.c.due_at),
+        .order_by(payments.c.due_at)
+        .limit(1),
     ]
 
 
 #: Queries for the first waits of each kind but one.
-_WAITS: dict[str, Callable[[Scope], Iterable[Select[Any]]]] = {
+_WAITS: dict[str, Callable[[Scope], Sequence[Select[Any]]]] = {
     "poll": _poll_waits,
     "copy": _copy_waits,
     "replay": _replay_waits,
