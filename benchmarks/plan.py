@@ -24,7 +24,13 @@ from benchmarks import table
 
 HEAD = ("manifest", "CPU, s", "read alone, CPU, s", "ratio", "peak, MB", "read alone, MB")
 #: Each manifest, and what is read alone beside it.
-SUBJECTS = {"for_each.yaml": "rows.csv", "bare.csv": "bare.csv", "bare.jsonl": "bare.csv", "jobs.yaml": "jobs.yaml"}
+SUBJECTS = {
+    "for_each.yaml": "rows.csv",
+    "bare.csv": "bare.csv",
+    "bare.jsonl": "bare.csv",
+    "photos.csv": "photos.csv",
+    "jobs.yaml": "jobs.yaml",
+}
 _FIELDS = ("id", "type", "model", "prompt", "aspect_ratio", "output_format")
 
 
@@ -37,7 +43,9 @@ class Cost:
 
 
 def write_manifests(folder: Path, count: int) -> None:
-    """The same `count` jobs as rows of a template, as bare lists and as explicit YAML."""
+    """The same `count` jobs as rows of a template, as bare lists and as explicit YAML; `photos.csv` has a picture more
+    for each of them.
+    """
     (folder / "for_each.yaml").write_text(
         "version: 1\nname: rows\njobs:\n  - id: '{{ id }}'\n    for_each: rows.csv\n    type: image\n"
         "    model: gpt-image-2\n    prompt: 'Studio photo of {{ name }}, {{ colour }}'\n"
@@ -52,6 +60,10 @@ def write_manifests(folder: Path, count: int) -> None:
         jobs = csv.DictWriter(file, _FIELDS)
         jobs.writeheader()
         jobs.writerows(map(_job, numbers))
+    with (folder / "photos.csv").open("w", newline="") as file:
+        jobs = csv.DictWriter(file, (*_FIELDS, "image_url"))
+        jobs.writeheader()
+        jobs.writerows(_job(number) | {"image_url": f"https://example.com/mugs/{number}.png"} for number in numbers)
     with (folder / "bare.jsonl").open("w") as file:
         file.writelines(json.dumps(_job(number)) + "\n" for number in numbers)
     with (folder / "jobs.yaml").open("w") as file:

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Hashable, Iterator
+from collections.abc import Mapping as MappingType
 from pathlib import PurePosixPath
 from typing import NamedTuple, Protocol
 
 from orchestrator.manifest.findings import Findings
-from orchestrator.manifest.nodes import Entry, Mapping
+from orchestrator.manifest.nodes import Entry, Mapping, Node
 from orchestrator.manifest.row import Row
 from orchestrator.manifest.rows import CSV_SUFFIXES, JSONL_SUFFIXES
 
@@ -25,6 +26,7 @@ class BareRow(NamedTuple):
     id: str
     prompt: str | None
     labels: Entry | None
+    pictures: MappingType[str, Node]
 
 
 class BareJob(NamedTuple):

@@ -29,7 +29,7 @@ def read_bare(name: str, sources: Sources, fields: ProviderFields, findings: Fin
         message = f"the file is not UTF-8; it was read as {decoded.guessed}; if that is wrong, save it as UTF-8"
         findings.warn(Code.ENCODING_GUESSED, _START, message)
     if PurePosixPath(name).suffix.lower() in JSONL_SUFFIXES:
-        return JsonList(decoded.text, findings.file)
+        return JsonList(decoded.text, fields, findings.file)
     try:
         table = Table(decoded.text)
         found = CsvList(table, fields, findings.file)

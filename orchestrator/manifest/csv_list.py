@@ -1,20 +1,20 @@
 """A CSV file as a bare list of jobs: one job a row, its columns the fields."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from operator import itemgetter
+from typing import NamedTuple
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest.bare import BareJob, BareRow
 from orchestrator.manifest.cells import read_cells
 from orchestrator.manifest.csv_reader import Record, Table, cell_places
 from orchestrator.manifest.findings import Findings
-from orchestrator.manifest.nodes import Entry, Scalar
-from orchestrator.manifest.patterns import OWN_TEXTS, is_plain
+from orchestrator.manifest.nodes import Entry, Node, Scalar
+from orchestrator.manifest.patterns import NO_PICTURES, OWN_TEXTS, form_of_pictures, is_plain, plain_pictures
 from orchestrator.manifest.provider_fields import ProviderFields
 from orchestrator.manifest.row import Row
 
 _JSON = ("[", "{")
-_NOWHERE = Scalar(None, 1, 1)
 
 
 class CsvList:
@@ -28,9 +28,9 @@ class CsvList:
         self._kept = {name: index for name, index in columns.items() if name.startswith("x-")}
         self._nothing: dict[str, str] = {}
         self._id, self._prompt = columns.get("id"), columns.get("prompt")
-        self._labels = {name: index for name, index in columns.items() if name.partition(".")[0] == "labels"}
-        own = {*OWN_TEXTS, *self._kept, *self._labels}
-        alike = [index for name, index in columns.items() if name not in own]
+        own = {name for name in columns if name in fields.pictures or name.partition(".")[0] == "labels"}
+        self._own = {name: index for name, index in columns.items() if name in own}
+        alike = [index for name, index in columns.items() if name not in {*OWN_TEXTS, *self._kept, *own}]
         self._alike = itemgetter(*alike) if alike else None
         self._forms: dict[Hashable, Hashable] = {}
         self._rows = [self._row(record) for record in table.records()]
@@ -58,23 +58,33 @@ class CsvList:
         return {name: record.cells[index] for name, index in self._kept.items() if index < len(record.cells)}
 
     def _row(self, record: Record) -> BareRow:
-        form = labels = prompt = None
+        form: Hashable = None
+        prompt = None
+        own = _Own(None, NO_PICTURES)
         job_id = ""
         if record.fault is None and self._id is not None and self._alike is not None:
             job_id = record.cells[self._id].strip()
             prompt = None if self._prompt is None else record.cells[self._prompt]
-            if is_plain(job_id) and not job_id.startswith(_JSON) and (prompt is None or is_plain(prompt)):
-                form = self._alike(record.cells)
+            found = self._own_cells(record) if self._own else own
+            if found and is_plain(job_id) and not job_id.startswith(_JSON) and (prompt is None or is_plain(prompt)):
+                own = found
+                form = (self._alike(record.cells), form_of_pictures(own.pictures))
                 form = self._forms.setdefault(form, form)
-                labels = self._labels_of(record) if self._labels else None
-        return BareRow(record.number, self._columns(record), _place(record.number), form, job_id, prompt, labels)
+        return BareRow(record.number, self._columns(record), _place(record.number), form, job_id, prompt, *own)
 
-    def _labels_of(self, record: Record) -> Entry | None:
-        """The labels of a row; what cannot be read is among them as nothing, which no label may be."""
-        cells = {name: record.cells[index] for name, index in self._labels.items()}
+    def _own_cells(self, record: Record) -> "_Own | None":
+        """What of a row's own cells beside its texts; None where they are not plain."""
+        cells = {name: record.cells[index] for name, index in self._own.items()}
         own = Findings(self._file)
-        read = read_cells(cells, dict.fromkeys(cells, (1, 1)), self._fields, own)
-        return Entry(_NOWHERE, _NOWHERE) if own.errors else read.entries.get("labels")
+        entries = read_cells(cells, dict.fromkeys(cells, (1, 1)), self._fields, own).entries
+        pictures = plain_pictures(entries, self._fields)
+        is_plain_row = not own.errors and entries.keys() - {"labels"} == pictures.keys()
+        return _Own(entries.get("labels"), pictures) if is_plain_row else None
+
+
+class _Own(NamedTuple):
+    labels: Entry | None
+    pictures: Mapping[str, Node]
 
 
 def _place(number: int) -> str:

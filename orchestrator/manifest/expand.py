@@ -24,7 +24,7 @@ def expand(template: JobTemplate, setting: Setting, defaults: JobDefaults, jobs:
         return
     read = RowJobs(compiled, rows, findings.file, findings.origin)
     patterns = Patterns(jobs, read.again)
-    outline = outline_of(compiled)
+    outline = outline_of(compiled, setting.fields)
     for at, row in enumerate(rows):
         fault = _row_fault(row, template.node, findings) if row and row.fault else None
         for combination in range(len(read.combinations)):
@@ -47,10 +47,10 @@ def _add(
     row = read.rows[at]
     form = None
     if outline is not None and (outlined := outline.of(Scope(read.variables(row, combination)))) is not None:
-        alike, job_id, prompt, labels = outlined
+        alike, job_id, prompt, labels, pictures = outlined
         form = (combination, alike)
         columns, place = (row.columns, row.place) if row else (None, None)
-        if patterns.add_repeat(form, read.number(at, combination), job_id, prompt, labels, columns, place):
+        if patterns.add_repeat(form, read.number(at, combination), job_id, prompt, labels, columns, place, pictures):
             return
     own = read.findings(row)
     job, takes = read.job(row, combination, jobs.next_ordinal, own)

@@ -24,7 +24,7 @@ from orchestrator.manifest.job_keys import (
 from orchestrator.manifest.job_list import JobList
 from orchestrator.manifest.job_template import JobTemplate, read_template
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Sequence, native
-from orchestrator.manifest.patterns import Patterns, form_of_job
+from orchestrator.manifest.patterns import Patterns, form_of_job, plain_pictures
 from orchestrator.manifest.setting import Setting
 
 _NOWHERE = Mapping({}, 1, 1)
@@ -45,7 +45,7 @@ def read_jobs(node: Node, defaults: JobDefaults, setting: Setting, jobs: JobList
         if template is not None and _is_expanded(template.node, setting):
             expand(template, setting, defaults, jobs, findings)
         elif template is not None:
-            _add_plain(template.node, at, defaults, patterns, jobs, findings)
+            _add_plain(template.node, at, defaults, setting, patterns, jobs, findings)
     _is_count_allowed(len(jobs.jobs), node, findings)
 
 
@@ -55,7 +55,9 @@ def read_bare_jobs(found: BareList, defaults: JobDefaults, setting: Setting, job
     for row in found.rows():
         labels = _labels(row.labels, defaults)
         form = None if labels is None else row.form
-        if patterns.add_repeat(form, row.number, row.id, row.prompt, labels or {}, row.columns, row.place):
+        if patterns.add_repeat(
+            form, row.number, row.id, row.prompt, labels or {}, row.columns, row.place, row.pictures
+        ):
             continue
         bare = found.read(row.number)
         if not _is_count_allowed(len(jobs.jobs) + 1, bare.node, findings):
@@ -71,12 +73,20 @@ def read_bare_jobs(found: BareList, defaults: JobDefaults, setting: Setting, job
 
 
 def _add_plain(
-    node: Mapping, at: int, defaults: JobDefaults, patterns: Patterns, jobs: JobList, findings: Findings
+    node: Mapping,
+    at: int,
+    defaults: JobDefaults,
+    setting: Setting,
+    patterns: Patterns,
+    jobs: JobList,
+    findings: Findings,
 ) -> None:
     data = {name: native(entry.value) for name, entry in node.entries.items()}
-    form = form_of_job(data) if "id" in data else None
+    pictures = plain_pictures(node.entries, setting.fields)
+    form = form_of_job(data, pictures) if "id" in data else None
     labels = _labels(node.entries.get("labels"), defaults)
-    if form and labels is not None and patterns.add_repeat(form, at, data["id"], data.get("prompt"), labels):
+    texts = (data.get("id", ""), data.get("prompt"))
+    if form and labels is not None and patterns.add_repeat(form, at, *texts, labels, pictures=pictures):
         return
     own = findings.for_job(written_id(node.entries.get("id")))
     errors_before = len(own.errors)

@@ -5,17 +5,20 @@ from collections.abc import Iterator
 from orchestrator.manifest.bare import BareJob, BareRow
 from orchestrator.manifest.json_lines import read_json_line, read_quickly, split_lines
 from orchestrator.manifest.nodes import Entry, Mapping, Scalar, node_of
-from orchestrator.manifest.patterns import form_of_job
+from orchestrator.manifest.patterns import NO_PICTURES, form_of_job, plain_pictures
+from orchestrator.manifest.provider_fields import ProviderFields
 from orchestrator.manifest.row import Row
 
-_LABELS = Scalar("labels", 1, 1)
+_KEY = Scalar(None, 1, 1)
 
 
 class JsonList:
     """The jobs of a text. Lines count as rows."""
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, fields: ProviderFields, file: str) -> None:
         self._lines = split_lines(text)
+        self._fields = fields
+        self._own = fields.pictures | {"labels"}
         self._file = file
         self._nothing: dict[str, str] = {}
 
@@ -32,11 +35,14 @@ class JsonList:
 
     def _row(self, number: int, line: str) -> BareRow:
         data = read_quickly(line)
-        form = form_of_job(data) if isinstance(data, dict) and "id" in data else None
+        is_job = isinstance(data, dict) and "id" in data
+        nodes = {name: Entry(_KEY, node_of(data[name])) for name in self._own & data.keys()} if is_job else {}
+        pictures = plain_pictures(nodes, self._fields) if nodes else NO_PICTURES
+        form = form_of_job(data, pictures) if is_job else None
         if form is None:
-            return BareRow(number, self._nothing, _place(number), None, "", None, None)
-        labels = Entry(_LABELS, node_of(data["labels"])) if "labels" in data else None
-        return BareRow(number, self._nothing, _place(number), form, data["id"], data.get("prompt"), labels)
+            return BareRow(number, self._nothing, _place(number), None, "", None, None, NO_PICTURES)
+        own = (data["id"], data.get("prompt"), nodes.get("labels"), pictures)
+        return BareRow(number, self._nothing, _place(number), form, *own)
 
 
 def _place(number: int) -> str:

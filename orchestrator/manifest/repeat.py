@@ -1,14 +1,16 @@
 """A job that is like an earlier one in all but its own texts, as most jobs of a long list are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from orchestrator.base.diagnostics import Diagnostic
 from orchestrator.manifest.job_keys import ManifestJob
+from orchestrator.manifest.nodes import Node
 
 
 class Repeat(NamedTuple):
     """A sound job of which nothing else differs from `pattern`. `prompt` is None where that is the same, too.
+    `pictures` are values of the provider's fields: texts, or lists of texts, each of which names a picture.
 
     `columns` and `place` are those of the row that it was made from. `read` gives the whole job by its number `at` in
     what it is read from, and its ordinal.
@@ -18,6 +20,7 @@ class Repeat(NamedTuple):
     id: str
     prompt: str | None
     labels: dict[str, str]
+    pictures: Mapping[str, Node]
     columns: dict[str, Any] | None
     place: str | None
     at: int

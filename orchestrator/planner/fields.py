@@ -104,5 +104,6 @@ PROVIDER_FIELDS = ProviderFields(
             "tools",
         )
     ),
+    pictures=frozenset((*SINGLE_IMAGES, *IMAGE_LISTS, "reference_image_urls")),
 )
 """The names as the manifest room has to know them."""

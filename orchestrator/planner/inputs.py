@@ -7,6 +7,7 @@ from typing import Any, Literal
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence, fault_of
+from orchestrator.manifest.repeat import Job, Repeat
 from orchestrator.manifest.suggest import did_you_mean
 from orchestrator.manifest.values import describe, shorten
 from orchestrator.planner.fields import (
@@ -70,8 +71,13 @@ def read_inputs(fields: dict[str, Entry], job_type: JobType | None, reader: Medi
     return inputs
 
 
-def pictures(fields: dict[str, Entry]) -> Iterator[tuple[str, str | None]]:
-    """All pictures in a job's fields, for `MediaReader.read_ahead`."""
+def pictures(job: Job) -> Iterator[tuple[str, str | None]]:
+    """All pictures in a job's fields, or those of its own, for `MediaReader.read_ahead`."""
+    if isinstance(job, Repeat):
+        for node in job.pictures.values():
+            yield from _pictures(node)
+        return
+    fields = job.fields
     for name in MEDIA_FIELDS & fields.keys():
         yield from _pictures(fields[name].value)
     if "messages" in fields:

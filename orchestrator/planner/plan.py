@@ -12,7 +12,6 @@ from orchestrator.catalog.models import Catalog
 from orchestrator.manifest.files import uri_beside, uri_of
 from orchestrator.manifest.findings import Findings, in_order
 from orchestrator.manifest.load import load_manifest, without_garbage_collection
-from orchestrator.manifest.repeat import Repeat
 from orchestrator.manifest.schema import Manifest
 from orchestrator.planner import limits
 from orchestrator.planner.chains import Chains, check_chains
@@ -77,8 +76,7 @@ def plan_manifest(
     check_names(manifest.defaults, None, findings)
     check_texts(manifest.defaults.values(), findings, has_text=not all(job.is_template for job in manifest.jobs))
 
-    written = (job for job in manifest.jobs if not isinstance(job, Repeat))
-    reader.read_ahead(picture for job in written for picture in pictures(job.fields))
+    reader.read_ahead(picture for job in manifest.jobs for picture in pictures(job))
     checked = check_jobs(manifest.jobs, manifest.defaults, catalog, reader, findings.file)
     chains = check_chains(_by_id(checked), absent) if any(job.references for job in checked) else Chains()
     rejected = reject_rows(checked, manifest.skip_at_most, findings)

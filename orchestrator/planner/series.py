@@ -1,13 +1,14 @@
 """Checks all jobs; what repeats a sound one takes over what was found out about that one."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from orchestrator.catalog.models import Catalog
-from orchestrator.manifest.nodes import Entry
+from orchestrator.manifest.nodes import Entry, Node, Scalar, Sequence
 from orchestrator.manifest.repeat import Job, Repeat
-from orchestrator.planner.fingerprint import PromptFingerprints
+from orchestrator.planner.fingerprint import PromptFingerprints, fingerprint
 from orchestrator.planner.job import CheckedJob, check_job
-from orchestrator.planner.media import MediaReader
+from orchestrator.planner.media import MediaFault, MediaReader
 from orchestrator.planner.result import PlannedJob
 
 
@@ -21,9 +22,10 @@ def check_jobs(
         if isinstance(job, Repeat):
             first = job.pattern.ordinal
             if first not in series:
-                series[first] = _series_of(checked[first])
-            if known := series[first]:
-                checked.append(known.check(job))
+                series[first] = _series_of(checked[first], reader)
+            known = series[first]
+            if known is not None and (found := known.check(job)) is not None:
+                checked.append(found)
                 continue
             job = job.in_full()
         checked.append(check_job(job, defaults, catalog, reader, file))
@@ -33,18 +35,25 @@ def check_jobs(
 class _Series:
     """Jobs that differ in their own texts alone: the first of them is good, and so are all."""
 
-    def __init__(self, first: CheckedJob, planned: PlannedJob) -> None:
+    def __init__(self, first: CheckedJob, planned: PlannedJob, reader: MediaReader) -> None:
         self._first = first
         self._planned = planned
+        self._reader = reader
         self._fingerprints = PromptFingerprints(type=planned.type, model=planned.model, item=planned.item)
 
-    def check(self, job: Repeat) -> CheckedJob:
-        """A job that needs no other check."""
+    def check(self, job: Repeat) -> CheckedJob | None:
+        """A job that needs no other check; None where a picture of its own cannot be used."""
         like = self._planned
-        item, fingerprint = like.item, like.fingerprint
+        item, digest = like.item, like.fingerprint
         if job.prompt is not None:
             item = item | {"prompt": job.prompt}
-            fingerprint = self._fingerprints.of(job.prompt)
+            digest = self._fingerprints.of(job.prompt) if not job.pictures else None
+        if job.pictures:
+            try:
+                item = item | {name: self._media(node) for name, node in job.pictures.items()}
+            except MediaFault:
+                return None
+            digest = fingerprint(type=like.type, model=like.model, item=item)
         planned = PlannedJob(
             job.ordinal,
             job.id,
@@ -53,7 +62,7 @@ class _Series:
             item,
             job.labels,
             like.estimate,
-            fingerprint,
+            digest,
             (),
             like.has_gate,
             job.columns,
@@ -62,12 +71,19 @@ class _Series:
         )
         return CheckedJob(job, self._first.type, self._first.findings, (), planned)
 
+    def _media(self, node: Node) -> Any:
+        """What stands in the item for plain names of pictures."""
+        if isinstance(node, Sequence):
+            return [self._media(item) for item in node.items]
+        assert isinstance(node, Scalar)
+        return self._reader.read(str(node.value), "image", node.within).value
 
-def _series_of(first: CheckedJob) -> _Series | None:
+
+def _series_of(first: CheckedJob, reader: MediaReader) -> _Series | None:
     """The series of a job about which there is nothing to say; None where each job of it may be another case.
 
     That of a text is: its price depends on how long its prompt is.
     """
     findings = first.findings
     is_alike = first.type != "text" and not (findings.errors or findings.warnings or first.references)
-    return _Series(first, first.planned) if is_alike and first.planned is not None else None
+    return _Series(first, first.planned, reader) if is_alike and first.planned is not None else None

@@ -19,7 +19,8 @@ from orchestrator.planner.plan import Plan, plan
 Row = dict[str, str]
 TEMPLATE = (
     "version: 1\nname: t\njobs:\n  - {id: '{{ id }}', for_each: r.csv, model: '{{ model }}', type: '{{ type }}',\n"
-    "     prompt: 'A {{ prompt }}', aspect_ratio: '{{ ratio }}', labels: {s: '{{ label }}'}}\n"
+    "     prompt: 'A {{ prompt }}', aspect_ratio: '{{ ratio }}', labels: {s: '{{ label }}'},\n"
+    "     image_urls: ['{{ image_url }}', 'https://a.example/x.png']}\n"
 )
 ROWS = st.lists(
     st.fixed_dictionaries(
@@ -29,6 +30,7 @@ ROWS = st.lists(
             "prompt": st.sampled_from(["mug", "cup", "“tasse”", "{{ x }}", "50 %", "nul\0", " "]),
             "ratio": st.sampled_from(["1:1", "1:1", "1:1", "7:3"]),
             "label": st.sampled_from(["x", "y", "z", " "]),
+            "image_url": st.sampled_from([f"https://a.example/{number}.png" for number in range(5)] + ["gone.png"]),
         }
     ),
     min_size=1,
