@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from orchestrator.operations.reporting import report
 from orchestrator.operations.reviewing import apply_review
 from orchestrator.operations.submitting import SubmitOptions, submit
+from orchestrator.report.document import PageJob, ShownFile, by_model, page_document
+from orchestrator.report.page import Head, render
 from orchestrator.sandbox import Sandbox
 from orchestrator.store.database import Database
 
@@ -131,4 +134,53 @@ def test_from_s3_it_works_wide_and_narrow_light_and_dark(
             assert page.text_content("#detail-title") == "cup"
             press(page, "j", "a")
             assert decided(page) == {"cup-wide": "Accepted"}
+    assert told == []
+
+
+#: Cards that are laid out, and pictures that have come.
+LAID_OUT = (
+    "() => [...document.querySelectorAll('article')].filter(a => a.checkVisibility({contentVisibilityAuto: true}))"
+    ".map(a => a.querySelector('h2').textContent)"
+)
+LOADED_PICTURES = "() => [...document.images].filter(image => image.naturalWidth > 0).map(image => image.alt)"
+WINDOW = {"width": 1400, "height": 900}
+
+
+def large_page(folder: Path, jobs: int) -> str:
+    """The URL of a page of so many jobs, ten of each variant. One file is the picture of all, by different links."""
+    Image.new("RGB", (480, 360), "teal").save(folder / "small.webp")
+    amounts = {"estimated": "3", "spent": "3"}
+    document: dict[str, Any] = {"model": "gen", "state": "completed", "labels": {}, "error": None, "review": None}
+    document |= {"usdc": None, "reused_from": None, "request_id": None, "attempts": 1, "credits": amounts}
+    shown = [
+        PageJob(
+            document | {"id": f"job-{n}"},
+            {"prompt": f"job-{n}"},
+            {"product": str(n // 10)},
+            2.0,
+            None,
+            [ShownFile("image", f"{n:064x}", "./small.webp", "image/webp", "", f"./small.webp?{n}")],
+        )
+        for n in range(jobs)
+    ]
+    head = Head("things", "things-1", [], [], "credits", by_model(shown))
+    (folder / "page.html").write_bytes(render(head, page_document("things-1", shown), ["./small.webp"]))
+    return (folder / "page.html").as_uri()
+
+
+def test_of_thousands_of_jobs_only_those_near_the_window_are_laid_out_and_loaded(tmp_path: Path) -> None:
+    told = list[str]()
+    with chromium() as browser:
+        page = browser.new_context(viewport=WINDOW).new_page()
+        page.on("console", lambda message: told.append(message.text))
+        page.goto(large_page(tmp_path, 5000))
+        assert page.text_content("#count") == "5000 jobs"
+        for key, near in (("Home", "job-0"), ("End", "job-4999"), ("g", "job-4999")):
+            press(page, key)
+            page.wait_for_function(f"() => ({LOADED_PICTURES})().includes('{near}')")
+            laid_out, loaded = set(page.evaluate(LAID_OUT)), set(page.evaluate(LOADED_PICTURES))
+            assert near in laid_out
+            assert len(laid_out) < 200, key
+            assert "job-2500" not in loaded
+            assert len(loaded) < 400, "of both ends, and of what lies a little beyond the window"
     assert told == []
