@@ -57,7 +57,7 @@ def receipt_of_request(engine: Engine, order: Order, verdict: Verdict) -> Receip
 
 async def record(engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
     rule = on_post(verdict)
-    if rule.effect is Effect.UNREACHED:
+    if rule.effect is Effect.UNREACHED and not verdict.is_late:
         engine.note_outage(verdict.reason)
     with told_if_lost(work, verdict):
         if rule.becomes is JobState.GENERATING:
@@ -199,6 +199,8 @@ def record_doubt(connection: Connection, work: Posted, answer: dict[str, Any]) -
 
 def follow(connection: Connection, engine: Engine, work: Posted, verdict: Verdict, effect: Effect) -> None:
     """Let the pace and the breaker follow an answer."""
+    if verdict.is_late:
+        return
     account_pk, most = engine.scope.account_pk, engine.limits.max_in_flight
     slower = effect in (Effect.SLOWER, Effect.OVERLOADED)
     if effect in (Effect.FASTER, Effect.ANSWERED):

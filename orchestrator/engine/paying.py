@@ -143,7 +143,8 @@ async def _leave(
 
 async def _take_back_unsent(engine: Engine, work: ClaimedSubmission, order: Order | None, verdict: Verdict) -> None:
     """Not a byte left, and nothing of the signature: it is void at once."""
-    engine.note_outage(verdict.reason)
+    if not verdict.is_late:
+        engine.note_outage(verdict.reason)
     if await engine.persist(_record_unsent, engine, work, verdict) and order is not None:
         await engine.keep_receipts(Receipt.not_charged(order))  # not before: taken for dead, another may have sent it
 

@@ -3,7 +3,7 @@ wallet's proof that may be stale: it is sent once more with a fresh one.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from http import HTTPStatus
@@ -149,7 +149,7 @@ class KatanaClient:
         headers = {PAYMENT_HEADER: payment} if payment is not None else self._line.proven()
         sent = await self._line.post("pay", call.path, body, headers, send_before, leave, is_text=call.is_chat)
         faults.point("pay.answered")
-        return judge(
+        verdict = judge(
             sending_began=sent.sending_began,
             reply=sent.reply,
             failure=sent.failure,
@@ -158,6 +158,7 @@ class KatanaClient:
             is_chat=call.is_chat,
             clock=self._clock,
         )
+        return replace(verdict, is_late=True) if sent.is_late else verdict
 
     async def top_up(self, body: bytes, *, payment: str, send_before: datetime | None = None) -> ToppedUp:
         """One top-up of exactly `body`, with its signed payment. Never raises; only a told credit is final."""

@@ -44,6 +44,8 @@ class Exchange:
     reply: Reply | None
     failure: str | None
     sending_began: bool
+    #: It was not tried: our own time for it was over.
+    is_late: bool = False
 
 
 class Line:
@@ -96,7 +98,9 @@ class Line:
             async with deadline:
                 request = self._request("POST", path, {**length, **headers}, body, phase, is_text=is_text)
                 reply = await self._carrier.carry(request)
-        except (*BROKEN, TooLate) as error:
+        except TooLate as error:
+            return Exchange(None, str(error), phase.sending_began, is_late=True)
+        except BROKEN as error:
             return Exchange(None, failure_words(error), phase.sending_began)
         return Exchange(self._read_reply(reply, headers), None, phase.sending_began)
 

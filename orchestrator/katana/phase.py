@@ -8,7 +8,7 @@ from orchestrator.base import faults
 from orchestrator.base.clock import Clock
 
 #: A connection that was open for so long before anything was said may be closed at its other end.
-_LONGEST_OPEN = timedelta(seconds=5)
+_LONGEST_OPEN = timedelta(seconds=10)
 
 
 class TooLate(Exception):

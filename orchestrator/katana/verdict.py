@@ -72,6 +72,8 @@ class Verdict:
     offers: tuple[Offer, ...] = ()
     #: The text itself, where one was asked for: it came with the answer, and there is nothing more to fetch.
     completion: Completion | None = None
+    #: Not sent, and that says nothing of the provider: our own time for it was over.
+    is_late: bool = False
 
     def document(self) -> dict[str, object]:
         """What is kept with the submission: never a header, never a body."""

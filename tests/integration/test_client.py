@@ -184,7 +184,7 @@ async def test_a_broken_answer_leaves_it_unknown(parts: tuple[bytes, ...]) -> No
 async def test_what_is_too_late_is_not_sent() -> None:
     async with serving(answering(http(OK))) as (server, url), KatanaClient(url, {}) as client:
         verdict = await client.submit(b"{}", send_before=datetime.now(UTC))
-        assert (verdict.kind, verdict.reason) == (Kind.NOT_SENT, "TooLate: its time to be sent is over")
+        assert (verdict.kind, verdict.reason) == (Kind.NOT_SENT, "its time to be sent is over")
         await client.submit(b"{}", send_before=datetime.now(UTC) + timedelta(minutes=1))
     assert len(server.received) == 1
 

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -246,6 +247,22 @@ async def test_a_job_that_we_stumble_over_is_put_aside(site: Site, monkeypatch: 
     )
     error = site.jobs()["job-1"]["error"]
     assert (error["code"], error["charged"], "RuntimeError" in error["message"]) == ("unknown", False, True)
+    site.audit()
+
+
+async def test_our_own_slowness_is_no_fault_of_the_provider(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it takes so long to mark a job as sent that its connection may be closed, it is sent later; that is all."""
+    limits = [timedelta(0)] * 12
+
+    class Impatient:
+        def __radd__(self, opened_at: datetime) -> datetime:
+            return opened_at + (limits.pop() if limits else timedelta(seconds=10))
+
+    monkeypatch.setattr("orchestrator.katana.phase._LONGEST_OPEN", Impatient())
+    monkeypatch.setattr("orchestrator.engine.answered.note_opening", lambda *_: pytest.fail("the breaker is told"))
+    document = await site.run(site.make_batch(3))
+    assert (document["state"], limits, [job["attempts"] for job in site.jobs().values()]) == ("completed", [], [1] * 3)
+    assert len(site.sandbox.charges()) == 3
     site.audit()
 
 
