@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +23,8 @@ from orchestrator.store.embedded import EmbeddedPostgres
 
 from ..postgres import new_database
 
-#: The last commit of 0.1.0, the release before the one that is worked on.
-PREVIOUS = "6bb8fb4d0639eb17e3938e9c7fc9064d175bdafe"
+#: The last commit of the release before the one that is worked on (CHANGELOG.md).
+PREVIOUS, PREVIOUS_VERSION = "6bb8fb4d0639eb17e3938e9c7fc9064d175bdafe", "0.1.0"
 ROOT = Path(__file__).parents[2]
 JOBS = 16
 
@@ -32,14 +33,21 @@ JOBS = 16
 def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The code of the previous release, unpacked."""
     packed = subprocess.run(
-        ["git", "-C", str(ROOT), "archive", PREVIOUS, "orchestrator", "migrations"], capture_output=True, check=False
+        ["git", "-C", str(ROOT), "archive", PREVIOUS, "orchestrator", "migrations", "pyproject.toml"],
+        capture_output=True,
+        check=False,
     )
     if packed.returncode:
         pytest.skip("the history of this checkout does not have the previous release")
     folder = tmp_path_factory.mktemp("previous")
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
         archive.extractall(folder, filter="data")
+    assert version(folder) == PREVIOUS_VERSION != version(ROOT)
     return folder
+
+
+def version(code: Path) -> str:
+    return str(tomllib.loads((code / "pyproject.toml").read_text())["project"]["version"])
 
 
 @pytest.fixture
