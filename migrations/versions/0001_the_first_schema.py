@@ -180,11 +180,13 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "(submission_id IS NOT NULL) OR state NOT IN ('submitting', 'generating', 'copying', 'completed', 'in_doubt')",
+            "(submission_id IS NOT NULL) OR "
+            "state NOT IN ('submitting', 'generating', 'copying', 'completed', 'in_doubt')",
             name="paid_has_submission",
         ),
         sa.CheckConstraint(
-            "state IN ('waiting', 'pending', 'submitting', 'generating', 'copying', 'completed', 'failed', 'rejected', 'in_doubt', 'cancelled', 'skipped')",
+            "state IN ('waiting', 'pending', 'submitting', 'generating', 'copying', 'completed', 'failed', 'rejected', "
+            "'in_doubt', 'cancelled', 'skipped')",
             name="state_known",
         ),
         sa.CheckConstraint("state NOT IN ('failed', 'rejected') OR error IS NOT NULL", name="failure_has_error"),

@@ -88,7 +88,8 @@ def _extend_batches_and_holds() -> None:
     op.create_check_constraint(
         "code_known",
         "hold",
-        "code IN ('in-doubt', 'budget-reached', 'balance-low', 'canary', 'price-changed', 'stop-when', 'destination-failing', 'provider-refusing')",
+        "code IN ('in-doubt', 'budget-reached', 'balance-low', 'canary', 'price-changed', 'stop-when', "
+        "'destination-failing', 'provider-refusing')",
     )
 
 

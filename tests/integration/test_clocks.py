@@ -14,7 +14,7 @@ from orchestrator.katana.client import KatanaClient
 from orchestrator.operations.opening import make_engine
 from orchestrator.sandbox import Sandbox
 from orchestrator.store.accounts import Scope
-from orchestrator.store.budgets import bounds
+from orchestrator.store.budgets import Window, bounds
 from orchestrator.store.database import Database
 
 from .engine_site import Site, make_site
@@ -84,5 +84,5 @@ async def test_workers_whose_clocks_disagree_share_a_batch(site: Site, database_
         ("monthly", date(2026, 12, 1), date(2026, 12, 1), date(2027, 1, 1)),
     ],
 )
-def test_windows_of_caps_end_where_the_calendar_says(window: str, day: date, begins: date, ends: date) -> None:
-    assert bounds(window, day) == (begins, ends)  # type: ignore[arg-type]  # one of the two words
+def test_windows_of_caps_end_where_the_calendar_says(window: Window, day: date, begins: date, ends: date) -> None:
+    assert bounds(window, day) == (begins, ends)

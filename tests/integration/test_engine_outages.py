@@ -96,6 +96,9 @@ async def test_a_full_spool_stops_downloads_and_loses_nothing(site: Site, monkey
         patch.setattr(Spool, "usage_bytes", lambda _: 10**15)
         document = await site.run(scope)
     assert (document["state"], exit_code(document)) == ("held", 4)
+    (message,) = [hold["message"] for hold in document["holds"]]
+    assert message.startswith(f"no file can be fetched here: the spool {site.settings.home / 'spool'} is full: ")
+    assert "raise ORCHESTRATOR_SPOOL_BYTES" in message
     assert site.asked("stats")["asset_downloads"] == 0
     assert (await site.resume(scope))["state"] == "completed"
     site.audit()

@@ -30,8 +30,9 @@ RATE = Decimal("0.0052")
 
 
 def set_caps(database: Database, account_pk: int, **limits: Limit | None) -> None:
+    named = {window: limits[window] for window in caps.WINDOWS if window in limits}
     with database.begin() as connection:
-        caps.set_caps(connection, account_pk, limits)  # type: ignore[arg-type]  # the keys are windows
+        caps.set_caps(connection, account_pk, named)
 
 
 def set_budget(database: Database, batch_id: str, budget: str) -> Decimal:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import insert, text, update
+from sqlalchemy.exc import DataError
 
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store import copying, polling, sending
@@ -264,7 +265,7 @@ def test_a_cut_connection_is_out_of_reach_and_a_value_that_cannot_be_sent_is_not
 
     with pytest.raises(OutOfReach):
         be_cut()
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(DataError, match="NUL") as caught:
         send_nul()
     assert not isinstance(caught.value, OutOfReach), "it would be tried again for ever"
 

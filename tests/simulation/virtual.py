@@ -98,7 +98,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         settle: Callable[[], None]
         try:
             settle = partial(future.set_result, func(*args))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it goes to whoever awaits
             settle = partial(future.set_exception, error)
         self.call_later(self._dice.uniform(*_CALL_SECONDS), lambda: None if future.done() else settle())
         return future

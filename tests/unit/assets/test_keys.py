@@ -84,11 +84,16 @@ def test_no_key_leaves_its_place(job: str, label: str, literal: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "template",
-    ["{nme}/{sha8}", "{job.__class__}", "{}", "{job", "job}", "/{job}", "{job}/", "a//{job}", "../{job}", ".x/{job}"],
+    ("templates", "reason"),
+    [
+        (["{nme}/{sha8}", "{job.__class__}", "{}"], "is not known"),
+        (["{job", "job}"], "a brace is open"),
+        (["/{job}", "{job}/", "a//{job}", "../{job}", ".x/{job}"], "neither be empty nor begin with a dot"),
+    ],
 )
-def test_a_template_that_cannot_be_used_is_refused(template: str) -> None:
-    with pytest.raises(ValueError):
-        check_template(template)
-    with pytest.raises(ValueError):
-        render_key(template, fields())
+def test_a_template_that_cannot_be_used_is_refused(templates: list[str], reason: str) -> None:
+    for template in templates:
+        with pytest.raises(ValueError, match=reason):
+            check_template(template)
+        with pytest.raises(ValueError, match=reason):
+            render_key(template, fields())

@@ -41,7 +41,7 @@ def test_changed_media_are_not_sent(tmp_path: Path) -> None:
 
 
 def test_bytes_under_a_wrong_hash_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="do not have the hash"):
         MediaStore(open_destination(str(tmp_path))).put_bytes(sha(b"a"), b"b")
 
 

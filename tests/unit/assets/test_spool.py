@@ -38,7 +38,7 @@ def test_only_stale_parts_are_swept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("asset_id", ["", "..", "../x", "a/b", "a.part", "a\0"])
 def test_an_id_that_is_no_file_name_is_refused(asset_id: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="not an asset id"):
         Spool(tmp_path).path(asset_id)
 
 

@@ -24,7 +24,7 @@ def test_exact_amounts(value: Any, expected: str) -> None:
     "value", [1.5, 0.0, True, False, None, [], b"1", "", " ", "x", "1,5", "-1", -1, "NaN", "sNaN", "Infinity", "-inf"]
 )
 def test_what_is_no_exact_amount(value: Any) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"^not an (exact )?amount"):
         parse_amount(value)
 
 

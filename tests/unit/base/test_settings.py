@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from orchestrator.base.errors import Unusable
 from orchestrator.base.settings import PRODUCTION_URL, load_settings
@@ -21,8 +22,8 @@ def dotenv(*lines: str) -> None:
     Path(".env").write_text("\n".join(lines), encoding="utf-8")
 
 
-def secret(value: object) -> str | None:
-    return value.get_secret_value() if value is not None else None  # type: ignore[attr-defined]  # a SecretStr
+def secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None
 
 
 def test_defaults() -> None:

@@ -86,19 +86,19 @@ def test_each_payment_has_a_nonce_of_its_own(wallet: EvmWallet) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "reason"),
     [
-        {"asset": "0x036CbD53842c5426634e7929541eC2318f3dCF7e"},
-        {"network": "eip155:84532"},
-        {"amount": "0"},
-        {"amount": "-1"},
-        {"amount": "1.5"},
-        {"amount": None},
-        {"payTo": "0x12"},
+        ({"asset": "0x036CbD53842c5426634e7929541eC2318f3dCF7e"}, "with USDC on Base alone"),
+        ({"network": "eip155:84532"}, "with USDC on Base alone"),
+        ({"amount": "0"}, "more than nothing"),
+        ({"amount": "-1"}, "more than nothing"),
+        ({"amount": "1.5"}, "invalid literal"),
+        ({"amount": None}, "invalid literal"),
+        ({"payTo": "0x12"}, "Unknown format '0x12'"),
     ],
 )
-def test_it_signs_nothing_but_usdc_on_base(wallet: EvmWallet, change: dict[str, str]) -> None:
-    with pytest.raises(ValueError):
+def test_it_signs_nothing_but_usdc_on_base(wallet: EvmWallet, change: dict[str, str], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
         wallet.pay(ENTRY | change, now=datetime.now(UTC))
 
 

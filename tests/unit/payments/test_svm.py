@@ -113,25 +113,25 @@ def test_without_a_memo_they_would_be_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "reason"),
     [
-        {"asset": "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU"},
-        {"network": "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"},
-        {"amount": "0"},
-        {"amount": "18446744073709551616"},
-        {"payTo": "0x12"},
-        {"payTo": str(KEYPAIR.pubkey())},
+        ({"asset": "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU"}, "with USDC on Solana alone"),
+        ({"network": "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"}, "with USDC on Solana alone"),
+        ({"amount": "0"}, "more than nothing"),
+        ({"amount": "18446744073709551616"}, "fits into 64 bits"),
+        ({"payTo": "0x12"}, "Invalid Base58"),
+        ({"payTo": str(KEYPAIR.pubkey())}, "does not pay itself"),
     ],
 )
-def test_it_signs_nothing_but_usdc_on_solana(wallet: SvmWallet, change: dict[str, str]) -> None:
-    with pytest.raises(ValueError):
+def test_it_signs_nothing_but_usdc_on_solana(wallet: SvmWallet, change: dict[str, str], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
         wallet.pay(ENTRY | change, now=NOW, blockhash=BLOCKHASH)
 
 
 def test_it_needs_a_blockhash(wallet: SvmWallet) -> None:
     with pytest.raises(ValueError, match="blockhash"):
         wallet.pay(ENTRY, now=NOW)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="as a blockhash is none"):
         wallet.pay(ENTRY, now=NOW, blockhash=Blockhash("nonsense", 1))
 
 
