@@ -56,6 +56,7 @@ def receipt_of_request(engine: Engine, order: Order, verdict: Verdict) -> Receip
 
 
 async def record(engine: Engine, work: ClaimedSubmission, verdict: Verdict) -> None:
+    """Write down what became of a POST, and what follows for its jobs and its batch."""
     rule = on_post(verdict)
     if rule.effect is Effect.UNREACHED and not verdict.is_late:
         engine.note_outage(verdict.reason)
@@ -182,6 +183,7 @@ def _record_refused(
 
 
 def hold(connection: Connection, work: ClaimedSubmission, verdict: Verdict, rule: PostRule) -> None:
+    """Put the batch on hold where the rule says so."""
     payment = payment_of(connection, work.id)
     if rule.hold is HoldCode.BALANCE_LOW and payment.is_wallet:
         hold_for_balance(connection, work, payment, verdict)
