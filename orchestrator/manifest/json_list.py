@@ -36,7 +36,7 @@ class JsonList:
     def _row(self, number: int, line: str) -> BareRow:
         data = read_quickly(line)
         is_job = isinstance(data, dict) and "id" in data
-        nodes = {name: Entry(_KEY, node_of(data[name])) for name in self._own & data.keys()} if is_job else {}
+        nodes = {name: Entry(_KEY, node_of(data[name])) for name in data if name in self._own} if is_job else {}
         pictures = plain_pictures(nodes, self._fields) if nodes else NO_PICTURES
         form = form_of_job(data, pictures) if is_job else None
         if form is None:

@@ -1,5 +1,4 @@
-"""Which jobs of a list are alike in all but their own texts: the id, the prompt, the labels and the names
-of pictures.
+"""Which jobs of a list are alike in all but their own texts: the id, the prompt, the labels, the names of pictures.
 
 What can be said of all of them is found out about the first one, their pattern. Of the others only the texts are looked
 at: whatever is not plainly good is read, and judged, like any other job.

@@ -19,21 +19,21 @@ def check_jobs(
     checked: list[CheckedJob] = []
     series: dict[int, _Series | None] = {}
     for job in jobs:
-        if isinstance(job, Repeat):
-            first = job.pattern.ordinal
-            if first not in series:
-                series[first] = _series_of(checked[first], reader)
-            known = series[first]
-            if known is not None and (found := known.check(job)) is not None:
-                checked.append(found)
-                continue
-            job = job.in_full()
-        checked.append(check_job(job, defaults, catalog, reader, file))
+        if not isinstance(job, Repeat):
+            checked.append(check_job(job, defaults, catalog, reader, file))
+            continue
+        first = job.pattern.ordinal
+        if first not in series:
+            series[first] = _series_of(checked[first], reader)
+        known = series[first]
+        found = known.check(job) if known else None
+        checked.append(found or check_job(job.in_full(), defaults, catalog, reader, file))
+        series[first] = known or _series_of(checked[-1], reader)
     return checked
 
 
 class _Series:
-    """Jobs that differ in their own texts alone: the first of them is good, and so are all."""
+    """Jobs that differ in their own texts alone: one of them is good, and so are all."""
 
     def __init__(self, first: CheckedJob, planned: PlannedJob, reader: MediaReader) -> None:
         self._first = first
