@@ -52,7 +52,8 @@ REQUIRED: dict[JobType, tuple[str, ...]] = {
     "text": ("model",),
 }
 REQUIRED_BY_BOTH = ("model", "prompt", "aspect_ratio")
-ALL_FIELDS = FIELDS["image"] | FIELDS["video"] | FIELDS["text"]
+_OF_IMAGES_AND_VIDEOS = FIELDS["image"] | FIELDS["video"]
+ALL_FIELDS = _OF_IMAGES_AND_VIDEOS | FIELDS["text"]
 
 NOT_OURS_TO_SEND = {
     "request_id": "the provider makes request ids (guide, Main Generation Endpoint)",
@@ -65,7 +66,7 @@ def fields_beside_extra(job_type: str | None) -> frozenset[str]:
     """The fields that a job of this type has in its own right; what else its item holds came in by `extra`."""
     if job_type is None:
         return ALL_FIELDS
-    return FIELDS["text"] if job_type == "text" else FIELDS["image"] | FIELDS["video"]
+    return FIELDS["text"] if job_type == "text" else _OF_IMAGES_AND_VIDEOS
 
 
 FRAMES: dict[str, Literal["first_frame", "mid_frame", "last_frame"]] = {

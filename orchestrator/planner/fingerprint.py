@@ -97,7 +97,8 @@ def canonical_item(
 
     `model` is the public name. Without `needed` all results of other jobs are alike, whichever job they are of.
     """
-    extra = {f"extra.{name}": _exact(value) for name, value in item.items() if name not in fields_beside_extra(type)}
+    documented = fields_beside_extra(type)
+    extra = {f"extra.{name}": _exact(value) for name, value in item.items() if name not in documented}
     takes = {} if take is None else {"takes": take}
     if type == "text":
         return {"type": type, "model": model, **_question(item, needed), **extra, **takes}
