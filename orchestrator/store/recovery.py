@@ -1,22 +1,24 @@
 """A database that was put back to an earlier state: what it does not know of its receipts.
 
 An acceptance is known where its request id is, and what was sent where its submission was sent. The acceptance of a
-submission that still waits for its answer comes late; anything else proves that the database is behind.
+submission that still waits for its answer comes late, unless whoever sent it lives and is about to record it; anything
+else proves that the database is behind.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Text, Uuid, any_, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Text, Uuid, any_, bindparam, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from orchestrator.base.states import SettledBy, SubmissionState
 from orchestrator.receipts.book import Slip
 from orchestrator.receipts.receipt import Receipt
 from orchestrator.store import resolving, sending
+from orchestrator.store.leases import is_dead
 from orchestrator.store.settling import note_doubt
 from orchestrator.store.tables import jobs, submissions
 
@@ -36,11 +38,12 @@ def compare(connection: Connection, account_pk: int, slips: Sequence[Slip]) -> C
     # Who waits for its answer is looked up first: one that is answered meanwhile is known, not missing. What was sent
     # stays sent, and that was committed before its receipt was written: when it is looked up does not matter.
     unanswered = unanswered_among(connection, [slip.submission_id for slip in slips])
+    left = left_among(connection, unanswered)
     known = known_requests(connection, account_pk, [slip.request_id for slip in slips if slip.request_id])
     sent = sent_among(connection, [slip.submission_id for slip in slips if not slip.request_id])
     unknown = [slip for slip in slips if slip.request_id not in known and slip.submission_id not in sent]
     return Comparison(
-        late=[slip for slip in unknown if slip.submission_id in unanswered],
+        late=[slip for slip in unknown if slip.submission_id in left],
         missing=[slip for slip in unknown if slip.submission_id not in unanswered],
     )
 
@@ -58,6 +61,13 @@ def unanswered_among(connection: Connection, submission_ids: list[UUID]) -> set[
     query = select(submissions.c.id).where(
         submissions.c.id == _one_of(submission_ids, Uuid()), submissions.c.state.in_(_UNANSWERED)
     )
+    return set(connection.execute(query).scalars())
+
+
+def left_among(connection: Connection, submission_ids: Collection[UUID]) -> set[UUID]:
+    """Those of some unanswered submissions whose sender is gone; another is just about to record what it heard."""
+    is_left = or_(submissions.c.lease_token.is_(None), is_dead(submissions))
+    query = select(submissions.c.id).where(submissions.c.id == _one_of(list(submission_ids), Uuid()), is_left)
     return set(connection.execute(query).scalars())
 
 

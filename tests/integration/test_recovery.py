@@ -241,6 +241,25 @@ def test_a_receipt_without_its_commit_is_a_late_answer(site: Site) -> None:
     site.audit()
 
 
+def test_an_answer_that_its_sender_is_about_to_record_is_not_late(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    scope = site.make_batch(1)
+    session = WorkerSession(site.database)
+    lease = Lease(uuid4(), session.ensure(), 60)
+    with site.database.begin() as connection:
+        (work,) = claim_submissions(connection, scope, lease=lease, limit=1, max_in_flight=1)
+        sending.mark_sent(connection, [sending.Departure(work.id, work.token, "00")], lease_seconds=60)
+        order = order_of(connection, work.id)
+    book = ReceiptBook(site.settings.home, order.origin, order.account)
+    book.write(Receipt.sent(order))
+    book.write(Receipt(at=order.sent_at, request_id="r-1", order=order))
+    receipts = Receipts(book, site.database, scope.account_pk)
+    receipts.bring_up_to_date()
+    assert (site.states(), caplog.messages) == (["submitting"], [])
+    session.close()
+    receipts.bring_up_to_date()
+    assert site.states() == ["generating"]
+
+
 def test_many_late_answers_are_told_in_one_line(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     scope = site.make_batch(2)
     site.play(FaultRule(at="submit", kind="drop-after-charge", times=2))
