@@ -84,9 +84,10 @@ def test_yes_is_yes(cli: Cli, account: dict[str, str], provider: Sandbox) -> Non
     assert len(provider.charges()) == before + 1
 
 
-def test_a_second_ctrl_c_ends_at_once_and_resume_goes_on(cli: Cli) -> None:
-    terminal = Terminal(cli, "submit", cli.manifest("impatient", [MUG]), "--sandbox")
-    terminal.read_until(lambda text: "generating" in text)  # its POST is answered: killed before, it would be in doubt
+def test_a_second_ctrl_c_ends_at_once_and_resume_goes_on(cli: Cli, account: dict[str, str], provider: Sandbox) -> None:
+    provider.play(Faults.of(FaultRule(at="asset", kind="slow", times=None, seconds=3.0)))
+    terminal = Terminal(cli, "submit", cli.manifest("impatient", [MUG]), "--yes", env=account)
+    terminal.read_until(lambda text: "copying" in text)  # its POST is answered: killed before, it would be in doubt
     terminal.process.send_signal(signal.SIGINT)
     time.sleep(0.05)
     terminal.process.send_signal(signal.SIGINT)
@@ -95,7 +96,8 @@ def test_a_second_ctrl_c_ends_at_once_and_resume_goes_on(cli: Cli) -> None:
     assert code in (130, -signal.SIGINT)
     assert time.monotonic() - began < 20
     assert "Traceback" not in text
-    assert cli("resume", "impatient", "--json").json["jobs"]["completed"] == 1
+    provider.play(Faults())
+    assert cli("resume", "impatient", "--yes", "--json", env=account).json["jobs"]["completed"] == 1
 
 
 @pytest.mark.usefixtures("usual_hangup")
