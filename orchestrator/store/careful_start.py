@@ -123,7 +123,7 @@ def _ended() -> Any:
 def _fewest_judged() -> Any:
     """How many jobs there are to judge by, FEWEST_JUDGED at most."""
     first = select(literal(1)).where(jobs.c.batch_id == batches.c.id, _is_bought()).limit(FEWEST_JUDGED)
-    return select(func.count()).select_from(first.correlate(batches).subquery()).scalar_subquery()
+    return select(func.count()).select_from(first.correlate(batches).subquery("judged")).scalar_subquery()
 
 
 def _count(condition: ColumnElement[bool]) -> Any:
