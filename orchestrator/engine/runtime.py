@@ -80,7 +80,8 @@ class Engine:
     has_keys: bool = True
 
     def __post_init__(self) -> None:
-        self._session = WorkerSession(self.database, keys_of=self.scope.account_pk if self.has_keys else None)
+        keys_of = self.scope.account_pk if self.has_keys else None
+        self._session = WorkerSession(self.database, keys_of=keys_of, monotonic=self.clock.monotonic)
         #: The connection of the session in which the database was last held against its receipts.
         self._compared_in = 0
         self._session_lock = threading.Lock()

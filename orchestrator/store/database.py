@@ -159,17 +159,17 @@ def _ping_doubtful(engine: Engine, connection: Any, record: ConnectionPoolEntry,
     if used_at is None:
         return  # just made
     try:
-        if may_be_gone(connection, used_at):
+        if may_be_gone(connection, idle_seconds=time.monotonic() - used_at):
             engine.dialect.do_ping(connection)
     except connection.Error as error:
         raise DisconnectionError from error
 
 
-def may_be_gone(connection: Any, used_at: float) -> bool:
-    """Whether a connection of psycopg has lain idle since `used_at` (monotonic), or the server said something unasked:
-    it does so only where it ends a connection.
+def may_be_gone(connection: Any, *, idle_seconds: float) -> bool:
+    """Whether a connection of psycopg was not used for long, or the server said something unasked: it does so only
+    where it ends a connection.
     """
-    return time.monotonic() - used_at >= _IDLE_SECONDS or _has_been_spoken_to(connection)
+    return idle_seconds >= _IDLE_SECONDS or _has_been_spoken_to(connection)
 
 
 def _has_been_spoken_to(connection: Any) -> bool:

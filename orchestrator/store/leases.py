@@ -6,7 +6,7 @@ closed socket and the lock is gone, so that its work can be taken up at once; `l
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -71,8 +71,11 @@ class WorkerSession:
     `connected` counts the connections: a database that is put back gives out its numbers once more.
     """
 
-    def __init__(self, database: Database, *, keys_of: int | None = None) -> None:
+    def __init__(
+        self, database: Database, *, keys_of: int | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._database = database
+        self._monotonic = monotonic
         self._keys_of = keys_of
         self._connection: Connection | None = None
         self._asked_at = 0.0
@@ -102,7 +105,7 @@ class WorkerSession:
         if self._keys_of is not None:
             keyed = {"space": _KEYED_SPACE, "account_pk": self._keys_of}
             connection.execute(text("SELECT pg_advisory_lock_shared(:space, :account_pk)"), keyed)
-        self._server, self._asked_at = server_of(connection), time.monotonic()
+        self._server, self._asked_at = server_of(connection), self._monotonic()
         _hand_over(connection, self.number, number)
         self.connected += 1
         self.number, self._connection = number, connection  # last: broken off before, all of it is done again
@@ -110,10 +113,10 @@ class WorkerSession:
 
     def _is_the_same(self, connection: Connection) -> bool:
         """Whether the session is there and the server's own; asked now and then, and where it may have ended."""
-        if not may_be_gone(connection.connection.dbapi_connection, self._asked_at):
+        if not may_be_gone(connection.connection.dbapi_connection, idle_seconds=self._monotonic() - self._asked_at):
             return True
         is_the_same = server_of(connection) == self._server
-        self._asked_at = time.monotonic()
+        self._asked_at = self._monotonic()
         return is_the_same
 
     def close(self) -> None:
