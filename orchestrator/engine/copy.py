@@ -64,8 +64,8 @@ async def _store(engine: Engine, work: ClaimedCopy) -> None:
     if unrecorded is None:
         return
     await engine.together(_complete, (work, unrecorded))
-    engine.failing_since.pop(work.batch_id, None)
-    engine.useless_tries.pop(work.pk, None)
+    engine.failing.end(work.batch_id)
+    engine.useless_tries.end(work.pk)
     _discard_spooled(engine, work)
 
 
@@ -189,8 +189,7 @@ def _is_hopeless(engine: Engine, work: ClaimedCopy, rule: CopyRule) -> bool:
     """Whether no further try can bring the file. Tries that an outage spoiled do not count."""
     if any(asset.sha256 for asset in _originals(work)):
         rule = SPOOLED_ELSEWHERE
-    engine.useless_tries[work.pk] += rule.tries is not None
-    too_often = rule.tries is not None and engine.useless_tries[work.pk] >= rule.tries
+    too_often = rule.tries is not None and engine.useless_tries.note(work.pk).times >= rule.tries
     return too_often or -work.seconds_to_expiry >= rule.overdue_seconds
 
 
@@ -212,7 +211,7 @@ async def _record_fault(engine: Engine, work: ClaimedCopy, reason: str) -> None:
 async def _give_up(engine: Engine, work: ClaimedCopy, code: JobError, reason: str) -> None:
     document = job_error(code, reason, charged=True)
     await engine.transact(copying.record_copy_lost, work.pk, work.token, document)
-    engine.useless_tries.pop(work.pk, None)
+    engine.useless_tries.end(work.pk)
     _discard_spooled(engine, work)
 
 

@@ -5,7 +5,6 @@ import functools
 import itertools
 import logging
 import threading
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from orchestrator.engine.deadlines import CopyPace
 from orchestrator.engine.group_commit import GroupCommit
 from orchestrator.engine.poll_times import PollTimes
 from orchestrator.engine.receipts import Receipts
+from orchestrator.engine.streaks import Streaks
 from orchestrator.katana.client import KatanaClient
 from orchestrator.katana.wallet_wire import WalletTransaction
 from orchestrator.payments.wallet import Wallet
@@ -94,8 +94,8 @@ class Engine:
         self._outage_told_at = -_OUTAGE_TOLD_SECONDS
         #: Set when we are asked to stop: nothing is sent from then on.
         self.stopping = False
-        #: Since when (monotonic seconds) the destination of a batch fails.
-        self.failing_since: dict[str, float] = {}
+        #: That the destination of a batch fails.
+        self.failing = Streaks[str](self.clock.monotonic)
         #: When (monotonic seconds) what is at stake in such a batch was last looked at, and told.
         self.stake_looked_at: dict[str, float] = {}
         self.stake_told_at: dict[str, float] = {}
@@ -105,11 +105,11 @@ class Engine:
         self.poll_times = PollTimes(self.clock.monotonic)
         self.next_deadlines_at = 0.0
         #: How often a job (by its row) had a file that was not whole, or led where we never connect to.
-        self.useless_tries: Counter[int] = Counter()
+        self.useless_tries = Streaks[int](self.clock.monotonic)
         #: How often we stumbled, by a fault of ours, over a job (by its row) that was to be sent.
-        self.send_faults: Counter[int] = Counter()
-        #: Since when (monotonic seconds) the input media of a batch cannot be read.
-        self.media_failing_since: dict[str, float] = {}
+        self.send_faults = Streaks[int](self.clock.monotonic)
+        #: That the input media of a batch cannot be read.
+        self.media_failing = Streaks[str](self.clock.monotonic)
         #: When (monotonic seconds) the balance may be read as a baseline, and money in doubt looked at, next.
         self.next_baseline_at = 0.0
         self.next_evidence_at = 0.0

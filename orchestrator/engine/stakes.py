@@ -40,7 +40,7 @@ async def note_failing_destination(engine: Engine, work: ClaimedCopy, error: Ass
     and no other process stores what this one cannot.
     """
     now = engine.clock.monotonic()
-    since = engine.failing_since.setdefault(work.batch_id, now)
+    since = engine.failing.note(work.batch_id).since
     stall_after = engine.limits.stall_after_seconds
     if now - since < stall_after and now - engine.stake_looked_at.get(work.batch_id, -inf) < _FAILURE_LOOK_SECONDS:
         return

@@ -68,7 +68,7 @@ async def send(engine: Engine, work: ClaimedSubmission) -> None:
     if verdict is None:
         return
     for job in work.jobs:
-        engine.send_faults.pop(job.pk, None)
+        engine.send_faults.end(job.pk)
     if leaving.order is not None:
         await engine.together(_keep_receipts, answered.receipt(engine, leaving.order, verdict))
     await answered.record(engine, work, verdict)
@@ -158,7 +158,7 @@ async def make_ready(engine: Engine, work: ClaimedSubmission) -> bytes | None:
         log.exception("jobs %s of %s: no request could be made of them", [job.name for job in work.jobs], work.batch_id)
         await unsent.put_aside(engine, work, f"a fault of ours: {type(error).__name__}")
         return None
-    engine.media_failing_since.pop(work.batch_id, None)
+    engine.media_failing.end(work.batch_id)
     if engine.stopping:
         await unsent.take_back(engine, work, "stopped before it was sent", retry_in_seconds=0)
         return None

@@ -19,8 +19,7 @@ OUR_FAULT_RETRY_SECONDS = 2.0
 
 async def wait_for_media(engine: Engine, work: ClaimedSubmission, error: AssetError) -> None:
     """Input media cannot be read: another worker may have them, or they come back; only after long they are lost."""
-    now = engine.clock.monotonic()
-    lasted = now - engine.media_failing_since.setdefault(work.batch_id, now)
+    lasted = engine.media_failing.note(work.batch_id).lasted
     if isinstance(error, MediaMissing) and lasted >= engine.limits.stall_after_seconds:
         await _reject(engine, work, JobError.MEDIA_MISSING, error.message)
         return
@@ -31,8 +30,7 @@ async def wait_for_media(engine: Engine, work: ClaimedSubmission, error: AssetEr
 async def put_aside(engine: Engine, work: ClaimedSubmission, reason: str) -> None:
     """What we stumble over again and again is rejected, so that its batch goes on; nothing of it was sent."""
     pks = [job.pk for job in work.jobs]
-    engine.send_faults.update(pks)
-    if max(engine.send_faults[pk] for pk in pks) >= OUR_FAULT_TRIES:
+    if max([engine.send_faults.note(pk).times for pk in pks]) >= OUR_FAULT_TRIES:
         await _reject(engine, work, JobError.UNKNOWN, reason)
     else:
         await take_back(engine, work, reason, retry_in_seconds=OUR_FAULT_RETRY_SECONDS)

@@ -177,7 +177,7 @@ async def test_a_process_that_cannot_store_puts_no_hold_while_another_can(
     async with open_engine(site.settings, site.database, site.provider, scope) as engine:
         store_one(site)
         (work,) = await claim(engine, 1)
-        engine.failing_since[BATCH] = engine.clock.monotonic() - 3600
+        engine.failing.note(BATCH).since -= 3600
         await note_failing_destination(engine, work, DestinationFailed("no way to it from here"))
         assert site.document()["holds"] == []
         with database.begin() as connection:
