@@ -18,7 +18,6 @@ from .store_rows import PRICE, force_jobs, make_batch, put_submission
 
 BATCH = "things-20261122-0001"
 SOURCE = Source(0, "original", "image", "https://files.test/0.png", None, None)
-IN_71_HOURS = datetime.now(UTC) + timedelta(hours=71)
 
 
 def happen(connection: Connection) -> None:
@@ -100,10 +99,11 @@ def test_how_late_a_result_was_seen_is_only_told_where_the_provider_said_when_it
     with database.begin() as connection:
         submission = put_submission(connection, BATCH, scope.account_pk, "accepted")
         force_jobs(connection, BATCH, ["generating"] * 3, submission)
+    in_71_hours = datetime.now(UTC) + timedelta(hours=71)
     outcomes = [
         ItemOutcome(0, JobState.COPYING, PRICE, sources=(SOURCE,)),
         ItemOutcome(1, JobState.COPYING, PRICE, sources=(replace(SOURCE, url="", content="A caption"),)),
-        ItemOutcome(2, JobState.COPYING, PRICE, sources=(replace(SOURCE, expires_at=IN_71_HOURS),)),
+        ItemOutcome(2, JobState.COPYING, PRICE, sources=(replace(SOURCE, expires_at=in_71_hours),)),
     ]
     with database.begin() as connection:
         polling.record_outcomes(connection, {submission: outcomes})
