@@ -11,7 +11,7 @@ R = TypeVar("R")
 #: More than this waits for the next group: a transaction stays short.
 _MOST = 256
 #: So long a group waits for others: a transaction costs as much as some ten of its rows.
-_LINGER_SECONDS = 0.01
+_LINGER_SECONDS = 0.005
 
 
 class GroupCommit(Generic[Item, R]):

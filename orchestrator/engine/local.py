@@ -61,7 +61,7 @@ def steps(engine: Engine) -> tuple[Step[Any], ...]:
 
 _USUAL = Tempo()
 #: What becomes due, or free, so soon after is claimed with it: one claim for many pieces.
-LINGER_SECONDS = 0.02
+LINGER_SECONDS = 0.01
 #: What was due a moment after nothing could be claimed; or another process is just claiming it.
 _SHORTEST_SLEEP_SECONDS = 0.05
 
