@@ -138,17 +138,18 @@ class _StopOnSignal:
 
     def __enter__(self) -> asyncio.Event:
         loop = asyncio.get_running_loop()
-        hangup = () if self._usual_hangup is signal.SIG_IGN else (signal.SIGHUP,)  # nohup: it goes on
-        for number in (*_ASKS, *hangup):
-            with suppress(ValueError, RuntimeError):  # not in the main thread: the host handles signals
+        with suppress(ValueError, RuntimeError):  # not in the main thread: the host handles signals
+            for number in _ASKS:
                 loop.add_signal_handler(number, self._stop)
+            if self._usual_hangup is not signal.SIG_IGN:  # nohup: it goes on
+                # Not with the loop: that would have it end the process while it takes its own handler away.
+                signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(self._stop))
         return self._interrupted
 
     def __exit__(self, *_: object) -> None:
         self._release()
-        with suppress(ValueError, RuntimeError):
-            if asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP):
-                signal.signal(signal.SIGHUP, self._usual_hangup)
+        with suppress(ValueError):
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if self._interrupted.is_set() else self._usual_hangup)
 
     def _stop(self) -> None:
         if self._interrupted.is_set():

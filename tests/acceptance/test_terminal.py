@@ -48,11 +48,12 @@ class Terminal:
         return self.text
 
     def drop(self) -> None:
-        """As sshd does: the terminal is gone, and then the shell tells of it, and the kernel, too."""
+        """As sshd does: the terminal is gone, and then shell and kernel tell of it, whenever they like."""
         os.close(self._screen)
-        for _ in range(2):
+        deadline = time.monotonic() + 30
+        while self.process.poll() is None and time.monotonic() < deadline:
             self.process.send_signal(signal.SIGHUP)
-            time.sleep(0.1)
+            time.sleep(0.002)
 
     def end(self) -> tuple[int, str]:
         """Exit code and all output."""
