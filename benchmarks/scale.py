@@ -1,7 +1,8 @@
 """Throughput of 1, 2 and 4 Celery workers over Redis, and who waits for whom: `python -m benchmarks.scale`.
 
-A batch is submitted to workers that are there; its time is from the first charge to the last download. Meanwhile
-Postgres is asked, forty times a second, which of its processes work and which wait for a lock of another one.
+A batch is submitted to workers that are there; its time is from the first charge to the last download. All of them
+together may have 256 jobs at the provider: with fewer, the places are full before the processors are. Meanwhile Postgres
+is asked, forty times a second, which of its processes work and which wait for a lock of another one.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from benchmarks.running import run_to_end, said, scene, start, stop
 from benchmarks.site import tree_cpu_seconds
 
 WORKERS = (1, 2, 4)
+CAP = 256
 _START_SECONDS = 60.0
 _LONGEST_SECONDS = 900.0
 _LOOK_SECONDS = 0.025
@@ -86,7 +88,7 @@ def run(worker_count: int, job_count: int) -> Run:
     with scene(ours, job_count, "zero") as ready, ExitStack() as stack:
         assert ready.postgres is not None
         assert ready.redis is not None
-        ours = replace(ours, settings={"ORCHESTRATOR_BROKER_URL": ready.redis.url})
+        ours = replace(ours, settings=ours.settings | {"ORCHESTRATOR_BROKER_URL": ready.redis.url, "ORCHESTRATOR_MAX_IN_FLIGHT": str(CAP)})
         command = (sys.executable, "-m", "orchestrator", "worker")
         workers = [start(command, ours, ready) for _ in range(worker_count)]
         for worker in workers:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from orchestrator.base.states import JobState
-from orchestrator.engine.local import LINGER_SECONDS, PAYS, Step
+from orchestrator.engine.local import LINGER_SECONDS, PAYS, Step, sleep_seconds
 from orchestrator.engine.runtime import Engine
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import OutOfReach
@@ -17,6 +17,8 @@ from workers.chunks import Moved
 
 #: A task claims no longer than this, so that Flower shows progress; the next hint goes on.
 _CLAIMING_SECONDS = 60.0
+#: So long it stays with nothing to do.
+_PATIENCE_SECONDS = 1.0
 #: How soon a stop is seen while pieces are under way.
 LOOK_SECONDS = 0.25
 #: The state that the jobs of a piece are in when it is claimed, or go back to: those it did not move.
@@ -31,7 +33,8 @@ _UNMOVED = {
 class Bench:
     """The slots of one step. Used on the engine's event loop only.
 
-    Any number of hints may arrive at once: one of them claims, the others wake it up and are done.
+    Any number of hints may arrive at once: one of them claims, the others wake it up and are done. That one stays for a
+    moment with nothing to do: what another step of this process makes due, it sees sooner than a hint comes.
     """
 
     def __init__(self, engine: Engine, step: Step[Any]) -> None:
@@ -40,6 +43,11 @@ class Bench:
         self._taken = 0
         self._claiming = False
         self._wake = asyncio.Event()
+        self._feeds: list[Bench] = []
+
+    def feed(self, other: "Bench") -> None:
+        """A piece done here may make work for the other one."""
+        self._feeds.append(other)
 
     async def work_off(self) -> Moved:
         """Claim and do what is due until nothing is; raises what a piece raised, once all pieces are done. What became
@@ -64,8 +72,9 @@ class Bench:
         return await self._moved(done)
 
     async def _claim_into(self, pieces: set[asyncio.Task[None]], failures: list[BaseException], done: "_Done") -> None:
-        until = asyncio.get_running_loop().time() + _CLAIMING_SECONDS
-        while not stopping.asked() and asyncio.get_running_loop().time() < until:
+        now = asyncio.get_running_loop().time
+        began = busy_at = now()
+        while not stopping.asked() and now() < began + _CLAIMING_SECONDS:
             self._wake.clear()
             free = self._step.slots - self._taken
             claimed = await self._step.claim(self._engine, free) if free > 0 else ()
@@ -73,21 +82,26 @@ class Bench:
             for piece in claimed:
                 done.add(piece)
             pieces |= {asyncio.create_task(self._do(piece)) for piece in claimed}
+            if pieces:
+                busy_at = now()
+            elif now() > busy_at + _PATIENCE_SECONDS:
+                return
             if not claimed:
-                if not pieces:
-                    return
-                await self._rest(pieces, failures)
+                seconds = await sleep_seconds(self._engine, self._step, LOOK_SECONDS) if free > 0 else LOOK_SECONDS
+                await self._rest(pieces, failures, seconds)
 
     async def _do(self, piece: Any) -> None:
         try:
             await self._step.work(self._engine, piece)
         finally:
             self._taken -= 1
+            for bench in self._feeds:
+                bench._wake.set()
 
-    async def _rest(self, pieces: set[asyncio.Task[None]], failures: list[BaseException]) -> None:
+    async def _rest(self, pieces: set[asyncio.Task[None]], failures: list[BaseException], seconds: float) -> None:
         """Until a piece is done and a moment longer, another hint arrives, or it is time to look whether to stop."""
         hint = asyncio.create_task(self._wake.wait())
-        await asyncio.wait({hint, *pieces}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({hint, *pieces}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         hint.cancel()
         await asyncio.sleep(LINGER_SECONDS)
         done = {piece for piece in pieces if piece.done()}
@@ -101,7 +115,7 @@ class Bench:
                 may_break_off = False
                 for piece in pieces:
                     piece.cancel()
-            await self._rest(pieces, failures)
+            await self._rest(pieces, failures, LOOK_SECONDS)
 
     async def _moved(self, done: "_Done") -> Moved:
         """The jobs of these pieces as they are now, without those that are where they were: for display only."""

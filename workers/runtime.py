@@ -14,7 +14,7 @@ from celery.signals import worker_process_shutdown, worker_shutdown
 from orchestrator.base.heartbeats import Loop
 from orchestrator.base.settings import load_settings
 from orchestrator.engine import breaker
-from orchestrator.engine.local import steps
+from orchestrator.engine.local import MAKES_WORK_FOR, steps
 from orchestrator.engine.reconcile import reconcile
 from orchestrator.engine.runtime import Engine
 from orchestrator.engine.settle import rescue_dead, settle
@@ -110,7 +110,12 @@ def _by_kind(engines: Sequence[Engine]) -> dict[str, WorkOff]:
 
 def _of_engine(engine: Engine) -> dict[str, WorkOff]:
     """The steps by kind; payments whose answer was lost are sent again by those who submit."""
-    work_off: dict[str, WorkOff] = {step.name: Bench(engine, step).work_off for step in steps(engine)}
+    benches = {step.name: Bench(engine, step) for step in steps(engine)}
+    for name, bench in benches.items():
+        for fed in MAKES_WORK_FOR[name]:
+            if fed in benches:
+                bench.feed(benches[fed])
+    work_off: dict[str, WorkOff] = {name: bench.work_off for name, bench in benches.items()}
     replay = work_off.pop("replay", None)
     if replay is not None:
         work_off["submit"] = partial(_all, [work_off["submit"], replay])

@@ -17,7 +17,7 @@ from orchestrator.store.settling import any_at_work
 W = TypeVar("W")
 
 #: Each step, and the steps for which it may make work when it has done a piece.
-_MAKES_WORK_FOR = {"submit": ("poll", "replay"), "poll": ("submit", "copy"), "copy": (), "replay": ("submit", "poll")}
+MAKES_WORK_FOR = {"submit": ("poll", "replay"), "poll": ("submit", "copy"), "copy": (), "replay": ("submit", "poll")}
 #: Steps whose pieces are never broken off: they pay.
 PAYS = ("submit", "replay")
 
@@ -63,7 +63,15 @@ _USUAL = Tempo()
 #: What becomes due, or free, so soon after is claimed with it: one claim for many pieces.
 LINGER_SECONDS = 0.01
 #: What was due a moment after nothing could be claimed; or another process is just claiming it.
-_SHORTEST_SLEEP_SECONDS = 0.05
+_SHORTEST_SLEEP_SECONDS = 0.02
+
+
+async def sleep_seconds(engine: Engine, step: Step[Any], longest: float) -> float:
+    """How long to let a step with free slots rest that found nothing to do, if nothing wakes it up: until its next work
+    is due.
+    """
+    due = await engine.transact(due_in, engine.scope, step.name, max_in_flight=engine.limits.max_in_flight)
+    return longest if due is None else min(max(due, _SHORTEST_SLEEP_SECONDS), longest)
 
 
 class LocalDriver:
@@ -73,7 +81,7 @@ class LocalDriver:
         self._engine = engine
         self._tempo = tempo
         self._stopping = asyncio.Event()
-        self._wakes = {name: asyncio.Event() for name in _MAKES_WORK_FOR}
+        self._wakes = {name: asyncio.Event() for name in MAKES_WORK_FOR}
 
     def stop(self) -> None:
         """Claim and send nothing more; `run` returns once every POST that is under way has its answer recorded."""
@@ -145,16 +153,14 @@ class LocalDriver:
         try:
             await step.work(self._engine, piece)
         finally:
-            for name in _MAKES_WORK_FOR[step.name]:
+            for name in MAKES_WORK_FOR[step.name]:
                 self._wakes[name].set()
 
     async def _sleep(self, step: Step[W], tasks: set[asyncio.Task[None]]) -> None:
         """Until a wake-up, a stop, the next due time, or until one of the tasks is done."""
         seconds = self._tempo.ask
         if len(tasks) < step.slots:
-            most_jobs = self._engine.limits.max_in_flight
-            due = await self._engine.transact(due_in, self._engine.scope, step.name, max_in_flight=most_jobs)
-            seconds = seconds if due is None else min(max(due, _SHORTEST_SLEEP_SECONDS), seconds)
+            seconds = await sleep_seconds(self._engine, step, seconds)
         signals = [asyncio.create_task(event.wait()) for event in (self._wakes[step.name], self._stopping)]
         await asyncio.wait([*signals, *tasks], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for signal in signals:

@@ -6,7 +6,7 @@ from orchestrator.engine.inspection import DoneTimes
 
 #: The guide names no bound; a request that is asked for less often than this would be found late.
 MAX_POLL_SECONDS = 30.0
-_MIN_POLL_SECONDS = 0.05
+_MIN_POLL_SECONDS = 0.01
 _DEFAULT_POLL_SECONDS = 2.0
 _SHARE_OF_AGE = 0.1
 #: However long the provider asks us to wait, and however sure we are that nothing is done before.

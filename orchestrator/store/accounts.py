@@ -51,6 +51,12 @@ def lock_account(connection: Connection, account_pk: int) -> None:
     connection.execute(select(accounts.c.pk).where(accounts.c.pk == account_pk).with_for_update(key_share=True))
 
 
+def has_locked_account(connection: Connection, account_pk: int) -> bool:
+    """Lock the account's row as `lock_account` does, unless someone else has it: False then, at once."""
+    row = select(accounts.c.pk).where(accounts.c.pk == account_pk).with_for_update(key_share=True, skip_locked=True)
+    return connection.execute(row).first() is not None
+
+
 def lock_accounts_beside(connection: Connection, account_pk: int) -> None:
     """Lock the rows of all accounts at the account's provider, as `lock_account` does, always in the same order."""
     beside = accounts_beside(account_pk)

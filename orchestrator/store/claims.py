@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from orchestrator.base.money import ZERO
 from orchestrator.base.states import JobState, SubmissionState
 from orchestrator.store import breaker, ledger
-from orchestrator.store.accounts import Scope, lock_account
+from orchestrator.store.accounts import Scope, has_locked_account, lock_account
 from orchestrator.store.heads import queue_heads
 from orchestrator.store.holds import may_send
 from orchestrator.store.leases import Lease
@@ -71,11 +71,17 @@ def claim_submissions(
     The account's row lock makes the count of jobs at the provider and the check of the budget exact, however
     many workers claim at once. A job that would pass its batch's budget or a cap puts the batch on hold instead.
 
-    Repeated with the same lease, since it is not known whether the first time was committed, it claims nothing more.
+    Where someone else has that lock, who most likely claims, too, nothing is claimed now: those who ask often need not
+    queue. Repeated with the same lease, since it is not known whether the first time was committed, it waits for the
+    lock and claims nothing more.
     """
-    lock_account(connection, scope.account_pk)
-    if not lease.is_new and (before := _claimed_before(connection, lease.token)):
-        return before
+    if lease.is_new:
+        if not has_locked_account(connection, scope.account_pk):
+            return []
+    else:
+        lock_account(connection, scope.account_pk)
+        if before := _claimed_before(connection, lease.token):
+            return before
     room = Room(connection, scope.account_pk, max_in_flight=max_in_flight)
     room.fold()
     free = min(limit, room.places())

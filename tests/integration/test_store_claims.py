@@ -12,7 +12,7 @@ from sqlalchemy import func, select, text, update
 
 from orchestrator.base.states import BLOCKING_HOLDS, HoldCode, JobState, SubmissionState
 from orchestrator.store import claims, free_claims, sending
-from orchestrator.store.accounts import Scope
+from orchestrator.store.accounts import Scope, lock_account
 from orchestrator.store.budgets import committed_credits
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import Database
@@ -87,7 +87,8 @@ def test_eight_threads_share_500_jobs_without_giving_one_twice(database: Databas
 
     def work(number: int) -> None:
         dice = random.Random(number)
-        while batch := claim(database, scope, owner=number + 1, limit=dice.randint(1, 20), max_in_flight=10_000):
+        while "pending" in job_states(database, BATCH):
+            batch = claim(database, scope, owner=number + 1, limit=dice.randint(1, 20), max_in_flight=10_000)
             claimed.update(job.name for submission in batch for job in submission.jobs)
 
     all_at_once(work)
@@ -122,6 +123,14 @@ def test_eight_threads_never_pass_the_budget(database: Database) -> None:
     with database.begin() as connection:
         assert committed_credits(connection, BATCH) == 99
     assert row(database, holds).code == HoldCode.BUDGET_REACHED
+
+
+def test_a_claim_does_not_queue_behind_another_one(database: Database) -> None:
+    scope = make_batch(database, jobs=2)
+    with database.begin() as connection:
+        lock_account(connection, scope.account_pk)
+        assert claim(database, scope, owner=1, limit=1, max_in_flight=10) == []
+    assert len(claim(database, scope, owner=1, limit=1, max_in_flight=10)) == 1
 
 
 def test_the_places_are_counted_over_all_batches_of_the_account(database: Database) -> None:

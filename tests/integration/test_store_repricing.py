@@ -208,10 +208,14 @@ def test_eight_workers_overspend_by_no_more_than_was_in_flight(database: Databas
         connection.execute(update(batches).values(price_tolerance=Decimal(1)))
     start = Barrier(workers)
 
+    def is_held() -> bool:
+        with database.begin() as connection:
+            return connection.execute(select(holds.c.code)).first() is not None
+
     def work_off() -> int:
         start.wait()
         done = 0
-        for _ in range(20):
+        while not is_held():
             for work in claim(database, scope, limit=1, max_in_flight=workers):
                 accept(database, work)
                 finish(database, work, "6")

@@ -13,18 +13,18 @@ LONGEST_SECONDS = 330
 @given(asked=ASKED, age=st.floats(min_value=0, max_value=1e9))
 def test_a_poll_waits_as_asked_and_longer_with_age_within_bounds(asked: float | None, age: float) -> None:
     seconds = next_poll_seconds(asked, age_seconds=age)
-    assert 0.05 <= seconds <= LONGEST_SECONDS
+    assert 0.01 <= seconds <= LONGEST_SECONDS
     assert seconds >= min(asked if asked is not None else 2, 300)
     assert seconds >= min(age / 10, MAX_POLL_SECONDS)
 
 
 @given(ASKED)
 def test_the_first_poll_waits_as_asked(asked: float | None) -> None:
-    assert 0.05 <= first_poll_seconds(asked) <= LONGEST_SECONDS
+    assert 0.01 <= first_poll_seconds(asked) <= LONGEST_SECONDS
 
 
 def test_the_clocks_may_disagree_a_little() -> None:
-    assert next_poll_seconds(0, age_seconds=-5) >= 0.05
+    assert next_poll_seconds(0, age_seconds=-5) >= 0.01
 
 
 @given(st.integers(0, 10**9))
@@ -43,4 +43,4 @@ def test_what_was_learned_is_never_a_reason_to_ask_sooner(
     asked: float | None, age: float, seconds: list[float]
 ) -> None:
     wait = next_poll_seconds(asked, age_seconds=age, done_times=DoneTimes(seconds))
-    assert min(2 if asked is None else max(asked, 0.05), 300) * (1 - 1e-9) <= wait <= LONGEST_SECONDS
+    assert min(2 if asked is None else max(asked, 0.01), 300) * (1 - 1e-9) <= wait <= LONGEST_SECONDS
