@@ -1,8 +1,8 @@
 """Throughput of 1, 2 and 4 Celery workers over Redis, and who waits for whom: `python -m benchmarks.scale`.
 
 A batch is submitted to workers that are there; its time is from the first charge to the last download. All of them
-together may have 256 jobs at the provider: with fewer, the places are full before the processors are. Meanwhile Postgres
-is asked, forty times a second, which of its processes work and which wait for a lock of another one.
+together may have 256 jobs at the provider: with fewer, the places are full before the processors are. Meanwhile
+Postgres is asked, forty times a second, which of its processes work and which wait for a lock of another one.
 """
 
 import argparse
@@ -88,7 +88,8 @@ def run(worker_count: int, job_count: int) -> Run:
     with scene(ours, job_count, "zero") as ready, ExitStack() as stack:
         assert ready.postgres is not None
         assert ready.redis is not None
-        ours = replace(ours, settings=ours.settings | {"ORCHESTRATOR_BROKER_URL": ready.redis.url, "ORCHESTRATOR_MAX_IN_FLIGHT": str(CAP)})
+        settings = {"ORCHESTRATOR_BROKER_URL": ready.redis.url, "ORCHESTRATOR_MAX_IN_FLIGHT": str(CAP)}
+        ours = replace(ours, settings=settings)
         command = (sys.executable, "-m", "orchestrator", "worker")
         workers = [start(command, ours, ready) for _ in range(worker_count)]
         for worker in workers:
