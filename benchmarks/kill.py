@@ -20,8 +20,9 @@ from benchmarks.running import run_to_end, scene, started, stored
 
 POST_DELAY_SECONDS = 0.2
 KILL_AT = 100
-#: Nothing moved for so long: what is not finished will not be. Longer than any sweep that the contenders make.
-QUIET_SECONDS = 75.0
+#: Nothing moved for so long: what is not finished will not be. Longer than any sweep that the contenders make:
+#: Celery gives out again what was not acknowledged every 100 s.
+QUIET_SECONDS = 150.0
 _LOOK_SECONDS = 0.05
 HEAD = ("contender", "on the wire", "finished", "named in doubt", "stuck", "charged twice", "never charged")
 

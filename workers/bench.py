@@ -17,8 +17,6 @@ from workers.chunks import Moved
 
 #: A task claims no longer than this, so that Flower shows progress; the next hint goes on.
 _CLAIMING_SECONDS = 60.0
-#: So long it stays with nothing to do.
-_PATIENCE_SECONDS = 1.0
 #: How soon a stop is seen while pieces are under way.
 LOOK_SECONDS = 0.25
 #: The state that the jobs of a piece are in when it is claimed, or go back to: those it did not move.
@@ -33,13 +31,14 @@ _UNMOVED = {
 class Bench:
     """The slots of one step. Used on the engine's event loop only.
 
-    Any number of hints may arrive at once: one of them claims, the others wake it up and are done. That one stays for a
-    moment with nothing to do: what another step of this process makes due, it sees sooner than a hint comes.
+    Any number of hints may arrive at once: one of them claims, the others wake it up and are done. That one stays for
+    `patience_seconds` with nothing to do: what another step of this process makes due, it sees before a hint comes.
     """
 
-    def __init__(self, engine: Engine, step: Step[Any]) -> None:
+    def __init__(self, engine: Engine, step: Step[Any], *, patience_seconds: float) -> None:
         self._engine = engine
         self._step = step
+        self._patience_seconds = patience_seconds
         self._taken = 0
         self._claiming = False
         self._wake = asyncio.Event()
@@ -84,7 +83,7 @@ class Bench:
             pieces |= {asyncio.create_task(self._do(piece)) for piece in claimed}
             if pieces:
                 busy_at = now()
-            elif now() > busy_at + _PATIENCE_SECONDS:
+            elif now() >= busy_at + self._patience_seconds:
                 return
             if not claimed:
                 seconds = await sleep_seconds(self._engine, self._step, LOOK_SECONDS) if free > 0 else LOOK_SECONDS

@@ -24,7 +24,7 @@ from orchestrator.operations.opening import open_engine
 from orchestrator.store import settling
 from orchestrator.store.accounts import Scope
 from orchestrator.store.job_events import stopped_batches
-from workers import stopping
+from workers import patience, stopping
 from workers.app import app
 from workers.bench import LOOK_SECONDS, Bench
 from workers.chunks import Moved
@@ -39,10 +39,12 @@ class Runtime:
     """Works all batches of all accounts that the settings have keys for, each with an engine of its own; in a worker
     that does not submit, of all accounts. Making one returns when they are open.
 
-    Raises Unusable without a database that can be used, or the keys that are needed.
+    A step stays for `patience_seconds` with nothing to do (see Bench). Raises Unusable without a database that can be
+    used, or the keys that are needed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, patience_seconds: float) -> None:
+        self._patience_seconds = patience_seconds
         self._opened: Future[dict[str, WorkOff]] = Future()
         self._thread = threading.Thread(target=asyncio.run, args=[self._live()], name="engine", daemon=True)
         self._thread.start()
@@ -53,7 +55,7 @@ class Runtime:
         self._closing = asyncio.Event()
         try:
             async with _open_engines() as engines:
-                self._opened.set_result(_by_kind(engines))
+                self._opened.set_result(_by_kind(engines, self._patience_seconds))
                 beside = [
                     asyncio.create_task(HEARTBEATS.keep(Loop.ENGINE)),
                     asyncio.create_task(_pass_on_stop(engines)),
@@ -103,14 +105,14 @@ async def _pass_on_stop(engines: Sequence[Engine]) -> None:
         engine.stopping = True
 
 
-def _by_kind(engines: Sequence[Engine]) -> dict[str, WorkOff]:
-    of_each = [_of_engine(engine) for engine in engines]
+def _by_kind(engines: Sequence[Engine], patience_seconds: float) -> dict[str, WorkOff]:
+    of_each = [_of_engine(engine, patience_seconds) for engine in engines]
     return {kind: partial(_all, [work_off[kind] for work_off in of_each if kind in work_off]) for kind in KINDS}
 
 
-def _of_engine(engine: Engine) -> dict[str, WorkOff]:
+def _of_engine(engine: Engine, patience_seconds: float) -> dict[str, WorkOff]:
     """The steps by kind; payments whose answer was lost are sent again by those who submit."""
-    benches = {step.name: Bench(engine, step) for step in steps(engine)}
+    benches = {step.name: Bench(engine, step, patience_seconds=patience_seconds) for step in steps(engine)}
     for name, bench in benches.items():
         for fed in MAKES_WORK_FOR[name]:
             if fed in benches:
@@ -152,7 +154,7 @@ def runtime() -> Runtime:
     global _runtime
     with _making:
         if _runtime is None:
-            _runtime = Runtime()
+            _runtime = Runtime(patience_seconds=patience.seconds())
         return _runtime
 
 

@@ -10,6 +10,7 @@ from math import inf
 from typing import Any
 
 from celery import bootsteps
+from celery.concurrency.thread import TaskPool
 from celery.signals import worker_shutdown
 from celery.worker import state
 from kombu.exceptions import OperationalError
@@ -27,7 +28,7 @@ from orchestrator.store import chains, settling
 from orchestrator.store.accounts import Scope, accounts_at
 from orchestrator.store.database import Connection, Database, OutOfReach
 from orchestrator.store.due import next_due
-from workers import stopping
+from workers import patience, stopping
 from workers.announcing import Announcer
 from workers.event_stream import tell_end
 from workers.heartbeats import HEARTBEATS
@@ -55,6 +56,8 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
     def start(self, worker: Any) -> None:
         """Ends the worker with exit code 4 where credentials or database cannot be used."""
         stopping.stop_on_hangup()
+        if isinstance(worker.pool, TaskPool) and worker.concurrency >= len(kinds_of(worker.app)):
+            patience.allow()
         self._open = ExitStack()
         self._open.callback(tell_end, worker.app, worker.hostname)
         worker_shutdown.connect(self._end, weak=False)

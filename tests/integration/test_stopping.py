@@ -39,7 +39,7 @@ def test_a_stop_ends_the_waiting_for_a_database_that_is_away(
     monkeypatch.setattr(stopping, "_flag", RawValue(c_bool, False))
     with Sandbox(tmp_path / "sandbox") as sandbox, ThreadPoolExecutor() as threads:
         make_site(tmp_path, database, database_url, "redis://127.0.0.1:1/0", sandbox, monkeypatch)
-        runtime = Runtime()
+        runtime = Runtime(patience_seconds=0)
         with away(database_url):
             working = threads.submit(runtime.work_off, SETTLE)
             time.sleep(0.6)
