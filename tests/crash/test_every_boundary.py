@@ -26,7 +26,7 @@ from ..integration.redis_server import RedisServer, require_redis
 from .arena import CHAIN, SUBMIT, THINGS, End, Trial, new_trial
 from .conftest import TOLD
 from .victim import Boundary
-from .visiting import ALL, Tour, all_boundaries, boundaries_at, surely
+from .visiting import ALL, RUNS, Tour, all_boundaries, boundaries_at, surely
 
 #: The fault points that stand at a boundary, for a destination that is a folder.
 POINTS = [
@@ -108,7 +108,7 @@ def counted(trial: Trial, end: End) -> dict[str, int]:
 def local_visits(postgres: EmbeddedPostgres) -> dict[str, int]:
     """How often the local driver visits each boundary."""
     runs = []
-    for _ in range(2):
+    for _ in range(RUNS):
         with new_trial(postgres.url) as trial:
             runs.append(counted(trial, trial.run(SUBMIT)))
     return surely(*runs)
@@ -125,7 +125,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def celery_visits(postgres: EmbeddedPostgres, redis_url: str) -> dict[str, int]:
     """How often a Celery worker visits each boundary."""
     runs = []
-    for _ in range(2):
+    for _ in range(RUNS):
         with new_trial(postgres.url, ORCHESTRATOR_BROKER_URL=redis_url) as trial:
             trial.run(SUBMIT)
             runs.append(counted(trial, trial.work(stop_with=signal.SIGTERM)))
@@ -161,7 +161,7 @@ def test_the_local_driver_dies_once(
 def chain_visits(postgres: EmbeddedPostgres) -> dict[str, int]:
     """How often the local driver visits each boundary when it works a chain."""
     runs = []
-    for _ in range(2):
+    for _ in range(RUNS):
         with new_trial(postgres.url, CHAIN, **AMPLE_MEMORY) as trial:
             runs.append(counted(trial, trial.run(SUBMIT)))
     return surely(*runs)

@@ -11,7 +11,7 @@ from .arena import SUBMIT, Things, new_trial
 from .conftest import TOLD
 from .test_every_boundary import SEED, Tell, counted, live_locally
 from .victim import Boundary
-from .visiting import ALL, Tour, all_boundaries, surely
+from .visiting import ALL, RUNS, Tour, all_boundaries, surely
 
 #: A text, one that should be JSON and is cut, and one that is refused for its content.
 TEXTS = Things(
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.timeout(1800)
 def text_visits(postgres: EmbeddedPostgres) -> dict[str, int]:
     """How often the local driver visits each boundary when it works texts."""
     runs = []
-    for _ in range(2):
+    for _ in range(RUNS):
         with new_trial(postgres.url, TEXTS) as trial:
             runs.append(counted(trial, trial.run(SUBMIT)))
     return surely(*runs)

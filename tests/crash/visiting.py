@@ -11,7 +11,9 @@ from .victim import Boundary
 #: Whether all is visited that there is (`make crash`).
 ALL = os.environ.get("CRASH") == "all"
 #: How often a trial is made anew whose process lived to its end: timing decides how often a boundary is visited.
-_TRIES = 3
+_TRIES = 5
+#: What there is to visit is what each of so many runs visited that nothing happened to: timing adds more now and then.
+RUNS = 3
 #: The share of the boundaries that may be missed all the same, besides one.
 _MISSED = 0.1
 
