@@ -129,13 +129,31 @@ async def _store_renditions(engine: Engine, work: ClaimedCopy, memory: Share, pl
 
 
 async def _stored(engine: Engine, work: ClaimedCopy, assets: list[ClaimedAsset], memory: Share) -> Placed:
-    """Fetch all of the files before the first is stored: a destination that fails must not let sources expire."""
-    fetched = [await _fetch(engine, work, asset, memory) for asset in assets]
-    placed = await engine.in_file_thread(place, engine, work, assets, fetched)
-    if placed.failure is not None:
-        await engine.transact(_record_placed, [placed])
-        raise placed.failure
+    """Fetch all of the files before the first is stored: a destination that fails must not let sources expire.
+
+    One that cannot be had or is not whole keeps none of the others from being stored: what is here is recorded, and
+    then it is raised. Of several the one with the most hope left, so that none is given up too soon.
+    """
+    fetched: list[tuple[ClaimedAsset, Fetched]] = []
+    failures: list[AssetError] = []
+    for asset in assets:
+        try:
+            fetched.append((asset, await _fetch(engine, work, asset, memory)))
+        except AssetError as error:
+            failures.append(error)
+    placed = await engine.in_file_thread(place, engine, work, fetched) if fetched else Placed()
+    failures += placed.failures
+    if failures:
+        if placed.stored or placed.kept:
+            await engine.transact(_record_placed, [placed])
+        raise max(failures, key=_hope)
     return placed
+
+
+def _hope(error: AssetError) -> tuple[float, bool]:
+    """How long, and then whether at all, a copy that failed so is tried again after its source has expired."""
+    rule = on_copy(error)
+    return rule.overdue_seconds, rule.tries is None
 
 
 async def _fetch(engine: Engine, work: ClaimedCopy, asset: ClaimedAsset, memory: Share) -> Fetched:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.assets.errors import CorruptAsset, DestinationFailed, SpoolFailed
+from orchestrator.assets.errors import AssetError, CorruptAsset, DestinationFailed, SpoolFailed
 from orchestrator.assets.incoming import Fetched
 from orchestrator.assets.keys import KeyFields, render_key, rendition_key
 from orchestrator.assets.verify import Kind, Verified, text_file, verify
@@ -28,12 +28,12 @@ class _Whole:
 class Placed:
     """What became of files, by the rows of their assets: stored, or kept in the spool (their SHA-256) after a failure.
 
-    What a failed destination left neither stored nor kept has to be fetched again.
+    What a failed destination left neither stored nor kept has to be fetched again, and so has what is not whole.
     """
 
     stored: dict[int, StoredFile] = field(default_factory=dict)
     kept: dict[int, str] = field(default_factory=dict)
-    failure: DestinationFailed | None = None
+    failures: list[AssetError] = field(default_factory=list)
 
 
 def spool_name(work: ClaimedCopy, asset: ClaimedAsset) -> str:
@@ -41,15 +41,20 @@ def spool_name(work: ClaimedCopy, asset: ClaimedAsset) -> str:
     return f"{work.batch_id}-{asset.pk}"
 
 
-def place(engine: Engine, work: ClaimedCopy, assets: Sequence[ClaimedAsset], fetched: Sequence[Fetched]) -> Placed:
-    """Store files once all of them are known to be whole. Blocks. Raises CorruptAsset, and faults of ours."""
-    files = [_examined(engine, work, asset, file) for asset, file in zip(assets, fetched, strict=True)]
+def place(engine: Engine, work: ClaimedCopy, fetched: Sequence[tuple[ClaimedAsset, Fetched]]) -> Placed:
+    """Store the files that are whole. Blocks. Raises faults of ours."""
     placed = Placed()
-    for number, file in enumerate(files):
+    files: list[_Whole] = []
+    for asset, file in fetched:
         try:
-            placed.stored[file.asset.pk] = _stored(engine, work, file)
+            files.append(_examined(engine, work, asset, file))
+        except CorruptAsset as error:
+            placed.failures.append(error)
+    for number, whole in enumerate(files):
+        try:
+            placed.stored[whole.asset.pk] = _stored(engine, work, whole)
         except DestinationFailed as error:
-            placed.failure = error
+            placed.failures.append(error)
             placed.kept = _kept(engine, work, files[number:])
             break
     return placed

@@ -40,13 +40,14 @@ def copy(settings: Settings, url: str | None = None, *, confirm: Confirm) -> Cop
     UsageError without a database to copy to, SpendRefused where it is not confirmed, Unusable with the reason why
     nothing was moved.
     """
+    named = "--to" if url is not None else "ORCHESTRATOR_DATABASE_URL"
     if url is None and settings.database_url is not None:
         url = settings.database_url.get_secret_value()
     if url is None:
         raise UsageError("there is no database to copy to", hint="--to URL, or set ORCHESTRATOR_DATABASE_URL")
     if not data_dir(settings.home).exists():
         raise Unusable(f"there is no embedded database in {settings.home}", hint="set ORCHESTRATOR_HOME to where it is")
-    target = Database(url, actor=settings.actor)
+    target = Database(url, actor=settings.actor, named=named)
     try:
         target.check()
         require_sessions(target)

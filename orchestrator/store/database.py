@@ -40,23 +40,32 @@ class Database:
     """A Postgres database. `begin()` is the only way in: one short transaction each.
 
     `on_outage` is called when the server cannot be reached (the embedded server is started again by it). After
-    `connect_seconds` a host that does not answer counts as out of reach.
+    `connect_seconds` a host that does not answer counts as out of reach. `named` is where the user wrote the URL.
+
+    Raises Unusable for what is no URL of a Postgres database.
     """
 
     def __init__(
-        self, url: str, *, actor: str, on_outage: Callable[[], None] = lambda: None, connect_seconds: int = 10
+        self,
+        url: str,
+        *,
+        actor: str,
+        on_outage: Callable[[], None] = lambda: None,
+        connect_seconds: int = 10,
+        named: str = "ORCHESTRATOR_DATABASE_URL",
     ) -> None:
         try:
             parsed = make_url(url)
         except (ArgumentError, ValueError):
-            raise Unusable("ORCHESTRATOR_DATABASE_URL is not a database URL") from None
+            raise Unusable(f"{named} is not a database URL") from None
         if parsed.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
             raise Unusable(
-                f"ORCHESTRATOR_DATABASE_URL names {parsed.drivername}; the store is Postgres",
+                f"{named} names {parsed.drivername}; the store is Postgres",
                 hint="use postgresql://user:password@host/database",
             )
         self.url = parsed.set(drivername="postgresql+psycopg")
         self.on_outage = on_outage
+        self._named = named
         self.engine: Engine = create_engine(
             self.url,
             hide_parameters=True,  # signatures are among them, and an error is logged
@@ -110,7 +119,7 @@ class Database:
         except DBAPIError as error:
             raise Unusable(
                 f"the database {self.label} cannot be used: {str(error.orig).strip().splitlines()[0]}",
-                hint="check ORCHESTRATOR_DATABASE_URL",
+                hint=f"check {self._named}",
             ) from None
 
     def recover(self) -> None:

@@ -11,6 +11,8 @@ def test_what_was_bought_is_not_bought_again_from_either_database(
     manifest = cli.manifest("moved", [MUG])
     assert cli("db", "copy").code == 2
     assert cli("submit", manifest, "--yes", env=account).code == 0
+    refused = cli("db", "copy", "--to", "mysql://127.0.0.1/elsewhere")
+    assert (refused.code, "--to names mysql; the store is Postgres" in refused.stderr) == (4, True)
     with new_database(postgres.url, "shared_by_all") as url:
         asked = cli("db", "copy", "--to", url)
         assert (asked.code, "this moves 1 batch, 1 job to shared_by_all" in asked.stderr) == (3, True)
