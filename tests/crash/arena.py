@@ -22,7 +22,7 @@ from sqlalchemy import func, or_, select, text
 from orchestrator.base.payments import Network, Payment
 from orchestrator.base.states import IN_FLIGHT_JOBS, BatchState, JobState
 from orchestrator.receipts.book import all_books
-from orchestrator.sandbox import Sandbox
+from orchestrator.sandbox import FaultRule, Faults, Sandbox
 from orchestrator.store.database import Database
 from orchestrator.store.tables import batches, jobs, submissions
 
@@ -300,12 +300,15 @@ class Trial:
 
 @contextmanager
 def new_trial(server_url: str, things: Things = THINGS, **settings: str) -> Iterator[Trial]:
-    """A trial with a database of its own on a Postgres server, and a provider that is done in no time."""
+    """A trial with a database of its own on a Postgres server, and a provider that is done in no time, but says so only
+    to those who ask a second time: how often it is asked must not depend on timing.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ko-crash-"))
     shutil.copy(_INPUT, folder / "input.png")
     (folder / "things.json").write_text(json.dumps(things.manifest()))
     try:
-        sandbox = Sandbox(folder / "sandbox", time_scale=0.002, wallet_balance=_WALLET_USDC)
+        sandbox = Sandbox(folder / "sandbox", time_scale=0.0002, wallet_balance=_WALLET_USDC)
+        sandbox.play(Faults.of(FaultRule(at="poll", kind="unknown-status", times=1)))
         with sandbox, new_database(server_url, f"trial_{next(_numbers)}") as url:
             trial = Trial(folder, sandbox, url, settings, things)
             try:
