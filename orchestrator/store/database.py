@@ -20,6 +20,9 @@ from orchestrator.base.errors import Unusable
 __all__ = ["NOW", "Connection", "Database", "OutOfReach", "may_be_gone", "outages_told"]
 
 log = logging.getLogger("orchestrator.store")
+#: It logs a traceback of each connection that does not close as it should (a second Ctrl-C, a server that went away);
+#: what is wrong with one is told to whoever uses it.
+logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 #: The database's clock. Deadlines and leases are judged by it, never by a worker's own clock.
 NOW = text("orchestrator_now()")

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from psycopg import Connection
 from sqlalchemy import make_url, text
 
 from orchestrator.sandbox import Sandbox
@@ -145,3 +147,19 @@ def test_no_connection_left_is_an_outage(database_url: str) -> None:
             other.close()
         with database.begin() as connection:
             assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+
+def test_a_second_ctrl_c_while_connections_are_closed_is_no_traceback(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(database_url, actor="test")
+    database.check()
+
+    def interrupted(connection: Connection[Any]) -> None:
+        connection.pgconn.finish()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Connection, "close", interrupted)
+        database.close()
+    assert caplog.text == ""
