@@ -159,7 +159,8 @@ def test_a_second_ctrl_c_while_connections_are_closed_is_no_traceback(
         connection.pgconn.finish()
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(Connection, "close", interrupted)
-        database.close()
+        with pytest.raises(KeyboardInterrupt):
+            database.close()
     assert caplog.text == ""
