@@ -39,8 +39,9 @@ large: $(VENV)/.dev ## A CSV catalogue of a thousand rows, worked to the end
 chaos: $(VENV)/.dev ## Real processes under random kills and faults: SECONDS=300 SEED=
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/.runtime $(PEERS)/.ready ## Measure beside what users would pick instead; writes docs/performance.md (an hour)
-	for subject in overhead kill makespan flat scale store plan startup; do $(BIN)/python -m benchmarks.$$subject --write || exit; done
+bench: $(VENV)/.runtime $(PEERS)/.ready ## Measure beside what users would pick instead; writes docs/performance.md (two hours)
+	for subject in overhead kill makespan flat scale store copy plan startup; do $(BIN)/python -m benchmarks.$$subject --write || exit; done
+	$(BIN)/python -m benchmarks.polling --live ours,aiohttp --write
 
 clean: ## Remove the environment and what tools left behind
 	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

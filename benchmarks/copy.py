@@ -1,4 +1,5 @@
-"""Copying files, by their size, beside the plain ways: `python -m benchmarks.copy [--sizes ...] [--rounds N]`.
+"""Copying files, by their size, beside the plain ways: `python -m benchmarks.copy [--sizes ...] [--rounds N]
+[--write]`.
 
 The plain ways only move bytes. `+ proofs` is the same with what we never leave out: the SHA-256 of what came, the
 picture or video decoded, and what was stored held against the hash (in a folder by reading it, on S3 by the server).
@@ -9,6 +10,7 @@ import argparse
 import asyncio
 import base64
 import hashlib
+import itertools
 import os
 import shutil
 import socket
@@ -19,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -322,7 +324,13 @@ WAYS: dict[str, Callable[[Scene], Any]] = {
     "by file, in parts + proofs": partial(by_file, parts=True, proofs=True),
     "ours": ours,
 }
-HEAD = ("to", "size", "at once", "way", "MB/s", "CPU ms a file", "ours takes (wall)", "ours takes (CPU)")
+HEAD_SPEED = ("to", "size", "at once", "way", "MB/s", "CPU ms a file", "ours takes (wall)", "ours takes (CPU)")
+
+
+def speed(source_url: str, cases: Iterable[tuple[str, str]], at_once: int, rounds: int) -> str:
+    """How fast each way is, for each target and size."""
+    rows = [row for target, size in cases for row in compare(source_url, target, size, at_once, rounds)]
+    return table.markdown(HEAD_SPEED, rows)
 
 
 def compare(source_url: str, target: str, size: str, at_once: int, rounds: int) -> list[list[str]]:
@@ -425,26 +433,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--to", default="folder,s3")
-    parser.add_argument("--at-once", default="8")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--at-once", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=("speed", "proofs", "memory"))
-    parser.add_argument("--grow", nargs=4)
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument("--grow", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.grow:
         print(f"{asyncio.run(_grow(arguments.grow[0], *map(int, arguments.grow[1:]))):.0f}")
         return
     with source() as url:
-        if arguments.only in (None, "speed"):
-            rows = []
-            for target in arguments.to.split(","):
-                for size in arguments.sizes.split(","):
-                    for at_once in arguments.at_once.split(","):
-                        rows += compare(url, target, size, int(at_once), arguments.rounds)
-            print(table.markdown(HEAD, rows))
-        if arguments.only in (None, "proofs"):
-            print(proofs())
-        if arguments.only in (None, "memory"):
-            print(memory(url))
+        cases = itertools.product(arguments.to.split(","), arguments.sizes.split(","))
+        tables = {
+            "speed": lambda: speed(url, cases, arguments.at_once, arguments.rounds),
+            "proofs": proofs,
+            "memory": lambda: memory(url),
+        }
+        for name in [arguments.only] if arguments.only else tables:
+            text = tables[name]()
+            print(text, end="\n\n")
+            if arguments.write:
+                table.write(f"copy-{name}", text)
 
 
 if __name__ == "__main__":

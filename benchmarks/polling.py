@@ -1,7 +1,7 @@
 """When to poll: polls per job against lag, and the makespan, by rule. Virtual time, seeded, no network.
 
-`python -m benchmarks.polling` prints the tables of docs/performance.md; `--svg FILE` also draws the frontiers, and with
-`--live NAMES` (of contenders) real runs into those of the draws that the fake provider makes.
+`python -m benchmarks.polling` prints the tables of docs/performance.md; `--write` puts them there and draws the
+frontiers, with `--live NAMES` (of contenders) also real runs into those of the draws that the fake provider makes.
 
 Jobs with drawn latencies run at a provider that takes 64 at once. When a poll finds one done, the next is sent: what is
 done and not yet seen keeps its place. Every rule waits at least as long as the provider asks. The learned rule is the
@@ -16,9 +16,9 @@ import sys
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean, median
 
+from benchmarks import table
 from benchmarks.contenders import contenders
 from benchmarks.draws import LATENCIES
 from benchmarks.polling_plot import Curve, Panel, draw
@@ -34,6 +34,16 @@ KIND = JobKind("model")
 QUEUE_SECONDS = (0.3, 1.0)
 #: Rows that the engine reads.
 NEWEST = 400
+PICTURE = table.PAGE.with_name("polling.svg")
+HEAD_AGAINST = ("draw", "polls", "lag mean, p50, p95 (s)", "fixed interval", "backoff", "share of age")
+HEAD_MAKESPAN = (
+    "draw",
+    "asks for",
+    "poll_after alone",
+    "a tenth of the age",
+    "learned",
+    "learned, provider tells nothing",
+)
 
 
 @dataclass(frozen=True)
@@ -249,35 +259,49 @@ def live_points(names: Sequence[str], latency: str) -> dict[str, tuple[float, fl
     return points
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--svg", type=Path, help="draw the frontiers into this file")
-    parser.add_argument("--live", help="contenders to run, with commas")
-    chosen = parser.parse_args()
-    panels = []
-    print("lag at the same polls / polls at the same lag, as shares of\n")
-    print("| draw | polls | lag mean, p50, p95 (s) | fixed interval | backoff | share of age |")
-    print("|---|---|---|---|---|---|")
+def rows_against(frontiers: Mapping[str, Mapping[str, Sequence[Run]]], shipped: Mapping[str, Run]) -> list[list[str]]:
+    """One for each draw."""
+    rows = []
     for jobs in DRAWS:
-        frontiers = {name: frontier(jobs, name) for name in RULES}
-        shipped = typical(jobs, Learned)
-        others = " | ".join(against(shipped, frontiers[name]) for name in RULES if name != "learned")
-        lags = f"{shipped.lag:.2f}, {shipped.lag_p50:.2f}, {shipped.lag_p95:.2f}"
-        print(f"| {jobs.title} | {shipped.polls:.1f} | {lags} | {others} |", flush=True)
-        panels.append(panel(jobs, frontiers, shipped))
-    print("\nmakespan over the zero-lag list schedule, and polls a job\n")
-    print("| draw | asks for | poll_after alone | a tenth of the age | learned | learned, provider tells nothing |")
-    print("|---|---|---|---|---|---|")
+        run = shipped[jobs.title]
+        lags = f"{run.lag:.2f}, {run.lag_p50:.2f}, {run.lag_p95:.2f}"
+        others = [against(run, runs) for name, runs in frontiers[jobs.title].items() if name != "learned"]
+        rows.append([jobs.title, f"{run.polls:.1f}", lags, *others])
+    return rows
+
+
+def rows_of_makespan() -> list[list[str]]:
+    """One for each draw."""
+    rows = []
     for jobs in DRAWS:
         rules = (lambda: Fixed(1), lambda: ByAge(0.1), Learned, lambda: Learned(tells=False))
         runs = [typical(jobs, rule) for rule in rules]
-        cells = " | ".join(f"{run.makespan - 1:+.1%}, {run.polls:.1f}" for run in runs)
-        print(f"| {jobs.title} | {jobs.asked:g} s | {cells} |", flush=True)
+        cells = [f"{run.makespan - 1:+.1%}, {run.polls:.1f}" for run in runs]
+        rows.append([jobs.title, f"{jobs.asked:g} s", *cells])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--live", help="contenders to run, with commas")
+    parser.add_argument("--write", action="store_true", help="put tables and picture into docs/")
+    chosen = parser.parse_args()
+    frontiers = {jobs.title: {name: frontier(jobs, name) for name in RULES} for jobs in DRAWS}
+    shipped = {jobs.title: typical(jobs, Learned) for jobs in DRAWS}
+    texts = {
+        "polling": table.markdown(HEAD_AGAINST, rows_against(frontiers, shipped)),
+        "polling-makespan": table.markdown(HEAD_MAKESPAN, rows_of_makespan()),
+    }
+    print(*texts.values(), sep="\n\n")
+    if not chosen.write:
+        return
+    for name, text in texts.items():
+        table.write(name, text)
+    panels = [panel(jobs, frontiers[jobs.title], shipped[jobs.title]) for jobs in DRAWS]
     for name, jobs in LIVE_DRAWS.items() if chosen.live else ():
-        frontiers = {rule: frontier(jobs, rule) for rule in RULES}
-        panels.append(panel(jobs, frontiers, typical(jobs, Learned), live_points(chosen.live.split(","), name)))
-    if chosen.svg:
-        chosen.svg.write_text(draw(panels), encoding="utf-8")
+        simulated = {rule: frontier(jobs, rule) for rule in RULES}
+        panels.append(panel(jobs, simulated, typical(jobs, Learned), live_points(chosen.live.split(","), name)))
+    PICTURE.write_text(draw(panels), encoding="utf-8")
 
 
 if __name__ == "__main__":

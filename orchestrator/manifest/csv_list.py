@@ -30,6 +30,7 @@ class CsvList:
         self._id, self._prompt = columns.get("id"), columns.get("prompt")
         own = {name for name in columns if name in fields.pictures or name.partition(".")[0] == "labels"}
         self._own = {name: index for name, index in columns.items() if name in own}
+        self._places = dict.fromkeys(self._own, (1, 1))
         alike = [index for name, index in columns.items() if name not in {*OWN_TEXTS, *self._kept, *own}]
         self._alike = itemgetter(*alike) if alike else None
         self._forms: dict[Hashable, Hashable] = {}
@@ -76,9 +77,9 @@ class CsvList:
         """What of a row's own cells beside its texts; None where they are not plain."""
         cells = {name: record.cells[index] for name, index in self._own.items()}
         own = Findings(self._file)
-        entries = read_cells(cells, dict.fromkeys(cells, (1, 1)), self._fields, own).entries
+        entries = read_cells(cells, self._places, self._fields, own).entries
         pictures = plain_pictures(entries, self._fields)
-        is_plain_row = not own.errors and entries.keys() - {"labels"} == pictures.keys()
+        is_plain_row = not own.errors and len(entries) == len(pictures) + ("labels" in entries)
         return _Own(entries.get("labels"), pictures) if is_plain_row else None
 
 

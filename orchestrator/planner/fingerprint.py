@@ -6,9 +6,13 @@ The form is fixed for good: a silent change of it would have every collection bo
 
 import hashlib
 import json
+import re
 from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import count
 from typing import Any
+from uuid import uuid4
 
 from orchestrator.base.money import ZERO
 from orchestrator.planner.chains import Chains
@@ -27,6 +31,7 @@ from orchestrator.planner.messages import with_pictures
 from orchestrator.planner.result import PlannedJob
 
 _PREFIX = "fp1:"
+_HTTPS = "https://"
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _PLAIN = ("prompt", "aspect_ratio", "duration_seconds", "output_format")
 _FIRST_FRAME = "video_image_data.first_frame_image_url"
@@ -50,21 +55,46 @@ def fingerprint(
     return _PREFIX + hashlib.sha256(_JSON.encode(canonical).encode("ascii")).hexdigest()
 
 
-class PromptFingerprints:
-    """The fingerprints of images or videos whose items differ in nothing but the prompt."""
+class SeriesFingerprints:
+    """The fingerprints of images or videos whose items differ in nothing but the prompt and which pictures are in the
+    fields `pictures`; each has as many of them.
+    """
 
-    def __init__(self, *, type: str, model: str, item: Mapping[str, Any]) -> None:  # noqa: A002 - the jobs'
-        canonical = canonical_item(type=type, model=model, item=item)
-        before = {name: value for name, value in canonical.items() if name < "prompt"}
-        after = {name: value for name, value in canonical.items() if name > "prompt"}
-        self._begun = hashlib.sha256(f'{_JSON.encode(before)[:-1]},"prompt":'.encode("ascii"))
-        self._rest = f",{_JSON.encode(after)[1:]}"
+    def __init__(
+        self,
+        *,
+        type: str,  # noqa: A002 - the jobs'
+        model: str,
+        item: Mapping[str, Any],
+        pictures: Iterable[str],
+    ) -> None:
+        self._whole = partial(fingerprint, type=type, model=model)
+        self._prompt = tuple(name for name in ("prompt",) if name in item)
+        self._pictures = tuple(pictures)
+        mark = f"{_HTTPS}{uuid4().hex}/"
+        numbers = map(str, count())
+        marked = {
+            name: [mark + next(numbers) for _ in item[name]] if isinstance(item[name], list) else mark + next(numbers)
+            for name in (*self._prompt, *self._pictures)
+        }
+        canonical = _JSON.encode(canonical_item(type=type, model=model, item={**item, **marked}))
+        self._parts: list[str] = re.split(f'"{mark}([0-9]+)"', canonical)
+        self._own = list(map(int, self._parts[1::2]))
 
-    def of(self, prompt: str) -> str:
-        """As `fingerprint` of the item with this prompt."""
-        hashed = self._begun.copy()
-        hashed.update((_JSON.encode(prompt) + self._rest).encode("ascii"))
-        return _PREFIX + hashed.hexdigest()
+    def of(self, item: Mapping[str, Any]) -> str:
+        """As `fingerprint` of the item."""
+        pictures = _values(item, self._pictures)
+        if not all(map(_is_url, pictures)):
+            return self._whole(item=item)
+        texts = _values(item, self._prompt) + pictures
+        parts = self._parts.copy()
+        parts[1::2] = [_JSON.encode(texts[number]) for number in self._own]
+        return _PREFIX + hashlib.sha256("".join(parts).encode("ascii")).hexdigest()
+
+
+def _values(item: Mapping[str, Any], names: Iterable[str]) -> list[Any]:
+    """What is in these fields, one after the other."""
+    return [value for name in names for value in (item[name] if isinstance(item[name], list) else [item[name]])]
 
 
 def with_fingerprints(jobs: Sequence[PlannedJob], chains: Chains) -> tuple[PlannedJob, ...]:
@@ -161,7 +191,7 @@ def _given(job_type: str, item: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _medium(value: Any, needed: Mapping[str, str] | None) -> dict[str, Any]:
     """A URL by its text, bytes by the hash of what they were before they were turned upright."""
     if isinstance(value, str):
-        if value[:8].lower() == "https://":
+        if _is_url(value):
             return {"url": value}
         return {"sha256": hashlib.sha256(b64decode("".join(value.rpartition(",")[2].split()))).hexdigest()}
     if needed is None and ("$from" in value or "uri" in value):
@@ -171,6 +201,10 @@ def _medium(value: Any, needed: Mapping[str, str] | None) -> dict[str, Any]:
     if "turned_from" in value:
         return {"sha256": value["turned_from"], "turned": True}
     return {"sha256": value["$media"]}
+
+
+def _is_url(value: Any) -> bool:
+    return isinstance(value, str) and value[:8].lower() == _HTTPS
 
 
 def _exact(value: Any) -> Any:

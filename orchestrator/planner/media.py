@@ -24,6 +24,8 @@ from orchestrator.planner.result import MediaBlob
 MediaKind = Literal["image", "audio"]
 
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://|\s*(file|blob|cid|attachment):", re.IGNORECASE)
+_PLAIN_URL = re.compile(r"https://[a-z0-9][a-z0-9.-]*(?:/[!-~]*)?")
+"""What is a whole URL without a closer look."""
 _DATA_URL = re.compile(r"data:(?P<mime>[a-z]+/[a-z0-9.+-]+)(?:;[a-z0-9=_.+-]+)*;base64,", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _BASE64_STARTS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "Qk0", "SUkq", "TU0AKg", "SUQz", "T2dnU", "ZkxhQ")
@@ -77,7 +79,7 @@ def read_blob(blob: MediaBlob) -> bytes:
 
 @dataclass(slots=True)
 class MediaReader:
-    """Judges media values; the same file or text is read once. `folder` is what paths are relative to.
+    """Judges media values; the same file or text is looked at once. `folder` is what paths are relative to.
 
     `auto_rotate`: photos in files that lie on their side are turned upright. `remote` reads s3://.
     """
@@ -91,6 +93,8 @@ class MediaReader:
     def read(self, text: str, kind: MediaKind, within: str | None = None) -> Medium:
         """The medium that `text` names; raises MediaFault. With `within`, a file of this machine or on S3 must be in
         the manifest's folder or in that one, wherever links lead."""
+        if _PLAIN_URL.fullmatch(text):
+            return Medium(text)
         key = (text, kind, within)
         if key not in self._known:
             try:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.base.diagnostics import Diagnostic
 from orchestrator.catalog.bundled import bundled_catalog
-from orchestrator.planner.fingerprint import PromptFingerprints, fingerprint
+from orchestrator.planner.fingerprint import SeriesFingerprints, fingerprint
 from orchestrator.planner.plan import Plan, plan
 
 Row = dict[str, str]
@@ -93,8 +93,21 @@ def test_a_list_is_planned_as_each_of_its_jobs_alone(name: str, rows: list[Row])
         assert said(whole.warnings) == sorted(warning for part in parts for warning in said(part.warnings))
 
 
-@given(st.text(), st.sampled_from([{}, {"takes": 3}, {"seed": 2.0, "zoom": 1}, {"aspect_ratio": "auto"}]))
-def test_fingerprints_by_the_prompt_are_those_of_the_whole_item(prompt: str, more: dict[str, object]) -> None:
-    item = {"type": "image", "model": "gen", "aspect_ratio": "1:1", "output_format": "jpg", "prompt": "x"} | more
-    found = PromptFingerprints(type="image", model="gen", item=item).of(prompt)
-    assert found == fingerprint(type="image", model="gen", item=item | {"prompt": prompt})
+URLS = st.text().map("HTTPS://a.example/{}".format) | st.sampled_from(["https://a.example/1.png", {"$media": "0" * 64}])
+FIELDS = st.sampled_from([{}, {"takes": 3}, {"seed": 2.0, "zoom": 1}, {"aspect_ratio": "auto", "output_format": "jpg"}])
+
+
+@given(st.none() | st.text(), st.lists(URLS, max_size=3), st.none() | URLS, FIELDS)
+def test_fingerprints_of_a_series_are_those_of_the_whole_items(
+    prompt: str | None, several: list[object], one: object, more: dict[str, object]
+) -> None:
+    item = {"type": "image", "model": "gen", "aspect_ratio": "1:1"} | more
+    first: dict[str, object] = {"image_urls": ["https://a.example/0.png"] * len(several)}
+    own: dict[str, object] = {"image_urls": several}
+    if one is not None:
+        first["image_url"], own["image_url"] = {"$media": "1" * 64}, one
+    names = [*own]
+    if prompt is not None:
+        first["prompt"], own["prompt"] = "x", prompt
+    series = SeriesFingerprints(type="image", model="gen", item=item | first, pictures=names)
+    assert series.of(item | own) == fingerprint(type="image", model="gen", item=item | own)
