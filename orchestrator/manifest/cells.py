@@ -38,7 +38,7 @@ def read_cells(cells: dict[str, str], places: dict[str, Place], fields: Provider
         if not cell.strip() or name.startswith("x-"):
             continue
         place = places[name]
-        node = _node(name, cell, place, fields, findings)
+        node = read_cell(name, cell, place, fields, findings)
         if node is not None:
             _put(job, name, place, node)
     return job
@@ -55,7 +55,8 @@ def _put(job: Mapping, name: str, place: Place, node: Node) -> None:
         whole.value.entries[tail] = Entry(Scalar(tail, *place), node)
 
 
-def _node(name: str, cell: str, place: Place, fields: ProviderFields, findings: Findings) -> Node | None:
+def read_cell(name: str, cell: str, place: Place, fields: ProviderFields, findings: Findings) -> Node | None:
+    """A cell that is not empty; None after reporting why it cannot be read."""
     if name.startswith("extra."):
         return Scalar(resolve(cell.strip()), *place)
     if name == "prompt" or name.startswith("labels."):

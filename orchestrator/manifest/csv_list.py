@@ -6,15 +6,16 @@ from typing import NamedTuple
 
 from orchestrator.base.diagnostics import Code
 from orchestrator.manifest.bare import BareJob, BareRow
-from orchestrator.manifest.cells import read_cells
+from orchestrator.manifest.cells import read_cell, read_cells
 from orchestrator.manifest.csv_reader import Record, Table, cell_places
 from orchestrator.manifest.findings import Findings
 from orchestrator.manifest.nodes import Entry, Node, Scalar
-from orchestrator.manifest.patterns import NO_PICTURES, OWN_TEXTS, form_of_pictures, is_plain, plain_pictures
+from orchestrator.manifest.patterns import NO_PICTURES, OWN_TEXTS, form_of_pictures, is_plain, is_plain_picture
 from orchestrator.manifest.provider_fields import ProviderFields
 from orchestrator.manifest.row import Row
 
 _JSON = ("[", "{")
+_NOWHERE = (1, 1)
 
 
 class CsvList:
@@ -28,10 +29,10 @@ class CsvList:
         self._kept = {name: index for name, index in columns.items() if name.startswith("x-")}
         self._nothing: dict[str, str] = {}
         self._id, self._prompt = columns.get("id"), columns.get("prompt")
-        own = {name for name in columns if name in fields.pictures or name.partition(".")[0] == "labels"}
-        self._own = {name: index for name, index in columns.items() if name in own}
-        self._places = dict.fromkeys(self._own, (1, 1))
-        alike = [index for name, index in columns.items() if name not in {*OWN_TEXTS, *self._kept, *own}]
+        self._pictures = {name: index for name, index in columns.items() if name in fields.pictures}
+        self._labels = {name: index for name, index in columns.items() if name.partition(".")[0] == "labels"}
+        own = {*OWN_TEXTS, *self._kept, *self._pictures, *self._labels}
+        alike = [index for name, index in columns.items() if name not in own]
         self._alike = itemgetter(*alike) if alike else None
         self._forms: dict[Hashable, Hashable] = {}
         self._rows = [self._row(record) for record in table.records()]
@@ -66,7 +67,7 @@ class CsvList:
         if record.fault is None and self._id is not None and self._alike is not None:
             job_id = record.cells[self._id].strip()
             prompt = None if self._prompt is None else record.cells[self._prompt]
-            found = self._own_cells(record) if self._own else own
+            found = self._own_cells(record) if self._pictures or self._labels else own
             if found and is_plain(job_id) and not job_id.startswith(_JSON) and (prompt is None or is_plain(prompt)):
                 own = found
                 form = (self._alike(record.cells), form_of_pictures(own.pictures))
@@ -75,12 +76,21 @@ class CsvList:
 
     def _own_cells(self, record: Record) -> "_Own | None":
         """What of a row's own cells beside its texts; None where they are not plain."""
-        cells = {name: record.cells[index] for name, index in self._own.items()}
         own = Findings(self._file)
-        entries = read_cells(cells, self._places, self._fields, own).entries
-        pictures = plain_pictures(entries, self._fields)
-        is_plain_row = not own.errors and len(entries) == len(pictures) + ("labels" in entries)
-        return _Own(entries.get("labels"), pictures) if is_plain_row else None
+        pictures = {}
+        for name, index in self._pictures.items():
+            if cell := record.cells[index].strip():
+                node = read_cell(name, cell, _NOWHERE, self._fields, own)
+                if node is None or not is_plain_picture(node):
+                    return None
+                pictures[name] = node
+        cells = {name: record.cells[index] for name, index in self._labels.items()}
+        labels = (
+            read_cells(cells, dict.fromkeys(cells, _NOWHERE), self._fields, own).entries.get("labels")
+            if cells
+            else None
+        )
+        return None if own.errors else _Own(labels, pictures)
 
 
 class _Own(NamedTuple):

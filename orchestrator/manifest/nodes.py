@@ -94,13 +94,10 @@ def scalars(node: Node, path: str) -> Iterator[tuple[Scalar, str]]:
 def fault_of(value: object) -> str | None:
     """Why a scalar cannot be stored or sent, or None: NUL, half a character, or a number JSON cannot hold."""
     if isinstance(value, str):
-        if value.isprintable():
-            return None
         if "\0" in value:
             return "contains a NUL character"
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             return "contains half of a surrogate pair"
-        return None
     if isinstance(value, Decimal) and not math.isfinite(float(value)):
         return "is not a number that JSON can hold"
     return None

@@ -44,7 +44,7 @@ class Outline:
             prompt = None if self._prompt is None else self._prompt.value(scope)
         except TemplateFault:
             return None
-        labels = self._labels_of(scope)
+        labels = self._compiled.labels if self._labels is None else self._labels_of(self._labels, scope)
         if labels is None or not is_plain(job_id) or not (prompt is None or is_plain(prompt)):
             return None
         pictures = self._pictures_of(scope) if self._pictures else NO_PICTURES
@@ -61,11 +61,9 @@ class Outline:
         pictures = plain_pictures(filled, self._fields)
         return pictures if len(pictures) == len(self._pictures) else None
 
-    def _labels_of(self, scope: Scope) -> dict[str, str] | None:
-        if self._labels is None:
-            return self._compiled.labels
+    def _labels_of(self, fill: Fill, scope: Scope) -> dict[str, str] | None:
         own = Findings("")
-        node = self._labels(scope, own)
+        node = fill(scope, own)
         labels = values.labels(self._compiled.entries["labels"]._replace(value=node), own) if node else {}
         return None if own.errors else labels
 

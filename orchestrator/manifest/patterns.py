@@ -47,8 +47,8 @@ class Patterns:
         ordinal = self._jobs.claim(job_id)
         if ordinal is None:
             return False
-        own = (ordinal, job_id, prompt, labels, pictures, columns, place)
-        self._jobs.jobs.append(Repeat(*own, at, pattern, self._read))
+        job = Repeat(ordinal, job_id, prompt, labels, pictures, columns, place, at, pattern, self._read)
+        self._jobs.jobs.append(job)
         return True
 
     def learn(self, form: Hashable | None) -> None:
@@ -70,7 +70,12 @@ def form_of_job(data: dict[str, Any], pictures: Mapping[str, Node]) -> Hashable 
 def plain_pictures(entries: Mapping[str, Entry], fields: ProviderFields) -> dict[str, Node]:
     """The pictures among a job's fields that are plainly named."""
     found = {name: entry.value for name, entry in entries.items() if name in fields.pictures}
-    return {name: node for name, node in found.items() if all(map(_is_plain_text, _texts(node)))}
+    return {name: node for name, node in found.items() if is_plain_picture(node)}
+
+
+def is_plain_picture(node: Node) -> bool:
+    """Whether each text in the value of a picture's field is plain."""
+    return _is_plain_text(node) if isinstance(node, Scalar) else all(map(_is_plain_text, _texts(node)))
 
 
 def form_of_pictures(pictures: Mapping[str, Node]) -> Hashable:
@@ -94,7 +99,9 @@ def form_of(values: tuple[Any, ...]) -> Hashable:
 
 def is_plain(text: object) -> bool:
     """Whether a text is one that no rule has anything to say about."""
-    return type(text) is str and not text.isspace() and text != "" and "{{" not in text and fault_of(text) is None
+    if type(text) is not str or text.isspace() or text == "" or "{{" in text:
+        return False
+    return text.isprintable() or fault_of(text) is None
 
 
 def _hashable(value: Hashable | dict[str, Any] | list[Any]) -> Hashable:

@@ -11,6 +11,7 @@ from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 from uuid import uuid4
 
@@ -69,32 +70,29 @@ class SeriesFingerprints:
         pictures: Iterable[str],
     ) -> None:
         self._whole = partial(fingerprint, type=type, model=model)
-        self._prompt = tuple(name for name in ("prompt",) if name in item)
         self._pictures = tuple(pictures)
         mark = f"{_HTTPS}{uuid4().hex}/"
         numbers = map(str, count())
-        marked = {
-            name: [mark + next(numbers) for _ in item[name]] if isinstance(item[name], list) else mark + next(numbers)
-            for name in (*self._prompt, *self._pictures)
-        }
-        canonical = _JSON.encode(canonical_item(type=type, model=model, item={**item, **marked}))
+        marked: dict[str, str | list[str]] = {"prompt": mark + next(numbers)}
+        for name in self._pictures:
+            value = item[name]
+            marked[name] = [mark + next(numbers) for _ in value] if isinstance(value, list) else mark + next(numbers)
+        like = {name: marked.get(name, value) for name, value in item.items()}
+        canonical = _JSON.encode(canonical_item(type=type, model=model, item=like))
         self._parts: list[str] = re.split(f'"{mark}([0-9]+)"', canonical)
         self._own = list(map(int, self._parts[1::2]))
 
     def of(self, item: Mapping[str, Any]) -> str:
         """As `fingerprint` of the item."""
-        pictures = _values(item, self._pictures)
-        if not all(map(_is_url, pictures)):
+        texts: list[Any] = [item.get("prompt")]
+        for name in self._pictures:
+            value = item[name]
+            texts += value if isinstance(value, list) else [value]
+        if not all(map(_is_url, texts[1:])):
             return self._whole(item=item)
-        texts = _values(item, self._prompt) + pictures
         parts = self._parts.copy()
-        parts[1::2] = [_JSON.encode(texts[number]) for number in self._own]
+        parts[1::2] = [_quoted(texts[number]) for number in self._own]
         return _PREFIX + hashlib.sha256("".join(parts).encode("ascii")).hexdigest()
-
-
-def _values(item: Mapping[str, Any], names: Iterable[str]) -> list[Any]:
-    """What is in these fields, one after the other."""
-    return [value for name in names for value in (item[name] if isinstance(item[name], list) else [item[name]])]
 
 
 def with_fingerprints(jobs: Sequence[PlannedJob], chains: Chains) -> tuple[PlannedJob, ...]:

@@ -1,6 +1,6 @@
 """The media of one job, by the slot they fill, whatever field or alias they came in by."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -71,18 +71,18 @@ def read_inputs(fields: dict[str, Entry], job_type: JobType | None, reader: Medi
     return inputs
 
 
-def pictures(job: Job) -> Iterator[tuple[str, str | None]]:
-    """All pictures in a job's fields, or those of its own, for `MediaReader.read_ahead`."""
-    if isinstance(job, Repeat):
-        for node in job.pictures.values():
-            yield from _pictures(node)
-        return
-    fields = job.fields
-    for name in MEDIA_FIELDS & fields.keys():
-        yield from _pictures(fields[name].value)
-    if "messages" in fields:
-        for _, entry in picture_entries(fields["messages"].value):
-            yield from _pictures(entry.value)
+def pictures(jobs: Iterable[Job]) -> Iterator[tuple[str, str | None]]:
+    """All pictures in the jobs' fields, or those of their own, for `MediaReader.read_ahead`."""
+    for job in jobs:
+        if isinstance(job, Repeat):
+            for node in job.pictures.values():
+                yield from _pictures(node)
+            continue
+        for name in MEDIA_FIELDS & job.fields.keys():
+            yield from _pictures(job.fields[name].value)
+        if "messages" in job.fields:
+            for _, entry in picture_entries(job.fields["messages"].value):
+                yield from _pictures(entry.value)
 
 
 def _pictures(node: Node) -> Iterator[tuple[str, str | None]]:

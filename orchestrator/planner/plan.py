@@ -76,7 +76,7 @@ def plan_manifest(
     check_names(manifest.defaults, None, findings)
     check_texts(manifest.defaults.values(), findings, has_text=not all(job.is_template for job in manifest.jobs))
 
-    reader.read_ahead(picture for job in manifest.jobs for picture in pictures(job))
+    reader.read_ahead(pictures(manifest.jobs))
     checked = check_jobs(manifest.jobs, manifest.defaults, catalog, reader, findings.file)
     chains = check_chains(_by_id(checked), absent) if any(job.references for job in checked) else Chains()
     rejected = reject_rows(checked, manifest.skip_at_most, findings)
