@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from orchestrator.base.states import JobState
-from orchestrator.engine.local import LINGER_SECONDS, PAYS, Step, sleep_seconds
+from orchestrator.engine.local import LINGER_SECONDS, PAYS, Rests, Step
 from orchestrator.engine.runtime import Engine
 from orchestrator.store.claims import ClaimedSubmission
 from orchestrator.store.database import OutOfReach
@@ -48,6 +48,10 @@ class Bench:
         """A piece done here may make work for the other one."""
         self._feeds.append(other)
 
+    def wake(self) -> None:
+        """Something may have become due."""
+        self._wake.set()
+
     async def work_off(self) -> Moved:
         """Claim and do what is due until nothing is; raises what a piece raised, once all pieces are done. What became
         of the jobs that were moved.
@@ -73,6 +77,7 @@ class Bench:
     async def _claim_into(self, pieces: set[asyncio.Task[None]], failures: list[BaseException], done: "_Done") -> None:
         now = asyncio.get_running_loop().time
         began = busy_at = now()
+        rests = Rests(self._engine, self._step)
         while not stopping.asked() and now() < began + _CLAIMING_SECONDS:
             self._wake.clear()
             free = self._step.slots - self._taken
@@ -85,8 +90,10 @@ class Bench:
                 busy_at = now()
             elif now() >= busy_at + self._patience_seconds:
                 return
-            if not claimed:
-                seconds = await sleep_seconds(self._engine, self._step, LOOK_SECONDS) if free > 0 else LOOK_SECONDS
+            if claimed:
+                rests.end()
+            else:
+                seconds = await rests.seconds(LOOK_SECONDS) if free > 0 else LOOK_SECONDS
                 await self._rest(pieces, failures, seconds)
 
     async def _do(self, piece: Any) -> None:
@@ -95,7 +102,7 @@ class Bench:
         finally:
             self._taken -= 1
             for bench in self._feeds:
-                bench._wake.set()
+                bench.wake()
 
     async def _rest(self, pieces: set[asyncio.Task[None]], failures: list[BaseException], seconds: float) -> None:
         """Until a piece is done and a moment longer, another hint arrives, or it is time to look whether to stop."""

@@ -121,7 +121,7 @@ def _of_engine(engine: Engine, patience_seconds: float) -> dict[str, WorkOff]:
     replay = work_off.pop("replay", None)
     if replay is not None:
         work_off["submit"] = partial(_all, [work_off["submit"], replay])
-    return work_off | {SETTLE: partial(_settle, engine)}
+    return work_off | {SETTLE: partial(_settle, engine, benches.get("submit"))}
 
 
 async def _all(work_offs: Sequence[WorkOff]) -> Moved:
@@ -135,13 +135,14 @@ async def _all(work_offs: Sequence[WorkOff]) -> Moved:
     return moved
 
 
-async def _settle(engine: Engine) -> Moved:
+async def _settle(engine: Engine, submit: Bench | None) -> Moved:
     """What moved are batches, those that are not running any more."""
     await rescue_dead(engine)
     await breaker.probe(engine)
     await reconcile(engine)
     unsettled = await engine.transact(settling.unsettled_batches, engine.scope)
-    await settle(engine)
+    if await settle(engine) and submit is not None:
+        submit.wake()
     return await engine.transact(stopped_batches, unsettled) if unsettled else {}
 
 

@@ -56,14 +56,12 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
     def start(self, worker: Any) -> None:
         """Ends the worker with exit code 4 where credentials or database cannot be used."""
         stopping.stop_on_hangup()
-        if isinstance(worker.pool, TaskPool) and worker.concurrency >= len(kinds_of(worker.app)):
-            patience.allow()
         self._open = ExitStack()
         self._open.callback(tell_end, worker.app, worker.hostname)
         worker_shutdown.connect(self._end, weak=False)
         self._stopped = threading.Event()
         try:
-            watcher = self._watcher(worker.app)
+            watcher = self._watcher(worker)
         except (Unusable, OutOfReach) as error:
             log.critical("this worker cannot work: %s", "; ".join(filter(None, (error.message, error.hint))))
             raise SystemExit(Unusable.exit_code) from None
@@ -72,7 +70,8 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         self._ticker.start()
         self._monitor.start()
 
-    def _watcher(self, app: Any) -> "Watcher":
+    def _watcher(self, worker: Any) -> "Watcher":
+        app = worker.app
         settings = load_settings()
         kinds = kinds_of(app)
         submits = "submit" in kinds
@@ -80,6 +79,8 @@ class Watch(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         with database.begin() as connection:
             providers = worker_providers(settings, connection, submits=submits)
             scopes = [Scope(provider.account_pk(connection)) for provider in providers]
+        if isinstance(worker.pool, TaskPool):
+            patience.allow(worker.concurrency, kinds, providers)
         payers = [provider for provider in providers if provider.has_keys]
         for provider in payers:
             require_known_receipts(settings, database, provider)

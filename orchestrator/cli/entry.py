@@ -4,11 +4,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
 import typer
 
 from orchestrator.base.errors import Interrupted, OrchestratorError, Unusable, UsageError
+from orchestrator.base.hangup import hang_up
 from orchestrator.cli.app import root_command
 from orchestrator.cli.failures import own_fault, report
 from orchestrator.cli.streams import prepare_streams
@@ -20,16 +20,10 @@ _INTERRUPTED = 130
 def main() -> None:
     """The `orchestrator` command."""
     prepare_streams()
-    for number, handler in ((signal.SIGTERM, signal.default_int_handler), (signal.SIGHUP, _hang_up)):
+    for number, handler in ((signal.SIGTERM, signal.default_int_handler), (signal.SIGHUP, hang_up)):
         if signal.getsignal(number) is signal.SIG_DFL:  # it is to end as by Ctrl-C, and stop its Postgres
             signal.signal(number, handler)
     raise SystemExit(run(sys.argv[1:]))
-
-
-def _hang_up(_signal: int, _frame: FrameType | None) -> None:
-    """As by Ctrl-C, but once: a session that is dropped sends it several times."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -64,14 +64,33 @@ _USUAL = Tempo()
 LINGER_SECONDS = 0.01
 #: What was due a moment after nothing could be claimed; or another process is just claiming it.
 _SHORTEST_SLEEP_SECONDS = 0.02
+#: The longest rest while something is due that cannot be taken: nothing tells when it can be.
+_LONGEST_RETRY_SECONDS = 0.5
 
 
-async def sleep_seconds(engine: Engine, step: Step[Any], longest: float) -> float:
+class Rests:
     """How long to let a step with free slots rest that found nothing to do, if nothing wakes it up: until its next work
-    is due.
+    is due. Where that is due already and cannot be taken, time after time, twice as long each time.
     """
-    due = await engine.transact(due_in, engine.scope, step.name, max_in_flight=engine.limits.max_in_flight)
-    return longest if due is None else min(max(due, _SHORTEST_SLEEP_SECONDS), longest)
+
+    def __init__(self, engine: Engine, step: Step[Any]) -> None:
+        self._engine = engine
+        self._step = step
+        self._shortest = _SHORTEST_SLEEP_SECONDS
+
+    def end(self) -> None:
+        """Something was found."""
+        self._shortest = _SHORTEST_SLEEP_SECONDS
+
+    async def seconds(self, longest: float) -> float:
+        """Of the next rest, no more than `longest`."""
+        most = self._engine.limits.max_in_flight
+        due = await self._engine.transact(due_in, self._engine.scope, self._step.name, max_in_flight=most)
+        if due is None:
+            return longest
+        shortest = self._shortest
+        self._shortest = min(2 * shortest, _LONGEST_RETRY_SECONDS) if due <= 0 else _SHORTEST_SLEEP_SECONDS
+        return min(max(due, shortest), longest)
 
 
 class LocalDriver:
@@ -134,13 +153,16 @@ class LocalDriver:
     async def _loop(self, step: Step[W]) -> None:
         tasks: set[asyncio.Task[None]] = set()
         wake = self._wakes[step.name]
+        rests = Rests(self._engine, step)
         try:
             while not self._stopping.is_set():
                 wake.clear()
                 claimed = await self._claim(step, step.slots - len(tasks))
                 tasks |= {asyncio.create_task(self._work(step, piece)) for piece in claimed}
-                if not claimed:
-                    await self._sleep(step, tasks)
+                if claimed:
+                    rests.end()
+                else:
+                    await self._sleep(step, tasks, rests)
                 await asyncio.sleep(LINGER_SECONDS)
                 tasks = _going_on(tasks)
         finally:
@@ -156,11 +178,11 @@ class LocalDriver:
             for name in MAKES_WORK_FOR[step.name]:
                 self._wakes[name].set()
 
-    async def _sleep(self, step: Step[W], tasks: set[asyncio.Task[None]]) -> None:
+    async def _sleep(self, step: Step[W], tasks: set[asyncio.Task[None]], rests: Rests) -> None:
         """Until a wake-up, a stop, the next due time, or until one of the tasks is done."""
         seconds = self._tempo.ask
         if len(tasks) < step.slots:
-            seconds = await sleep_seconds(self._engine, step, seconds)
+            seconds = await rests.seconds(seconds)
         signals = [asyncio.create_task(event.wait()) for event in (self._wakes[step.name], self._stopping)]
         await asyncio.wait([*signals, *tasks], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for signal in signals:

@@ -4,6 +4,7 @@ while the database does not know what they prove.
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ log = logging.getLogger("orchestrator.engine")
 NEWEST = 1000
 #: Receipts compared in one transaction.
 CHUNK = 5000
+#: How long, after a receipt could not be left, to wait before looking whether one can be.
+LOOK_AGAIN_SECONDS = 2.0
 #: A top-up that is older is nothing that anybody repeats, and no doubt that it bears on is still open.
 _RECENT = timedelta(hours=72)
 
@@ -35,6 +38,7 @@ class Receipts:
         self._database = database
         self._account_pk = account_pk
         self._is_writable = False  # until the first look
+        self._look_again_at = 0.0
         self._looked_for: set[UUID] = set()
         self._read = NOTHING_READ
         self._lock = threading.Lock()
@@ -72,14 +76,14 @@ class Receipts:
 
     def can_be_kept(self) -> bool:
         """Whether the next receipt can be left, looked at anew after one could not: else nothing may be bought."""
-        if not self._is_writable:
+        if not self._is_writable and time.monotonic() >= self._look_again_at:
             try:
                 self._book.require_writable()
+                self._is_writable = True
             except ReceiptFailed as error:
+                self._look_again_at = time.monotonic() + LOOK_AGAIN_SECONDS
                 log.critical("%s; %s", error.message, error.hint)
-                return False
-            self._is_writable = True
-        return True
+        return self._is_writable
 
     def bring_up_to_date(self) -> None:
         """Record the answers that a process had heard and died before it wrote them down.

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import itertools
 import logging
+import math
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -110,6 +111,8 @@ class Engine:
         self.send_faults = Streaks[int](self.clock.monotonic)
         #: That the input media of a batch cannot be read.
         self.media_failing = Streaks[str](self.clock.monotonic)
+        #: When (monotonic seconds) the account was last locked to claim jobs of it.
+        self.claimed_at = -math.inf
         #: When (monotonic seconds) the balance may be read as a baseline, and money in doubt looked at, next.
         self.next_baseline_at = 0.0
         self.next_evidence_at = 0.0

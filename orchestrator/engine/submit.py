@@ -28,10 +28,13 @@ from orchestrator.katana.line import PAY_DEADLINE_SECONDS
 from orchestrator.katana.verdict import Verdict
 from orchestrator.receipts.receipt import Order, Receipt
 from orchestrator.store import sending
-from orchestrator.store.claims import ClaimedSubmission, claim_submissions
+from orchestrator.store.claims import ClaimedSubmission, claim_submissions, claim_unless_locked
 from orchestrator.store.database import Connection, OutOfReach
 from orchestrator.store.orders import orders_of
 
+#: Who claimed a moment ago does not queue for the account's lock with those who claim now; who did not does, so that
+#: no series of short locks keeps it out.
+_QUEUE_AFTER_SECONDS = 0.2
 #: Longer than the longest POST, with room for what is committed around it.
 LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
 #: What was not sent so long after it was marked as sent never is: others may judge by then what became of it.
@@ -44,7 +47,12 @@ async def claim(engine: Engine, limit: int) -> list[ClaimedSubmission]:
         return []
     await take_baseline(engine)
     most_jobs = engine.limits.max_in_flight
-    claimed = await engine.claim(claim_submissions, seconds=LEASE_SECONDS, limit=limit, max_in_flight=most_jobs)
+    queues = engine.clock.monotonic() >= engine.claimed_at + _QUEUE_AFTER_SECONDS
+    take = claim_submissions if queues else claim_unless_locked
+    claimed = await engine.claim(take, seconds=LEASE_SECONDS, limit=limit, max_in_flight=most_jobs)
+    if claimed is None:
+        return []
+    engine.claimed_at = engine.clock.monotonic()
     if claimed:
         await learn_times(engine)
     return claimed

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.base.errors import Interrupted, SpendRefused
+from orchestrator.base.hangup import hang_up
 from orchestrator.base.settings import Settings
 from orchestrator.base.states import HOLD_EXIT_CODES, BatchState, HoldCode
 from orchestrator.engine.local import LocalDriver
@@ -134,22 +135,26 @@ class _StopOnSignal:
         self._drivers = drivers
         self._monitor = monitor
         self._interrupted = asyncio.Event()
-        self._usual_hangup = signal.getsignal(signal.SIGHUP)
+        self._usual = {number: signal.getsignal(number) for number in (*_ASKS, signal.SIGHUP)}
 
     def __enter__(self) -> asyncio.Event:
         loop = asyncio.get_running_loop()
         with suppress(ValueError, RuntimeError):  # not in the main thread: the host handles signals
             for number in _ASKS:
                 loop.add_signal_handler(number, self._stop)
-            if self._usual_hangup is not signal.SIG_IGN:  # nohup: it goes on
+            if self._usual[signal.SIGHUP] is not signal.SIG_IGN:  # nohup: it goes on
                 # Not with the loop: that would have it end the process while it takes its own handler away.
                 signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(self._stop))
         return self._interrupted
 
     def __exit__(self, *_: object) -> None:
         self._release()
+        if self._interrupted.is_set() and self._usual[signal.SIGHUP] is hang_up:
+            self._usual[signal.SIGHUP] = signal.SIG_IGN  # of a command nothing is left to stop
         with suppress(ValueError):
-            signal.signal(signal.SIGHUP, signal.SIG_IGN if self._interrupted.is_set() else self._usual_hangup)
+            for number, handler in self._usual.items():
+                if handler is not None:  # not of Python's
+                    signal.signal(number, handler)
 
     def _stop(self) -> None:
         if self._interrupted.is_set():

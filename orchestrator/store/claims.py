@@ -71,17 +71,11 @@ def claim_submissions(
     The account's row lock makes the count of jobs at the provider and the check of the budget exact, however
     many workers claim at once. A job that would pass its batch's budget or a cap puts the batch on hold instead.
 
-    Where someone else has that lock, who most likely claims, too, nothing is claimed now: those who ask often need not
-    queue. Repeated with the same lease, since it is not known whether the first time was committed, it waits for the
-    lock and claims nothing more.
+    Repeated with the same lease, since it is not known whether the first time was committed, it claims nothing more.
     """
-    if lease.is_new:
-        if not has_locked_account(connection, scope.account_pk):
-            return []
-    else:
-        lock_account(connection, scope.account_pk)
-        if before := _claimed_before(connection, lease.token):
-            return before
+    lock_account(connection, scope.account_pk)
+    if not lease.is_new and (before := _claimed_before(connection, lease.token)):
+        return before
     room = Room(connection, scope.account_pk, max_in_flight=max_in_flight)
     room.fold()
     free = min(limit, room.places())
@@ -101,6 +95,15 @@ def claim_submissions(
         _write_intents(connection, scope, claimed, lease)
         room.record()
     return claimed
+
+
+def claim_unless_locked(
+    connection: Connection, scope: Scope, *, lease: Lease, limit: int, max_in_flight: int
+) -> list[ClaimedSubmission] | None:
+    """As `claim_submissions`; None at once where someone else has the account's lock, who most likely claims, too."""
+    if lease.is_new and not has_locked_account(connection, scope.account_pk):
+        return None
+    return claim_submissions(connection, scope, lease=lease, limit=limit, max_in_flight=max_in_flight)
 
 
 _OF_BATCH = (batches.c.id, batches.c.bundle, batches.c.media, batches.c.price_tolerance)

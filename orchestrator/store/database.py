@@ -20,9 +20,11 @@ from orchestrator.base.errors import Unusable
 __all__ = ["NOW", "Connection", "Database", "OutOfReach", "may_be_gone", "outages_told"]
 
 log = logging.getLogger("orchestrator.store")
+#: What our pools have in the name of their logger.
+_POOL = "orchestrator"
 #: It logs a traceback of each connection that does not close as it should (a second Ctrl-C, a server that went away);
 #: what is wrong with one is told to whoever uses it.
-logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{_POOL}").addFilter(lambda record: not record.exc_info)
 
 #: The database's clock. Deadlines and leases are judged by it, never by a worker's own clock.
 NOW = text("orchestrator_now()")
@@ -71,7 +73,9 @@ class Database:
         self._named = named
         self.engine: Engine = create_engine(
             self.url,
+            isolation_level="READ COMMITTED",  # whatever is usual there: who waited for a lock sees what came before it
             hide_parameters=True,  # signatures are among them, and an error is logged
+            pool_logging_name=_POOL,
             pool_size=10,
             max_overflow=10,
             json_serializer=_dump_json,

@@ -68,7 +68,7 @@ def claim(
 ) -> list[ClaimedSubmission]:
     with database.begin() as connection:
         return claims.claim_submissions(
-            connection, scope, lease=Lease(uuid4(), owner, lease, is_new=True), limit=limit, max_in_flight=max_in_flight
+            connection, scope, lease=Lease(uuid4(), owner, lease), limit=limit, max_in_flight=max_in_flight
         )
 
 

@@ -26,7 +26,7 @@ def site(tmp_path: Path, database: Database, database_url: str, monkeypatch: pyt
 def test_a_step_needs_no_hint_at_what_another_one_made_due(site: Site) -> None:
     """Six places for twelve jobs: what is polled makes room to submit, and files to copy."""
     batch_id = site.submit(12)
-    runtime = Runtime(patience_seconds=1)
+    runtime = Runtime(patience_seconds=5)
     with ThreadPoolExecutor() as threads:
         one_hint_each = [threads.submit(runtime.work_off, kind) for kind in ("copy", "poll", "submit")]
         moved = [hint.result(timeout=30) for hint in one_hint_each]

@@ -1,6 +1,7 @@
 """A database that fails in the ways that only a real one can: full, read-only, in deadlock, cut off during COMMIT."""
 
 import itertools
+import logging
 import socket
 import threading
 import time
@@ -95,7 +96,7 @@ class Cutter:
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError), server, client:
             while data := client.recv(1 << 16):
-                if self.left > 0 and b"COMMIT" in data and next(self._numbers) % self._every == 0:
+                if self.left > 0 and b"COMMIT\0" in data and next(self._numbers) % self._every == 0:
                     client.shutdown(socket.SHUT_RDWR)
                     self.left -= 1
                 server.sendall(data)
@@ -164,3 +165,16 @@ def test_a_second_ctrl_c_while_connections_are_closed_is_no_traceback(
         with pytest.raises(KeyboardInterrupt):
             database.close()
     assert caplog.text == ""
+    logging.getLogger("sqlalchemy.pool.impl.QueuePool").exception("of someone else's")
+    database.engine.pool.logger.error("a connection was never given back")
+    assert [record.message for record in caplog.records] == ["of someone else's", "a connection was never given back"]
+
+
+def test_what_was_waited_for_is_seen_whatever_is_usual_on_the_server(database_url: str) -> None:
+    usual = f"{database_url}{'&' if '?' in database_url else '?'}options=-cdefault_transaction_isolation%3Dserializable"
+    with closing(Database(usual, actor="test")) as database, database.begin() as connection:
+        settings = [
+            connection.execute(text(f"SHOW {name}")).scalar_one()
+            for name in ("default_transaction_isolation", "transaction_isolation")
+        ]
+    assert settings == ["serializable", "read committed"]

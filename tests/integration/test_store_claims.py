@@ -113,24 +113,33 @@ def test_eight_threads_never_pass_the_places_at_the_provider(database: Database)
 
 def test_eight_threads_never_pass_the_budget(database: Database) -> None:
     scope = make_batch(database, jobs=200, budget=100)  # 33 jobs of 3 credits
+    claims_of: Counter[int] = Counter()
 
     def work(number: int) -> None:
-        while claim(database, scope, owner=number + 1, limit=5, max_in_flight=10_000):
-            pass
+        while claim(database, scope, owner=number + 1, limit=2, max_in_flight=10_000):
+            claims_of[number] += 1
 
     all_at_once(work)
+    assert len(claims_of) > 1
     assert Counter(job_states(database, BATCH)) == {"submitting": 33, "pending": 167}
     with database.begin() as connection:
         assert committed_credits(connection, BATCH) == 99
     assert row(database, holds).code == HoldCode.BUDGET_REACHED
 
 
-def test_a_claim_does_not_queue_behind_another_one(database: Database) -> None:
+def test_a_claim_need_not_queue_behind_another_one(database: Database) -> None:
     scope = make_batch(database, jobs=2)
+
+    def look() -> int | None:
+        lease = Lease(uuid4(), 1, 60, is_new=True)
+        with database.begin() as connection:
+            found = claims.claim_unless_locked(connection, scope, lease=lease, limit=1, max_in_flight=10)
+        return None if found is None else len(found)
+
     with database.begin() as connection:
         lock_account(connection, scope.account_pk)
-        assert claim(database, scope, owner=1, limit=1, max_in_flight=10) == []
-    assert len(claim(database, scope, owner=1, limit=1, max_in_flight=10)) == 1
+        assert look() is None
+    assert [look(), look(), look()] == [1, 1, 0]
 
 
 def test_the_places_are_counted_over_all_batches_of_the_account(database: Database) -> None:
