@@ -5,6 +5,7 @@ What a destination does not take waits in the spool, verified, so that an expire
 
 import hashlib
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 from orchestrator.assets.errors import AssetError, DestinationFailed, SourceUnavailable, SpoolFailed
@@ -35,8 +36,6 @@ LEASE_SECONDS = 2 * 3600.0
 #: Files up to this size pass through memory: an upload from there is the cheapest, while in a folder a file of the
 #: spool can become the object itself.
 _MOST_IN_MEMORY_BYTES = {"s3": 16 * 1024**2, "folder": 1024**2}
-#: As long as a source's own wish ("Retry-After") is heeded.
-MAX_WISHED_SECONDS = 300.0
 
 
 async def claim(engine: Engine, limit: int) -> list[ClaimedCopy]:
@@ -50,17 +49,17 @@ async def store(engine: Engine, work: ClaimedCopy) -> None:
         await _store(engine, work)
     except Unusable:
         raise
-    except AssetError as error:
-        await _record_failure(engine, work, error)
     except Exception as error:  # noqa: BLE001 - a fault of ours in one job must not stop the copies of all others
         log.exception("job %s of %s: its files were not stored", work.job, work.batch_id)
-        await _record_fault(engine, work, f"a fault of ours: {type(error).__name__}")
+        await _record_failures(engine, work, [error])
 
 
 async def _store(engine: Engine, work: ClaimedCopy) -> None:
     with engine.spool.memory.share() as memory:
         placed = await _store_originals(engine, work, memory)
-        unrecorded = await _store_renditions(engine, work, memory, placed)
+        unrecorded = None if placed.failures else await _store_renditions(engine, work, memory, placed)
+    if placed.failures:
+        await _record_failures(engine, work, placed.failures)
     if unrecorded is None:
         return
     await engine.together(_complete, (work, unrecorded))
@@ -102,8 +101,9 @@ def _originals(work: ClaimedCopy) -> list[ClaimedAsset]:
 async def _store_originals(engine: Engine, work: ClaimedCopy, memory: Share) -> Placed:
     started_at = engine.clock.monotonic()
     placed = await _stored(engine, work, _originals(work), memory)
-    size_bytes = sum(file.size_bytes for file in placed.stored.values())
-    engine.copy_pace.note(seconds=engine.clock.monotonic() - started_at, size_bytes=size_bytes)
+    if not placed.failures:
+        size_bytes = sum(file.size_bytes for file in placed.stored.values())
+        engine.copy_pace.note(seconds=engine.clock.monotonic() - started_at, size_bytes=size_bytes)
     return placed
 
 
@@ -117,43 +117,35 @@ async def _store_renditions(engine: Engine, work: ClaimedCopy, memory: Share, pl
         if asset.role == "original" or asset.stored:
             continue
         await engine.together(_place_together, placed)
-        try:
-            placed = await _stored(engine, work, [asset], memory)
-        except AssetError as error:
-            if asset.is_needed and await _is_put_off(engine, work, error):
+        placed = await _stored(engine, work, [asset], memory)
+        for failure in placed.failures:
+            if asset.is_needed and isinstance(failure, AssetError) and await _is_put_off(engine, work, [failure]):
                 return None
-            log.info("job %s: its %s is left out: %s", work.job, asset.role, error.message)
-        except Exception:  # noqa: BLE001 - nor may a fault of ours in one keep the originals from being completed
-            log.exception("job %s of %s: its %s is left out", work.job, work.batch_id, asset.role)
+            log.info("job %s: its %s is left out: %s", work.job, asset.role, _reason(failure))
     return placed
 
 
 async def _stored(engine: Engine, work: ClaimedCopy, assets: list[ClaimedAsset], memory: Share) -> Placed:
     """Fetch all of the files before the first is stored: a destination that fails must not let sources expire.
 
-    One that cannot be had or is not whole keeps none of the others from being stored: what is here is recorded, and
-    then it is raised. Of several the one with the most hope left, so that none is given up too soon.
+    One that cannot be had or is not whole keeps none of the others from being stored, nor does a fault of ours: what is
+    here is recorded where any has failed.
     """
     fetched: list[tuple[ClaimedAsset, Fetched]] = []
-    failures: list[AssetError] = []
+    failures: list[Exception] = []
     for asset in assets:
         try:
             fetched.append((asset, await _fetch(engine, work, asset, memory)))
-        except AssetError as error:
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one file must not lose the others
             failures.append(error)
     placed = await engine.in_file_thread(place, engine, work, fetched) if fetched else Placed()
-    failures += placed.failures
-    if failures:
-        if placed.stored or placed.kept:
-            await engine.transact(_record_placed, [placed])
-        raise max(failures, key=_hope)
+    placed.failures += failures
+    if placed.failures and (placed.stored or placed.kept):
+        await engine.transact(_record_placed, [placed])
+    for failure in placed.failures:
+        if not isinstance(failure, AssetError):
+            log.error("job %s of %s: a file was not stored", work.job, work.batch_id, exc_info=failure)
     return placed
-
-
-def _hope(error: AssetError) -> tuple[float, bool]:
-    """How long, and then whether at all, a copy that failed so is tried again after its source has expired."""
-    rule = on_copy(error)
-    return rule.overdue_seconds, rule.tries is None
 
 
 async def _fetch(engine: Engine, work: ClaimedCopy, asset: ClaimedAsset, memory: Share) -> Fetched:
@@ -184,22 +176,44 @@ def _waiting(path: Path, sha256: str) -> Fetched | None:
     return None
 
 
-async def _record_failure(engine: Engine, work: ClaimedCopy, error: AssetError) -> None:
-    """Try again later, unless the source is gone for good or never was a whole file."""
-    if not await _is_put_off(engine, work, error):
-        await _give_up(engine, work, on_copy(error).error, error.message)
+def _rule(failure: Exception) -> CopyRule:
+    return on_copy(failure) if isinstance(failure, AssetError) else OUR_FAULT
 
 
-async def _is_put_off(engine: Engine, work: ClaimedCopy, error: AssetError) -> bool:
-    """Put a copy that failed off for a while; False where no further try can bring the file."""
-    if isinstance(error, DestinationFailed | SpoolFailed):
-        await _try_again(engine, work, error.message)  # first: while a job waits for it, the hold is not lifted
-        await note_failing_destination(engine, work, error)
+def _hope(failure: Exception) -> tuple[float, float]:
+    """How long after its source has expired, and then how often, a copy that failed so is tried again."""
+    rule = _rule(failure)
+    return rule.overdue_seconds, inf if rule.tries is None else rule.tries
+
+
+def _reason(failure: Exception) -> str:
+    return failure.message if isinstance(failure, AssetError) else f"a fault of ours: {type(failure).__name__}"
+
+
+async def _record_failures(engine: Engine, work: ClaimedCopy, failures: Sequence[Exception]) -> None:
+    """Try again later, unless a source is gone for good or never was a whole file. A fault of ours may be mended by a
+    restart or an update, but not once the sources are gone.
+
+    Of several files that failed the one with the most hope left counts, so that none is given up too soon.
+    """
+    if not await _is_put_off(engine, work, failures):
+        failure = max(failures, key=_hope)
+        await _give_up(engine, work, _rule(failure).error, _reason(failure))
+
+
+async def _is_put_off(engine: Engine, work: ClaimedCopy, failures: Sequence[Exception]) -> bool:
+    """Put a copy that failed off for a while, as long as any source wants; False where no further try can bring it."""
+    failure = max(failures, key=_hope)
+    wishes = [each.retry_after_seconds or 0.0 for each in failures if isinstance(each, SourceUnavailable)]
+    wished = max(wishes, default=0.0)
+    if isinstance(failure, DestinationFailed | SpoolFailed):
+        # First: while a job waits for it, the hold is not lifted.
+        await _try_again(engine, work, _reason(failure), at_least_seconds=wished)
+        await note_failing_destination(engine, work, failure)
         return True
-    if _is_hopeless(engine, work, on_copy(error)):
+    if _is_hopeless(engine, work, _rule(failure)):
         return False
-    wished = error.retry_after_seconds if isinstance(error, SourceUnavailable) else None
-    await _try_again(engine, work, error.message, at_least_seconds=min(wished or 0, MAX_WISHED_SECONDS))
+    await _try_again(engine, work, _reason(failure), at_least_seconds=wished)
     return True
 
 
@@ -207,23 +221,16 @@ def _is_hopeless(engine: Engine, work: ClaimedCopy, rule: CopyRule) -> bool:
     """Whether no further try can bring the file. Tries that an outage spoiled do not count."""
     if any(asset.sha256 for asset in _originals(work)):
         rule = SPOOLED_ELSEWHERE
-    too_often = rule.tries is not None and engine.useless_tries.note(work.pk).times >= rule.tries
-    return too_often or -work.seconds_to_expiry >= rule.overdue_seconds
+    if rule.tries is not None and engine.useless_tries.note(work.pk).times >= rule.tries:
+        return True
+    return -work.seconds_to_expiry >= rule.overdue_seconds
 
 
-async def _try_again(engine: Engine, work: ClaimedCopy, reason: str, *, at_least_seconds: float = 0) -> None:
+async def _try_again(engine: Engine, work: ClaimedCopy, reason: str, *, at_least_seconds: float) -> None:
     usual = retry_seconds(work.failures, first=FIRST_COPY_RETRY_SECONDS, longest=LONGEST_COPY_RETRY_SECONDS)
     wait = max(usual, at_least_seconds)
     log.info("job %s: not stored yet: %s; next try in %.1f s", work.job, reason, wait)
     await engine.transact(copying.record_copy_failure, work.pk, work.token, reason=reason, retry_in_seconds=wait)
-
-
-async def _record_fault(engine: Engine, work: ClaimedCopy, reason: str) -> None:
-    """A fault of ours may be mended by a restart or an update, but not once the sources are gone."""
-    if -work.seconds_to_expiry >= OUR_FAULT.overdue_seconds:
-        await _give_up(engine, work, OUR_FAULT.error, reason)
-    else:
-        await _try_again(engine, work, reason)
 
 
 async def _give_up(engine: Engine, work: ClaimedCopy, code: JobError, reason: str) -> None:

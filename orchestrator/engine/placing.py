@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.assets.errors import AssetError, CorruptAsset, DestinationFailed, SpoolFailed
+from orchestrator.assets.errors import CorruptAsset, DestinationFailed, SpoolFailed
 from orchestrator.assets.incoming import Fetched
 from orchestrator.assets.keys import KeyFields, render_key, rendition_key
 from orchestrator.assets.verify import Kind, Verified, text_file, verify
@@ -33,7 +33,7 @@ class Placed:
 
     stored: dict[int, StoredFile] = field(default_factory=dict)
     kept: dict[int, str] = field(default_factory=dict)
-    failures: list[AssetError] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
 
 
 def spool_name(work: ClaimedCopy, asset: ClaimedAsset) -> str:
@@ -42,13 +42,13 @@ def spool_name(work: ClaimedCopy, asset: ClaimedAsset) -> str:
 
 
 def place(engine: Engine, work: ClaimedCopy, fetched: Sequence[tuple[ClaimedAsset, Fetched]]) -> Placed:
-    """Store the files that are whole. Blocks. Raises faults of ours."""
+    """Store the files that are whole. Blocks. A fault of ours in one of them, too, is told in `failures`."""
     placed = Placed()
     files: list[_Whole] = []
     for asset, file in fetched:
         try:
             files.append(_examined(engine, work, asset, file))
-        except CorruptAsset as error:
+        except Exception as error:  # noqa: BLE001 - a decoder's surprise, too
             placed.failures.append(error)
     for number, whole in enumerate(files):
         try:
@@ -57,6 +57,8 @@ def place(engine: Engine, work: ClaimedCopy, fetched: Sequence[tuple[ClaimedAsse
             placed.failures.append(error)
             placed.kept = _kept(engine, work, files[number:])
             break
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one file must not lose the others
+            placed.failures.append(error)
     return placed
 
 

@@ -1,27 +1,36 @@
-"""A job whose answer names several files: each is stored as soon as it can be."""
+"""A job whose answer names several files: each is stored as soon as it can be, and none is lost with another one."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
+from orchestrator.assets.errors import DestinationFailed, SourceUnavailable
+from orchestrator.assets.fetch import fetch
+from orchestrator.assets.incoming import Fetched
+from orchestrator.engine import copy, placing
 from orchestrator.engine.local import Step, steps
 from orchestrator.engine.runtime import Engine
 from orchestrator.operations.opening import open_engine
 from orchestrator.sandbox import Sandbox
 from orchestrator.store.database import Database
 
-from .engine_site import make_site
+from .engine_site import Site, make_site
 
-_ADD_ONE_THAT_IS_GONE = """
+_ADD_ANOTHER = """
     INSERT INTO asset (job_pk, position, role, kind, source_url, source_expires_at, tags)
-    SELECT job_pk, 1, role, kind, source_url || '-gone', source_expires_at, tags FROM asset WHERE role = 'original'
+    SELECT job_pk, 1, role, kind, source_url || '-other', source_expires_at, tags FROM asset WHERE role = 'original'
 """
-_IT_IS_BACK = """
-    UPDATE asset SET source_url = replace(source_url, '-gone', '');
-    UPDATE job SET due_at = now()
-"""
+_OTHER_IS_THERE = "UPDATE asset SET source_url = replace(source_url, '-other', '')"
+_ALL_EXPIRED_LONG_AGO = "UPDATE job SET source_expires_at = now() - interval '61 minutes'"
+_WAIT_SECONDS = "SELECT extract(epoch FROM due_at - now()) FROM job"
+_BROKEN = b"\x89PNG\r\n\x1a\ncut"
+_PAGE = b"<html>busy</html>"
 
 
 async def take(engine: Engine, step: Step[Any]) -> None:
@@ -29,21 +38,164 @@ async def take(engine: Engine, step: Step[Any]) -> None:
         await step.work(engine, piece)
 
 
-async def test_a_file_that_is_gone_keeps_no_other_one_of_its_job_from_being_stored(
-    tmp_path: Path, database: Database, database_url: str
-) -> None:
-    with Sandbox(tmp_path / "sandbox", time_scale=0) as sandbox:
-        site = make_site(tmp_path, sandbox, database, database_url)
+@dataclass(frozen=True)
+class Stage:
+    """A finished job with two originals, neither of which is stored; the second is not at its source."""
+
+    site: Site
+    engine: Engine
+
+    async def copy(self) -> tuple[str, int]:
+        """One try; the job's state and how many of its files are stored."""
+        self.change("UPDATE job SET due_at = now()")
+        await take(self.engine, steps(self.engine)[2])
+        (job,) = self.site.jobs().values()
+        return job["state"], len(job["assets"])
+
+    def change(self, statement: str) -> None:
+        with self.site.database.begin() as connection:
+            connection.execute(text(statement))
+
+    def read(self, query: str) -> float:
+        with self.site.database.begin() as connection:
+            return float(connection.execute(text(query)).scalar_one())
+
+    @property
+    def error_code(self) -> str:
+        (job,) = self.site.jobs().values()
+        return str(job["error"]["code"])
+
+
+@asynccontextmanager
+async def two_originals(folder: Path, database: Database, database_url: str) -> AsyncIterator[Stage]:
+    with Sandbox(folder / "sandbox", time_scale=0) as sandbox:
+        site = make_site(folder, sandbox, database, database_url)
         scope = site.make_batch(1)
         async with asyncio.timeout(30), open_engine(site.settings, database, site.provider, scope) as engine:
-            submitting, polling, copying = steps(engine)
+            submitting, polling, _ = steps(engine)
             await take(engine, submitting)
             while site.states() == ["generating"]:
                 await take(engine, polling)
-            for change, state, stored in ((_ADD_ONE_THAT_IS_GONE, "copying", 1), (_IT_IS_BACK, "completed", 2)):
-                with database.begin() as connection:
-                    connection.execute(text(change))
-                await take(engine, copying)
-                (job,) = site.jobs().values()
-                assert (job["state"], len(job["assets"])) == (state, stored)
+            stage = Stage(site, engine)
+            stage.change(_ADD_ANOTHER)
+            yield stage
         site.audit()
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, answers: dict[bool, Any]) -> None:
+    """What sources give from now on, by whether it is the second one: a content or an error; else what is there."""
+
+    async def answered(source: Any, url: str, *rest: Any, **more: Any) -> Fetched:
+        answer = answers.get(url.endswith("-other"))
+        if answer is None:
+            return await fetch(source, url, *rest, **more)
+        if isinstance(answer, Exception):
+            raise answer
+        return Fetched(answer, len(answer))
+
+    monkeypatch.setattr(copy, "fetch", answered)
+
+
+def failing_at(call: int, error: Exception, really: Callable[..., Any]) -> Callable[..., Any]:
+    calls = 0
+
+    def wrapped(*given: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise error
+        return really(*given, **more)
+
+    return wrapped
+
+
+async def test_a_file_that_is_gone_keeps_no_other_one_of_its_job_from_being_stored(
+    tmp_path: Path, database: Database, database_url: str
+) -> None:
+    async with two_originals(tmp_path, database, database_url) as stage:
+        assert await stage.copy() == ("copying", 1)
+        stage.change(_OTHER_IS_THERE)
+        assert await stage.copy() == ("completed", 2)
+
+
+async def test_what_is_stored_stays_stored_though_its_job_fails_for_another_file(
+    tmp_path: Path, database: Database, database_url: str
+) -> None:
+    async with two_originals(tmp_path, database, database_url) as stage:
+        assert await stage.copy() == ("copying", 1)
+        stage.change(_ALL_EXPIRED_LONG_AGO)
+        assert await stage.copy() == ("failed", 1)
+        assert stage.error_code == "asset-expired"
+
+
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("step", ["verify", "_stored"])
+async def test_a_fault_of_ours_in_one_file_loses_no_other_one_of_its_job(
+    tmp_path: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, step: str, first: int
+) -> None:
+    async with two_originals(tmp_path, database, database_url) as stage:
+        stage.change(_OTHER_IS_THERE)
+        really = getattr(placing, step)
+        monkeypatch.setattr(placing, step, failing_at(first, ValueError("a surprise"), really))
+        assert await stage.copy() == ("copying", 1)
+        monkeypatch.setattr(placing, step, failing_at(1, ValueError("again"), really))
+        stage.change(_ALL_EXPIRED_LONG_AGO)
+        assert await stage.copy() == ("failed", 1)
+        assert stage.error_code == "unknown"
+
+
+async def test_a_fault_of_ours_while_one_file_is_fetched_loses_no_other_one_of_its_job(
+    tmp_path: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_originals(tmp_path, database, database_url) as stage:
+        answering(monkeypatch, {True: OSError("a surprise")})
+        assert await stage.copy() == ("copying", 1)
+
+
+async def test_a_destination_that_fails_is_told_though_another_file_met_a_fault_of_ours(
+    tmp_path: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_originals(tmp_path, database, database_url) as stage:
+        stage.change(_ALL_EXPIRED_LONG_AGO)
+        answering(monkeypatch, {True: OSError("a surprise")})
+        monkeypatch.setattr(placing, "_stored", failing_at(1, DestinationFailed("no"), placing._stored))
+        assert await stage.copy() == ("copying", 0)
+        assert stage.read("SELECT count(*) FROM job WHERE copy_error = 'no'") == 1
+
+
+@pytest.mark.parametrize("wishes", [(None, 120), (120, None), (5, 120)])
+async def test_the_longest_wish_of_the_sources_of_a_job_is_heeded(
+    tmp_path: Path,
+    database: Database,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    wishes: tuple[float | None, float | None],
+) -> None:
+    async with two_originals(tmp_path, database, database_url) as stage:
+        busy = [SourceUnavailable("busy", retry_after_seconds=wish) for wish in wishes]
+        answering(monkeypatch, dict(zip((False, True), busy, strict=True)))
+        assert await stage.copy() == ("copying", 0)
+        assert 100 < stage.read(_WAIT_SECONDS) <= 120
+
+
+@pytest.mark.parametrize("other", [DestinationFailed("no"), ValueError("a surprise")])
+async def test_the_wish_of_a_source_is_heeded_whatever_else_fails(
+    tmp_path: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, other: Exception
+) -> None:
+    async with two_originals(tmp_path, database, database_url) as stage:
+        answering(monkeypatch, {True: SourceUnavailable("busy", retry_after_seconds=120)})
+        monkeypatch.setattr(placing, "_stored", failing_at(1, other, placing._stored))
+        assert await stage.copy() == ("copying", 0)
+        assert 100 < stage.read(_WAIT_SECONDS) <= 120
+
+
+@pytest.mark.parametrize("is_second_broken", [False, True])
+async def test_a_file_that_never_decodes_ends_no_tries_that_another_one_is_worth(
+    tmp_path: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, is_second_broken: bool
+) -> None:
+    async with two_originals(tmp_path, database, database_url) as stage:
+        answering(monkeypatch, {is_second_broken: _BROKEN, not is_second_broken: _PAGE})
+        tries = 1
+        while await stage.copy() == ("copying", 0):
+            tries += 1
+        assert (tries, stage.error_code) == (20, "asset-corrupt")
