@@ -216,7 +216,6 @@ def _work(scene: Scene, number: int) -> ClaimedCopy:
         key="{name}/{job}/{index}-{sha8}{ext}",
         created_at=datetime.now(UTC),
         failures=0,
-        seconds_to_expiry=3600.0,
         assets=(asset,),
     )
 

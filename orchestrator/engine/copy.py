@@ -94,6 +94,12 @@ def _record_placed(connection: Connection, placed: Sequence[Placed]) -> None:
             copying.record_verified(connection, asset_pk, sha256)
 
 
+def _record_partly_placed(connection: Connection, job_pk: int, placed: Placed) -> None:
+    _record_placed(connection, [placed])
+    if placed.stored:
+        copying.let_stored_expire(connection, job_pk)
+
+
 def _originals(work: ClaimedCopy) -> list[ClaimedAsset]:
     return [asset for asset in work.assets if asset.role == "original" and not asset.stored]
 
@@ -141,7 +147,7 @@ async def _stored(engine: Engine, work: ClaimedCopy, assets: list[ClaimedAsset],
     placed = await engine.in_file_thread(place, engine, work, fetched) if fetched else Placed()
     placed.failures += failures
     if placed.failures and (placed.stored or placed.kept):
-        await engine.transact(_record_placed, [placed])
+        await engine.transact(_record_partly_placed, work.pk, placed)
     for failure in placed.failures:
         if not isinstance(failure, AssetError):
             log.error("job %s of %s: a file was not stored", work.job, work.batch_id, exc_info=failure)
@@ -211,19 +217,19 @@ async def _is_put_off(engine: Engine, work: ClaimedCopy, failures: Sequence[Exce
         await _try_again(engine, work, _reason(failure), at_least_seconds=wished)
         await note_failing_destination(engine, work, failure)
         return True
-    if _is_hopeless(engine, work, _rule(failure)):
+    if await _is_hopeless(engine, work, _rule(failure)):
         return False
     await _try_again(engine, work, _reason(failure), at_least_seconds=wished)
     return True
 
 
-def _is_hopeless(engine: Engine, work: ClaimedCopy, rule: CopyRule) -> bool:
+async def _is_hopeless(engine: Engine, work: ClaimedCopy, rule: CopyRule) -> bool:
     """Whether no further try can bring the file. Tries that an outage spoiled do not count."""
     if any(asset.sha256 for asset in _originals(work)):
         rule = SPOOLED_ELSEWHERE
     if rule.tries is not None and engine.useless_tries.note(work.pk).times >= rule.tries:
         return True
-    return -work.seconds_to_expiry >= rule.overdue_seconds
+    return -await engine.transact(copying.seconds_to_expiry, work.pk) >= rule.overdue_seconds
 
 
 async def _try_again(engine: Engine, work: ClaimedCopy, reason: str, *, at_least_seconds: float) -> None:

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Float, and_, null, select, update
+from sqlalchemy import ColumnElement, Connection, Float, and_, bindparam, func, null, select, update
 
 from orchestrator.base.states import JobState
 from orchestrator.store.database import NOW
 from orchestrator.store.leases import NO_LEASE
+from orchestrator.store.polling import LONGEST_LIFE_SECONDS
 from orchestrator.store.rowsets import BIG, INT, TEXT, UUID_, rowset
 from orchestrator.store.sending import in_seconds
 from orchestrator.store.tables import assets, jobs
@@ -58,6 +60,20 @@ def record_stored(connection: Connection, stored: Mapping[int, StoredFile]) -> N
         connection.execute(_RECORD_STORED, {"rows": rows})
 
 
+def let_stored_expire(connection: Connection, job_pk: int) -> None:
+    """Some originals of a job are stored: only what is known of the expiry of the others counts from now on."""
+    connection.execute(_LET_STORED_EXPIRE, {"of_job": job_pk})
+
+
+def seconds_to_expiry(connection: Connection, job_pk: int) -> float:
+    """Until the first source that is still needed expires; less than 0 once it has, `inf` where none is needed (the job
+    was put back meanwhile).
+    """
+    query = select(func.extract("epoch", jobs.c.source_expires_at - NOW)).where(jobs.c.pk == job_pk)
+    left = connection.execute(query).scalar_one()
+    return inf if left is None else float(left)
+
+
 def record_completed(connection: Connection, finished: Mapping[int, UUID]) -> set[int]:
     """All originals of these jobs (by row, with the token of their lease) are stored. The jobs that are completed; not
     those whose lease is gone, or of which an original is missing after all.
@@ -104,10 +120,20 @@ _RECORD_STORED = (
     .where(assets.c.pk == _FILES.c.pk, assets.c.stored_at.is_(None))
     .values({column.name: column for column in _FILES.c if column.name != "pk"} | {"stored_at": NOW, "content": null()})
 )
-_FINISHED = rowset(pk=BIG, token=UUID_)
-_MISSING = select(assets.c.pk).where(
-    assets.c.job_pk == jobs.c.pk, assets.c.role == "original", assets.c.stored_at.is_(None)
+_IS_MISSING = and_(assets.c.role == "original", assets.c.stored_at.is_(None))
+_OTHERS = (
+    select(assets.c.job_pk, func.min(assets.c.source_expires_at).label("first"))
+    .where(assets.c.job_pk == bindparam("of_job"), _IS_MISSING)
+    .group_by(assets.c.job_pk)
+    .subquery()
 )
+_LET_STORED_EXPIRE = (
+    update(jobs)
+    .where(jobs.c.pk == _OTHERS.c.job_pk, jobs.c.state == JobState.COPYING, _OTHERS.c.first.is_not(None))
+    .values(source_expires_at=func.least(_OTHERS.c.first, in_seconds(LONGEST_LIFE_SECONDS)))
+)
+_FINISHED = rowset(pk=BIG, token=UUID_)
+_MISSING = select(assets.c.pk).where(assets.c.job_pk == jobs.c.pk, _IS_MISSING)
 _RECORD_COMPLETED = (
     update(jobs)
     .where(

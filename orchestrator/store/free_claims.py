@@ -81,7 +81,6 @@ class ClaimedCopy:
     key: str
     created_at: datetime
     failures: int
-    seconds_to_expiry: float
     assets: tuple[ClaimedAsset, ...]
 
 
@@ -216,7 +215,6 @@ def _claimed_copy(row: Any, token: UUID, files: Sequence[Any]) -> ClaimedCopy:
         key=row.key,
         created_at=row.created_at,
         failures=row.copy_failures,
-        seconds_to_expiry=float(row.left),
         assets=tuple(
             ClaimedAsset(
                 pk=file.pk,
@@ -260,7 +258,6 @@ _LEASE_COPIES = (
         batches.c.destination,
         batches.c.key,
         batches.c.created_at,
-        func.extract("epoch", jobs.c.source_expires_at - NOW).label("left"),
     )
 )
 _FILES = (

@@ -20,7 +20,7 @@ from orchestrator.store.tables import MONEY, assets, jobs, submissions
 
 #: How long sources live where nothing is said (guide: results are kept at most 72 h), and at most, whatever is said.
 _LIFE_SECONDS = 72 * 3600.0
-_LONGEST_LIFE_SECONDS = 8 * 24 * 3600.0
+LONGEST_LIFE_SECONDS = 8 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ _ENDING = rowset(
     submission_id=UUID_, position=INT, state=TEXT, spent=MONEY, error=JSON, labels=JSON, expires_at=INSTANT, lease=UUID_
 )
 _IS_COPYING = _ENDING.c.state == JobState.COPYING
-_EXPIRY = func.least(func.coalesce(_ENDING.c.expires_at, in_seconds(_LIFE_SECONDS)), in_seconds(_LONGEST_LIFE_SECONDS))
+_EXPIRY = func.least(func.coalesce(_ENDING.c.expires_at, in_seconds(_LIFE_SECONDS)), in_seconds(LONGEST_LIFE_SECONDS))
 _MOVE_ON = (
     update(jobs)
     .where(

@@ -27,7 +27,17 @@ _ADD_ANOTHER = """
     SELECT job_pk, 1, role, kind, source_url || '-other', source_expires_at, tags FROM asset WHERE role = 'original'
 """
 _OTHER_IS_THERE = "UPDATE asset SET source_url = replace(source_url, '-other', '')"
+_FIRST_HAS_EXPIRED = """
+    UPDATE asset SET source_expires_at = now() - interval '1 second' WHERE position = 0 AND role = 'original';
+    UPDATE asset SET source_expires_at = now() + interval '70 hours' WHERE position = 1 AND role = 'original';
+    UPDATE job SET source_expires_at = now() - interval '1 second'
+"""
 _ALL_EXPIRED_LONG_AGO = "UPDATE job SET source_expires_at = now() - interval '61 minutes'"
+_PUT_BACK = """
+    UPDATE job SET state = 'failed', error = '{}', lease_token = NULL, lease_owner = NULL, lease_until = NULL;
+    UPDATE job SET state = 'pending', error = NULL, source_expires_at = NULL
+"""
+_HOURS_LEFT = "SELECT extract(epoch FROM source_expires_at - now()) / 3600 FROM job"
 _WAIT_SECONDS = "SELECT extract(epoch FROM due_at - now()) FROM job"
 _BROKEN = b"\x89PNG\r\n\x1a\ncut"
 _PAGE = b"<html>busy</html>"
@@ -118,6 +128,18 @@ async def test_a_file_that_is_gone_keeps_no_other_one_of_its_job_from_being_stor
         assert await stage.copy() == ("completed", 2)
 
 
+async def test_the_source_of_a_stored_file_may_expire_while_another_one_is_waited_for(
+    tmp_path: Path, database: Database, database_url: str
+) -> None:
+    async with two_originals(tmp_path, database, database_url) as stage:
+        stage.change(_FIRST_HAS_EXPIRED)
+        assert await stage.copy() == ("copying", 1)
+        assert 69 < stage.read(_HOURS_LEFT) <= 70
+        assert await stage.copy() == ("copying", 1)
+        stage.change(_OTHER_IS_THERE)
+        assert await stage.copy() == ("completed", 2)
+
+
 async def test_what_is_stored_stays_stored_though_its_job_fails_for_another_file(
     tmp_path: Path, database: Database, database_url: str
 ) -> None:
@@ -126,6 +148,17 @@ async def test_what_is_stored_stays_stored_though_its_job_fails_for_another_file
         stage.change(_ALL_EXPIRED_LONG_AGO)
         assert await stage.copy() == ("failed", 1)
         assert stage.error_code == "asset-expired"
+
+
+async def test_a_job_that_was_put_back_meanwhile_is_left_alone(
+    tmp_path: Path, database: Database, database_url: str
+) -> None:
+    async with two_originals(tmp_path, database, database_url) as stage:
+        copying = steps(stage.engine)[2]
+        (work,) = await copying.claim(stage.engine, 1)
+        stage.change(_PUT_BACK)
+        await copying.work(stage.engine, work)
+        assert (stage.site.states(), stage.read("SELECT copy_failures FROM job")) == (["pending"], 0)
 
 
 @pytest.mark.parametrize("first", [1, 2])
