@@ -31,13 +31,19 @@ While it is open nothing is sent, polls go on, and one of the workers probes wit
 A probe or a poll that works closes it: one paid request may then be under way, then two, four, and so on. A paid
 request that is lost right after a probe had worked opens it again for twice as long, up to an hour.
 """
+FILES = """\
+Each of several files of one job is stored once it is here and whole, and stays stored though another one fails and the
+job with it. Where several fail, the line that leaves the most tries counts. The source of what is stored may expire:
+only those of the others count.
+"""
 ENDED = """\
 A job that has ended as `failed` or `rejected` never runs again by itself. The next `submit` of its collection, also a
 schedule's, buys what failed for a reason that may pass; what was refused, moderated or charged it buys only with
 `--again`, or changed. `orchestrator retry` runs such jobs, too, since a person says so: before it asks, it tells how
-many of them were charged and gave no file, and how much. One whose payment was lost (`payment-lost`) it runs only
-with `--again`. A job in doubt is never sent again before evidence or `orchestrator resolve` has shown that it was not
-charged.
+many of them were charged and gave no file, or not all, and how much. Such a job is bought as a whole: also the files of
+it that are stored are made again, and those of before are its results no more. One whose payment was lost
+(`payment-lost`) it runs only with `--again`. A job in doubt is never sent again before evidence or `orchestrator
+resolve` has shown that it was not charged.
 """
 
 
@@ -109,6 +115,7 @@ at all make their jobs `rejected` (`media-missing`) after `ORCHESTRATOR_STALL_AF
             "",
             f"Tried again after {first:g} s, doubling up to {longest:g} s; later where the source wants it so.",
             "",
+            FILES,
             table(("what went wrong", "the job fails", "why"), map(copy_row, copies)),
             "",
             "## Jobs that ended",

@@ -92,7 +92,8 @@ def _paid_again(quote: "SpendQuote") -> str:
         return ""
     charged = money_text(canonical(quote.charged_credits), quote.unit)
     were, are = ("was", "it is") if quote.charged_jobs == 1 else ("were", "they are")
-    return f"; {quote.charged_jobs} of them {were} charged {charged} already and gave no file: {are} paid for again"
+    told = f"{quote.charged_jobs} of them {were} charged {charged} already and gave no file, or not all"
+    return f"; {told}: {are} paid for again"
 
 
 def _ask(what: str, quote: "SpendQuote", *, yes: bool, quiet: bool) -> bool:

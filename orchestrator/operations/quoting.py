@@ -19,7 +19,7 @@ class SpendQuote:
     """What may be spent, in `unit`: on `jobs` that run again or may go, and on what of the batch could be sent anyway.
 
     `notes` says in words what is special about it, such as a price that is not what it was. `charged_jobs` of the jobs
-    that run again were charged before, `charged_credits` in all, and gave no file.
+    that run again were charged before, `charged_credits` in all, and gave no file, or not all.
     """
 
     batch_id: str

@@ -44,10 +44,11 @@ def retry(
         with database.begin() as connection:
             header = reads.batch_header(connection, batches.find_batch(connection, reference))
             chosen, left_out = retrying.choose(connection, header.id, job=job, error=error, again=again)
+            stored_files = retrying.count_stored_files(connection, [row.pk for row in chosen])
             catalog = _catalog(connection, header, settings)
         require_ours(settings, database, header)
         prices = _prices(header, catalog, chosen)
-        quote = _quote(header, chosen, prices, left_out)
+        quote = _quote(header, chosen, prices, left_out=left_out, stored_files=stored_files)
         with database.begin() as connection:
             check_quote(connection, quote)
         if not header.sandbox:
@@ -86,10 +87,14 @@ def _prices(header: BatchHeader, catalog: Catalog, chosen: Sequence[Any]) -> dic
     return prices
 
 
-def _quote(header: BatchHeader, chosen: Sequence[Any], prices: dict[int, Decimal], left_out: int) -> SpendQuote:
+def _quote(
+    header: BatchHeader, chosen: Sequence[Any], prices: dict[int, Decimal], *, left_out: int, stored_files: int
+) -> SpendQuote:
     notes = _price_notes(chosen, prices, header.payment.unit)
     if left_out:
         notes.append(f"left out: {left_out} whose payment was lost; --again buys them again")
+    if stored_files:
+        notes.append(f"bought again, too: {stored_files} stored file(s) of jobs that failed for another one")
     charged = [row.spent for row in chosen if row.spent and (row.error or {}).get("charged")]
     return SpendQuote(
         batch_id=header.id,

@@ -16,6 +16,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     delete,
+    func,
     literal,
     select,
     text,
@@ -166,6 +167,13 @@ def _nothing_to_retry(connection: Connection, batch_id: str, error: str | None, 
     return UsageError(f"nothing to retry: no job of {batch_id} has failed{with_error}")
 
 
+def count_stored_files(connection: Connection, job_pks: Sequence[int]) -> int:
+    """How many originals of failed jobs (by row) are stored, and bought again with those that are not."""
+    is_stored = and_(assets.c.role == "original", assets.c.stored_at.is_not(None))
+    query = select(func.count()).where(assets.c.job_pk == any_(literal(list(job_pks), ARRAY(BigInteger()))), is_stored)
+    return int(connection.execute(query).scalar_one())
+
+
 def put_back(connection: Connection, batch_id: str, prices: Mapping[int, Decimal]) -> None:
     """Make failed jobs (by row) `pending` at these prices in credits, or wait for those that they need.
 
@@ -173,7 +181,7 @@ def put_back(connection: Connection, batch_id: str, prices: Mapping[int, Decimal
     Raises UsageError, for the caller to roll back, where one of them is not failed any more.
     """
     pks = literal(list(prices), ARRAY(BigInteger()))
-    connection.execute(delete(assets).where(assets.c.job_pk == any_(pks)))  # sources that did not give all they should
+    connection.execute(delete(assets).where(assets.c.job_pk == any_(pks)))  # not all of these files could be stored
     parameters = {"batch": batch_id, "jobs": list(prices), "prices": list(prices.values())}
     if connection.execute(_PUT_BACK, parameters).rowcount != len(prices):
         raise UsageError(f"the jobs of {batch_id} have changed meanwhile; nothing was sent", hint="look and try again")

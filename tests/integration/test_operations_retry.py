@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import insert, select, text, update
 
 from orchestrator.base.errors import SpendRefused, Unusable, UsageError
 from orchestrator.base.states import SettledBy
@@ -181,6 +181,19 @@ def test_what_was_charged_and_gave_no_file_is_told_before_it_is_paid_for_again(s
     quote = quotes(site)
     assert (quote.jobs, quote.charged_jobs, quote.charged_credits) == (2, 2, 6)
     assert quotes(site, job="job-1").charged_jobs == 1
+
+
+def test_stored_files_that_are_bought_again_are_told_before(site: Site) -> None:
+    ended(site, ["A thing", FAILING])
+    with site.database.begin() as connection:
+        failed = select(jobs.c.pk).where(jobs.c.name == "job-1").scalar_subquery()
+        copied = [column for column in assets.c if column.name not in ("pk", "job_pk")]
+        stored = select(failed, *copied).where(assets.c.role == "original")
+        connection.execute(insert(assets).from_select(["job_pk", *(column.name for column in copied)], stored))
+    assert quotes(site).notes == ("bought again, too: 1 stored file(s) of jobs that failed for another one",)
+    mend(site)
+    again(site)
+    assert [(job["state"], len(job["assets"])) for job in site.jobs().values()] == [("completed", 1)] * 2
 
 
 def test_nothing_changes_while_the_database_is_behind_its_receipts(site: Site) -> None:
