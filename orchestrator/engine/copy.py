@@ -60,6 +60,7 @@ async def _store(engine: Engine, work: ClaimedCopy) -> None:
         unrecorded = None if placed.failures else await _store_renditions(engine, work, memory, placed)
     if placed.failures:
         await _record_failures(engine, work, placed.failures)
+        placed.failures.clear()  # a circle: their tracebacks hold what was fetched, and this list
     if unrecorded is None:
         return
     await engine.together(_complete, (work, unrecorded))
@@ -128,6 +129,7 @@ async def _store_renditions(engine: Engine, work: ClaimedCopy, memory: Share, pl
             if asset.is_needed and isinstance(failure, AssetError) and await _is_put_off(engine, work, [failure]):
                 return None
             log.info("job %s: its %s is left out: %s", work.job, asset.role, _reason(failure))
+        placed.failures.clear()
     return placed
 
 
@@ -146,12 +148,17 @@ async def _stored(engine: Engine, work: ClaimedCopy, assets: list[ClaimedAsset],
             failures.append(error)
     placed = await engine.in_file_thread(place, engine, work, fetched) if fetched else Placed()
     placed.failures += failures
+    failures.clear()
     if placed.failures and (placed.stored or placed.kept):
         await engine.transact(_record_partly_placed, work.pk, placed)
-    for failure in placed.failures:
+    _log_faults(work, placed.failures)
+    return placed
+
+
+def _log_faults(work: ClaimedCopy, failures: Sequence[Exception]) -> None:
+    for failure in failures:
         if not isinstance(failure, AssetError):
             log.error("job %s of %s: a file was not stored", work.job, work.batch_id, exc_info=failure)
-    return placed
 
 
 async def _fetch(engine: Engine, work: ClaimedCopy, asset: ClaimedAsset, memory: Share) -> Fetched:

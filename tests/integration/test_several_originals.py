@@ -1,6 +1,7 @@
 """A job whose answer names several files: each is stored as soon as it can be, and none is lost with another one."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -211,13 +212,13 @@ async def test_the_longest_wish_of_the_sources_of_a_job_is_heeded(
         assert 100 < stage.read(_WAIT_SECONDS) <= 120
 
 
-@pytest.mark.parametrize("other", [DestinationFailed("no"), ValueError("a surprise")])
+@pytest.mark.parametrize("other", [DestinationFailed, ValueError])
 async def test_the_wish_of_a_source_is_heeded_whatever_else_fails(
-    tmp_path: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, other: Exception
+    tmp_path: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, other: type[Exception]
 ) -> None:
     async with two_originals(tmp_path, database, database_url) as stage:
         answering(monkeypatch, {True: SourceUnavailable("busy", retry_after_seconds=120)})
-        monkeypatch.setattr(placing, "_stored", failing_at(1, other, placing._stored))
+        monkeypatch.setattr(placing, "_stored", failing_at(1, other("no"), placing._stored))
         assert await stage.copy() == ("copying", 0)
         assert 100 < stage.read(_WAIT_SECONDS) <= 120
 
@@ -232,3 +233,22 @@ async def test_a_file_that_never_decodes_ends_no_tries_that_another_one_is_worth
         while await stage.copy() == ("copying", 0):
             tries += 1
         assert (tries, stage.error_code) == (20, "asset-corrupt")
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+async def test_a_try_that_failed_keeps_nothing_of_what_it_fetched_in_memory(
+    tmp_path: Path, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, is_taken: bool
+) -> None:
+    def refused(*_: Any) -> Any:
+        raise DestinationFailed("no")
+
+    async with two_originals(tmp_path, database, database_url) as stage:
+        if not is_taken:
+            monkeypatch.setattr(placing, "_stored", refused)
+        gc.collect()
+        gc.disable()
+        try:
+            await stage.copy()
+            assert not [each for each in gc.get_objects() if isinstance(each, Fetched)]
+        finally:
+            gc.enable()
