@@ -20,7 +20,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -45,6 +44,7 @@ from orchestrator.base.clock import SYSTEM_CLOCK, Clock
 from orchestrator.engine import copy
 from orchestrator.engine.deadlines import CopyPace
 from orchestrator.engine.runtime import COPY_SLOTS, Engine
+from orchestrator.engine.streaks import Streaks
 from orchestrator.store.free_claims import ClaimedAsset, ClaimedCopy
 
 MIB = 1024**2
@@ -168,15 +168,15 @@ class _Unrecorded:
     spool: Spool
     clock: Clock = SYSTEM_CLOCK
     copy_pace: CopyPace = field(default_factory=lambda: CopyPace(COPY_SLOTS))
-    failing_since: dict[str, float] = field(default_factory=dict)
-    useless_tries: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    failing: Streaks[str] = field(default_factory=lambda: Streaks(time.monotonic))
+    useless_tries: Streaks[int] = field(default_factory=lambda: Streaks(time.monotonic))
 
     def __post_init__(self) -> None:
         self._destination = open_destination(self.scene.target)
-        self.is_failing = False
 
     async def transact(self, work: Callable[..., Any], *_: object, **__: object) -> None:
-        self.is_failing |= work.__name__ in ("record_copy_failure", "record_copy_lost")
+        """What a copy that goes well never does."""
+        raise RuntimeError(f"a copy failed: {work.__name__}")
 
     async def together(self, *_: object) -> None:
         """What would be told the database of several jobs at once."""
@@ -196,8 +196,6 @@ async def ours(scene: Scene) -> AsyncIterator[Copy]:
 
         async def move(number: int) -> None:
             await copy.store(cast(Engine, engine), _work(scene, number))
-            if engine.is_failing:
-                raise RuntimeError("a copy failed")
 
         yield move
 

@@ -34,7 +34,7 @@ from orchestrator.store.orders import orders_of
 
 #: Who claimed a moment ago does not queue for the account's lock with those who claim now; who did not does, so that
 #: no series of short locks keeps it out.
-_QUEUE_AFTER_SECONDS = 0.2
+_QUEUE_AFTER_SECONDS = 1.0
 #: Longer than the longest POST, with room for what is committed around it.
 LEASE_SECONDS = PAY_DEADLINE_SECONDS + 120
 #: What was not sent so long after it was marked as sent never is: others may judge by then what became of it.

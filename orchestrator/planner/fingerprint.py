@@ -79,8 +79,9 @@ class SeriesFingerprints:
             marked[name] = [mark + next(numbers) for _ in value] if isinstance(value, list) else mark + next(numbers)
         like = {name: marked.get(name, value) for name, value in item.items()}
         canonical = _JSON.encode(canonical_item(type=type, model=model, item=like))
-        self._parts: list[str] = re.split(f'"{mark}([0-9]+)"', canonical)
-        self._own = list(map(int, self._parts[1::2]))
+        parts: list[str] = re.split(f'"{mark}([0-9]+)"', canonical)
+        self._canonical = "%s".join(part.replace("%", "%%") for part in parts[::2])
+        self._own = list(map(int, parts[1::2]))
 
     def of(self, item: Mapping[str, Any]) -> str:
         """As `fingerprint` of the item."""
@@ -90,9 +91,8 @@ class SeriesFingerprints:
             texts += value if isinstance(value, list) else [value]
         if not all(map(_is_url, texts[1:])):
             return self._whole(item=item)
-        parts = self._parts.copy()
-        parts[1::2] = [_quoted(texts[number]) for number in self._own]
-        return _PREFIX + hashlib.sha256("".join(parts).encode("ascii")).hexdigest()
+        canonical = self._canonical % tuple([_quoted(texts[number]) for number in self._own])
+        return _PREFIX + hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
 def with_fingerprints(jobs: Sequence[PlannedJob], chains: Chains) -> tuple[PlannedJob, ...]:

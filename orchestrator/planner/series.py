@@ -49,11 +49,11 @@ class _Series:
         own: dict[str, Any] = {}
         if job.prompt is not None:
             own["prompt"] = job.prompt
-        try:
-            for name, node in job.pictures.items():
-                own[name] = self._media(node)
-        except MediaFault:
-            return None
+        if job.pictures:
+            try:
+                own |= {name: self._media(node) for name, node in job.pictures.items()}
+            except MediaFault:
+                return None
         item = like.item | own
         digest = self._fingerprints.of(item) if own else like.fingerprint
         planned = PlannedJob(
