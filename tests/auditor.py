@@ -18,6 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import Connection, text
 
+from orchestrator.sandbox.asset_urls import TWO_MARKER
+
 from .audit_facts import Facts, Movement, Settlement
 from .audit_payments import Signatures, check_payments, is_said, paid_for
 
@@ -210,8 +212,8 @@ class Auditor:
             if job.state != "completed":
                 continue
             originals = [asset for asset in facts.assets.get(job.pk, ()) if asset.role == "original"]
-            if not originals:
-                yield f"I5 truth: {job.name} is completed without any original"
+            if len({asset.sha256 for asset in originals}) != (2 if TWO_MARKER in (job.prompt or "") else 1):
+                yield f"I5 truth: {job.name} is completed with {len(originals)} originals"
             for asset in originals:
                 if asset.stored_at is None:
                     yield f"I3 asset: {job.name} is completed, but an original is not stored"

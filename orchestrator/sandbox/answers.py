@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from orchestrator.base.money import ZERO, canonical
 from orchestrator.catalog.models import Catalog
-from orchestrator.sandbox.asset_urls import AssetUrls
+from orchestrator.sandbox.asset_urls import TWO_MARKER, AssetUrls
 from orchestrator.sandbox.flow import TERMINAL, job_status, request_status, updated_at
 from orchestrator.sandbox.listing import model_key
 from orchestrator.sandbox.records import Job, RequestAccepted
@@ -54,7 +54,7 @@ class Answers:
             "job_id": job.job_id,
             "type": job.type,
             "status": status,
-            "output_assets": [self._asset(job)] if status == "completed" else [],
+            "output_assets": self._assets(job) if status == "completed" else [],
             "started_at": rfc3339(job.started_at) if status not in ("queued", "rejected") else None,
             "completed_at": rfc3339(job.finished_at) if done else None,
             "metadata": {"model": model_key(job.model)},
@@ -64,6 +64,14 @@ class Answers:
         if done and job.error is not None:
             answer["error"] = job.error.model_dump()
         return answer
+
+    def _assets(self, job: Job) -> list[dict[str, object]]:
+        first = self._asset(job)
+        if TWO_MARKER not in job.prompt:
+            return [first]
+        url = self._urls.url(job, "second")
+        renditions = {name: "" for name in first if name.endswith("_url")}
+        return [first, first | renditions | {"url": url, "original_data_url": url}]
 
     def _asset(self, job: Job) -> dict[str, object]:
         output = job.output

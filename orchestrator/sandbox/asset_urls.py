@@ -11,8 +11,10 @@ from urllib.parse import urlencode
 
 from orchestrator.sandbox.records import Job
 
-Rendition = Literal["original", "preview", "thumbnail", "silent", "final-frame"]
-RENDITIONS: tuple[Rendition, ...] = ("original", "preview", "thumbnail", "silent", "final-frame")
+Rendition = Literal["original", "second", "preview", "thumbnail", "silent", "final-frame"]
+RENDITIONS: tuple[Rendition, ...] = ("original", "second", "preview", "thumbnail", "silent", "final-frame")
+TWO_MARKER = "[sandbox:two]"
+"""In a prompt: the job has a `second` original."""
 
 _EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp", "mp4": "mp4"}
 
@@ -43,6 +45,6 @@ def rendition_format(job: Job, rendition: Rendition) -> str:
     """png, jpeg, webp or mp4: originals and previews as ordered, stills of them as JPEG."""
     if job.output is None:
         raise ValueError("only a completed job has renditions")
-    if rendition in ("original", "preview"):
+    if rendition in ("original", "second", "preview"):
         return job.output.format
     return "mp4" if rendition == "silent" else "jpeg"

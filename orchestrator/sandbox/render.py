@@ -15,6 +15,8 @@ def render(job: Job, rendition: Rendition) -> bytes:
     """One rendition of a completed job."""
     if job.output is None:
         raise ValueError("only a completed job can be rendered")
+    if rendition == "second":
+        return _render(Motif(job.prompt, job.model, job.job_id[-8:]), job.output, "original")
     return _render(Motif(job.prompt, job.model, job.job_id[:8]), job.output, rendition)
 
 

@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import text
 
 from orchestrator.base.errors import Unusable
+from orchestrator.sandbox.asset_urls import TWO_MARKER
 from orchestrator.store import migrate
 from orchestrator.store.database import Database
 from orchestrator.store.embedded import EmbeddedPostgres, data_dir
@@ -168,7 +169,10 @@ class Site:
             "bundle": bundle,
             "payment": payment,
             "defaults": {"type": "image", "model": "gen", "aspect_ratio": "1:1", "output_format": "png"},
-            "jobs": [{"id": f"job-{n}", "prompt": f"{name}: thing {n}"} for n in range(jobs)],
+            "jobs": [
+                {"id": f"job-{n}", "prompt": f"{name}: thing {n}{TWO_MARKER if n % 4 == 3 else ''}"}
+                for n in range(jobs)
+            ],
         }
         if budget is not None:
             manifest["budget"] = {"credits": budget}

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from orchestrator.sandbox import Sandbox
+from orchestrator.sandbox.asset_urls import TWO_MARKER
 
 MUG = {"type": "image", "model": "gpt-image-2", "prompt": "A ceramic mug", "aspect_ratio": "16:9"}
 SPIN = {**MUG, "type": "video", "model": "seedance-2-0", "duration_seconds": 5}
@@ -174,6 +175,20 @@ def test_pictures_are_what_was_ordered_and_expire(client: httpx.Client, clock: F
     assert httpx.get(asset["original_data_url"] + "0").status_code == 403
     clock.now += 72 * 3600
     assert httpx.get(asset["original_data_url"]).status_code == 403
+
+
+def test_a_job_may_have_two_originals(client: httpx.Client, clock: FakeTime) -> None:
+    answer = submit(client, {**MUG, "prompt": f"two mugs {TWO_MARKER}"})
+    clock.now += 100
+    first, second = poll(client, answer)["responses"][0]["output_assets"]
+    assert second["url"] == second["original_data_url"]
+    assert (second["thumbnail_image_url"], second["mime_type"]) == ("", first["mime_type"])
+    files = [httpx.get(asset["original_data_url"]) for asset in (first, second)]
+    assert len({file.content for file in files}) == 2
+    for file in files:
+        with Image.open(io.BytesIO(file.content)) as picture:
+            picture.load()
+            assert picture.size == (first["width"], first["height"])
 
 
 def test_videos_come_with_their_previews(client: httpx.Client, clock: FakeTime) -> None:

@@ -11,10 +11,11 @@ from decimal import Decimal
 from orchestrator.base.payments import Payment
 from orchestrator.engine.local import Tempo
 from orchestrator.sandbox import FaultRule, Ways
+from orchestrator.sandbox.asset_urls import TWO_MARKER
 from orchestrator.store.budgets import Window
 
 from .network import Fate
-from .scenario import HOUR, IMAGES, VIDEO, BatchDraft, Incident, Scenario
+from .scenario import HOUR, IMAGES, VIDEO, BatchDraft, Incident, JobDraft, Scenario
 
 Ingredient = Callable[[Scenario, random.Random], None]
 
@@ -140,6 +141,21 @@ def faulty_assets(scenario: Scenario, dice: random.Random) -> None:
     for kind in dice.sample(kinds, dice.choice((1, 2, 3))):
         scenario.rules.append(_rule(dice, "asset", kind))
     scenario.rules.append(_rule(dice, "asset", "corrupt", match=".png"))
+
+
+def second_files(scenario: Scenario, dice: random.Random) -> None:
+    """Some jobs have two files, the second of which may be what fails."""
+    for batch in scenario.batches:
+        batch.jobs[:] = [_with_two_files(job) if dice.random() < 0.4 else job for job in batch.jobs]
+    kind = dice.choice(("403", "404", "500", "empty", "html", "slow", "truncated"))
+    scenario.rules.append(_rule(dice, "asset", kind, match="/second/"))
+    if dice.random() < 0.3:
+        gone = FaultRule(at="asset", kind=kind, match="/second/", times=None, probability=0.5, seed=scenario.seed)
+        scenario.rules.append(gone)
+
+
+def _with_two_files(job: JobDraft) -> JobDraft:
+    return replace(job, prompt=f"{job.prompt} {TWO_MARKER}")
 
 
 def hopeless_assets(scenario: Scenario, dice: random.Random) -> None:
@@ -334,4 +350,5 @@ INGREDIENTS: tuple[tuple[float, Ingredient], ...] = (
     (0.06, restored_database),
     (0.3, chains),
     (0.4, payment),
+    (0.3, second_files),
 )

@@ -288,7 +288,7 @@ class World:
     def _delivered(self, prompt: str) -> set[str]:
         """The hashes of what the provider made for a prompt; `url` stands in for an original that it does not name."""
         made = [job for request in self.site.book.requests() for job in request.jobs if job.prompt == prompt]
-        files = [draw(job, rendition) for job in made if job.output for rendition in ("original", "preview")]
+        files = [draw(job, rendition) for job in made if job.output for rendition in ("original", "second", "preview")]
         return {hashlib.sha256(file).hexdigest() for file in files}
 
     def _frozen(self) -> list[str]:
