@@ -1,6 +1,7 @@
 """A collection submitted with another way of paying: its open batch is in the way, and nothing is bought twice."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Connection, select, text
@@ -64,9 +65,11 @@ def test_what_comes_back_is_left_to_what_another_account_buys(pair: Database) ->
 
 def test_while_a_batch_is_stored_no_account_of_its_provider_claims(pair: Database) -> None:
     newer, older = usdc_account(pair), usdc_account(pair, Payment.WALLET_BASE)
-    scope = accounts.Scope(older, (OLDER,))
-    with pair.begin() as connection:
-        accounts.lock_accounts_beside(connection, newer)
-        assert claim(pair, scope) == []
-        superseding.take_over(connection, NEWER)
-    assert claim(pair, scope) == []
+    with ThreadPoolExecutor(1) as worker:
+        with pair.begin() as connection:
+            accounts.lock_accounts_beside(connection, newer)
+            claiming = worker.submit(claim, pair, accounts.Scope(older, (OLDER,)))
+            with pytest.raises(TimeoutError):
+                claiming.result(timeout=0.5)
+            superseding.take_over(connection, NEWER)
+        assert claiming.result(timeout=30) == []
